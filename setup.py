@@ -1,0 +1,219 @@
+"""Builds the extension `upsample_ext._C` against the torch of the running Python.
+
+Environment variables, all the user's and never overwritten here:
+    FORCE_CPU=1             build without CUDA whatever is there
+    FORCE_CUDA=1            fail rather than build without CUDA (no GPU needs to be visible)
+    TORCH_CUDA_ARCH_LIST    CUDA architectures; default: the visible GPUs', without one those of torch itself
+    MAX_JOBS                parallel compilations; default: limited by processors and by memory
+    CFLAGS, CXX, ...        as for every setuptools build
+"""
+
+import glob
+import os
+import pathlib
+import re
+import sys
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).resolve().parent
+TORCH_RANGE = ((2, 13), (2, 15))  # supported: first <= torch < second, also in pyproject.toml
+GIGABYTES_PER_JOB = 3  # what one compilation of torch's headers may take
+# gcc 12 takes the undefined vectors in its own AVX-512 header for mistakes.
+WARNINGS = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized"]
+
+
+def fail(*lines):
+    """Ends the build with a message that stands out from what pip prints around it."""
+    rule = "=" * 80
+    sys.exit(
+        "\n".join(
+            ["", rule, *(f"upsample_ext: {line}" if not i else line for i, line in enumerate(lines)), rule]
+        )
+    )
+
+
+def import_torch():
+    """The torch to build against; explains what to type where there is none, or one we do not support."""
+    low, high = (f"{major}.{minor}" for major, minor in TORCH_RANGE)
+    install = f'    pip install "torch>={low},<{high}" "setuptools>=77.0.3" ninja'
+    build = "    pip install --no-build-isolation ."
+    try:
+        import torch
+    except ImportError as error:
+        fail(
+            f"building needs torch, and {sys.executable} cannot import it ({error}).",
+            "Type:",
+            install,
+            build,
+        )
+    if int(setuptools.__version__.split(".")[0]) < 77:  # older ones do not know an SPDX license
+        fail(f"building needs setuptools>=77.0.3, this is {setuptools.__version__}. Type:", install, build)
+    minor = tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", torch.__version__).groups())
+    if not TORCH_RANGE[0] <= minor < TORCH_RANGE[1]:
+        fail(
+            f"torch {torch.__version__} is not supported, only {low} <= torch < {high} is. Type:",
+            install,
+            build,
+        )
+    return torch
+
+
+def flag(name):
+    return os.environ.get(name, "0").lower() not in ("", "0", "off", "false", "no")
+
+
+def why_no_cuda(torch_version, torch_cuda, cuda_home, cuda_sources):
+    """None when CUDA is to be built, otherwise the reason; FORCE_CUDA=1 makes an error of any reason."""
+    force_cuda, force_cpu = flag("FORCE_CUDA"), flag("FORCE_CPU")
+    if force_cuda and force_cpu:
+        fail("FORCE_CUDA=1 and FORCE_CPU=1 contradict each other; unset one.")
+    if force_cpu:
+        return "FORCE_CPU=1"
+    reason = None
+    if not cuda_sources:
+        reason = "this version has no CUDA kernels"
+    elif not torch_cuda:
+        reason = f"torch {torch_version} is built without CUDA"
+    elif not cuda_home:
+        reason = "no CUDA toolkit was found (set CUDA_HOME)"
+    if force_cuda and reason:
+        fail(f"FORCE_CUDA=1, but {reason}.")
+    return reason
+
+
+def openmp_link_flags(torch_directory):
+    """Links with the OpenMP runtime that torch ships, so that the process has one pool of threads, not two.
+
+    A wheel brings its own libgomp, at times under a name with a hash; -fopenmp at link time would ask for the
+    system's as well. A torch that ships none uses the system's.
+    """
+    shipped = [
+        pathlib.Path(path)
+        for folder in (torch_directory / "lib", torch_directory.parent / "torch.libs")
+        for path in glob.glob(str(folder / "libgomp*.so*"))
+    ]
+    if len(shipped) != 1:
+        return ["-fopenmp"]
+    return [f"-L{shipped[0].parent}", f"-l:{shipped[0].name}"]
+
+
+def available_gigabytes():
+    """Memory to build in: what the machine has free, or the control group's limit where that is lower."""
+    limits = []
+    try:
+        meminfo = pathlib.Path("/proc/meminfo").read_text()
+        limits.append(int(re.search(r"MemAvailable:\s+(\d+) kB", meminfo).group(1)) * 1024)
+    except (OSError, AttributeError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int(pathlib.Path(path).read_text()))
+        except (OSError, ValueError):  # absent, or "max": no limit
+            continue
+    return min(limits) / 2**30
+
+
+def default_jobs():
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(processors, int(available_gigabytes() / GIGABYTES_PER_JOB)))
+
+
+def default_cuda_architectures(torch):
+    """TORCH_CUDA_ARCH_LIST for a machine without a visible GPU: torch's own, the newest also as PTX."""
+    flags = (
+        torch._C._cuda_getArchFlags() or ""
+    )  # "sm_80 sm_90 compute_90"; torch.cuda.get_arch_list() needs a GPU
+    numbers = sorted({int(number) for number in re.findall(r"sm_(\d+)\b", flags)})
+    if not numbers:
+        fail("no GPU is visible and torch names no CUDA architecture; set TORCH_CUDA_ARCH_LIST.")
+    return ";".join(f"{number // 10}.{number % 10}" for number in numbers) + "+PTX"
+
+
+def find(*patterns):
+    """Paths below csrc, relative to this file as setuptools wants them, in an order that never changes."""
+    found = (path for pattern in patterns for path in (ROOT / "csrc").glob(pattern))
+    return sorted(str(path.relative_to(ROOT)) for path in found)
+
+
+def extension_and_build(torch):
+    """The extension, the build_ext command for it, and the words of _build_info.py."""
+    from torch.utils import cpp_extension
+
+    cuda_sources = find("cuda/**/*.cu", "cuda/**/*.cpp")
+    reason = why_no_cuda(torch.__version__, torch.version.cuda, cpp_extension.CUDA_HOME, cuda_sources)
+    with_cuda = reason is None
+    sources = [path for path in find("**/*.cpp") if path not in cuda_sources] + (
+        cuda_sources if with_cuda else []
+    )
+
+    architectures = ""
+    if with_cuda:
+        if not torch.cuda.device_count():
+            os.environ.setdefault("TORCH_CUDA_ARCH_LIST", default_cuda_architectures(torch))
+        architectures = os.environ.get("TORCH_CUDA_ARCH_LIST") or "that of the GPUs at build time"
+    build_info = {
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda if with_cuda else None,
+        "cuda_arch_list": architectures,
+    }
+
+    # -isystem silences warnings inside torch's headers; it takes precedence over the -I that torch adds.
+    cxx = ["-O3", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", *WARNINGS]
+    cxx += [f"-isystem{path}" for path in cpp_extension.include_paths()]
+    if "-g" not in os.environ.get("CFLAGS", ""):
+        cxx.append("-g0")  # Python's own -g would double memory and time
+    # --fmad=false is nvcc's -ffp-contract=off: the kernels write fma where they mean it. No path may stand
+    # among these flags: torch takes any flag with "arch" in it for a choice of architectures.
+    nvcc = ["-O3", "--fmad=false", "-Xcompiler", "-fopenmp,-ffp-contract=off,-fvisibility=hidden"]
+
+    # The version is part of each compile command, so that objects of another torch are not taken for fresh.
+    macros = [("UPSAMPLE_EXT_TORCH_VERSION", f'"{build_info["torch"]}"')]
+    if with_cuda:
+        macros += [("UPSAMPLE_EXT_WITH_CUDA", "1"), ("UPSAMPLE_EXT_CUDA_ARCH_LIST", f'"{architectures}"')]
+    make = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension
+    extension = make(
+        "upsample_ext._C",
+        sources=sources,
+        depends=[*find("**/*.h", "**/*.cuh"), "setup.py"],
+        include_dirs=[str(ROOT / "csrc")],
+        define_macros=macros,
+        extra_compile_args={"cxx": cxx, "nvcc": nvcc},
+        extra_link_args=openmp_link_flags(pathlib.Path(torch.__file__).resolve().parent),
+    )
+
+    class Build(cpp_extension.BuildExtension):
+        def run(self):
+            os.environ.setdefault("MAX_JOBS", str(default_jobs()))
+            print(f"upsample_ext: building for torch {build_info['torch']}, {os.environ['MAX_JOBS']} job(s)")
+            record = pathlib.Path(self.get_ext_fullpath(extension.name)).parent / "_build_info.py"
+            words = ["# Written by setup.py: what the extension beside this file was built for."]
+            words = "\n".join([*words, *(f"{name} = {value!r}" for name, value in build_info.items())]) + "\n"
+            if not record.exists() or record.read_text() != words:
+                self.force = True  # a library built for another torch may be newer than every source
+            super().run()
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(words)
+            if not with_cuda:
+                rule = "*" * 80
+                print(
+                    f"{rule}\nupsample_ext: built for the CPU ONLY, because {reason}.\n{rule}",
+                    file=sys.stderr,
+                )
+
+    return extension, Build
+
+
+def main():
+    torch = import_torch()
+    extension, build = extension_and_build(torch)
+    minor = ".".join(torch.__version__.split(".")[:2])
+    setuptools.setup(
+        ext_modules=[extension],
+        cmdclass={"build_ext": build},
+        install_requires=[f"torch=={minor}.*"],  # the C++ interface is stable within a minor version only
+    )
+
+
+if __name__ == "__main__":
+    main()
