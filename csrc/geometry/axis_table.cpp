@@ -1,0 +1,113 @@
+#include "axis_table.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace upsample_ext {
+
+template <class T>
+AxisTable<T>::AxisTable(int64_t in_size, int64_t out_size, int64_t capacity) {
+  const int64_t weight_words = (capacity * static_cast<int64_t>(sizeof(T)) + 7) / 8;
+  storage_.reset(new int64_t[out_size + 1 + capacity + weight_words]);
+  taps_.in_size = in_size;
+  taps_.out_size = out_size;
+  taps_.offset = storage_.get();
+  taps_.index = storage_.get() + out_size + 1;
+  taps_.weight = reinterpret_cast<const T*>(storage_.get() + out_size + 1 + capacity);
+  offset()[0] = 0;
+}
+
+template <class T>
+void AxisTable<T>::classify() {
+  int64_t least = taps_.out_size > 0 ? INT64_MAX : 0, most = 0;
+  for (int64_t o = 0; o < taps_.out_size; ++o) {
+    const int64_t count = taps_.offset[o + 1] - taps_.offset[o];
+    least = std::min(least, count);
+    most = std::max(most, count);
+  }
+  taps_.taps_per_row = least == most ? most : 0;
+  taps_.max_taps = most;
+}
+
+template <class T>
+AxisTable<T> AxisTable<T>::linear(int64_t in_size, int64_t out_size, bool align_corners,
+                                  double scale_factor) {
+  AxisTable table(in_size, out_size, 2 * out_size);
+  const LinearAxis<T> axis(in_size, out_size, align_corners, scale_factor);
+  for (int64_t o = 0; o < out_size; ++o) {
+    const LinearTaps<T> taps = axis.taps(o);
+    table.offset()[o + 1] = 2 * (o + 1);
+    table.index()[2 * o] = taps.index0;
+    table.index()[2 * o + 1] = taps.index1;
+    table.weight()[2 * o] = taps.weight0;
+    table.weight()[2 * o + 1] = taps.weight1;
+  }
+  table.taps_.taps_per_row = table.taps_.max_taps = 2;
+  return table;
+}
+
+template <class T>
+AxisTable<T> AxisTable<T>::conv_transpose(const ConvTransposeAxis& axis, const T* kernel) {
+  const int64_t out_size = axis.out_size();
+  // An output takes only the taps whose k * dilation agree with it modulo stride: every period-th one.
+  const int64_t period = axis.stride / std::gcd(axis.stride, axis.dilation);
+  const int64_t per_row = (axis.kernel_size + period - 1) / period;
+  AxisTable table(axis.in_size, out_size, out_size * per_row);
+  int64_t count = 0;
+  for (int64_t o = 0; o < out_size; ++o) {
+    for (int64_t k = axis.kernel_size - 1; k >= 0; --k) {  // descending k: ascending source index
+      int64_t i, index;
+      if (!axis.source(o, k, &i) || !axis.sample(i, &index)) continue;
+      table.index()[count] = index;
+      table.weight()[count++] = kernel[k];
+    }
+    table.offset()[o + 1] = count;
+  }
+  table.classify();
+  return table;
+}
+
+template <class T>
+AxisTable<T> AxisTable<T>::transposed() const {
+  const int64_t rows = taps_.out_size, columns = taps_.in_size;
+  AxisTable table(rows, columns, tap_count());
+  int64_t* offset = table.offset();
+  std::fill(offset, offset + columns + 1, 0);
+  for (int64_t t = 0; t < tap_count(); ++t) ++offset[taps_.index[t] + 1];
+  for (int64_t i = 0; i < columns; ++i) offset[i + 1] += offset[i];
+  // offset[i] is the next free place of row i while filling, and is shifted back afterwards.
+  for (int64_t o = 0; o < rows; ++o) {
+    for (int64_t t = taps_.offset[o]; t < taps_.offset[o + 1]; ++t) {
+      const int64_t place = offset[taps_.index[t]]++;
+      table.index()[place] = o;
+      table.weight()[place] = taps_.weight[t];
+    }
+  }
+  for (int64_t i = columns; i > 0; --i) offset[i] = offset[i - 1];
+  offset[0] = 0;
+  table.classify();
+  return table;
+}
+
+template <class T>
+AxisTable<T> AxisTable<T>::interleaved(int64_t channels) const {
+  AxisTable table(taps_.in_size * channels, taps_.out_size * channels, tap_count() * channels);
+  int64_t count = 0;
+  for (int64_t o = 0; o < taps_.out_size; ++o) {
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t t = taps_.offset[o]; t < taps_.offset[o + 1]; ++t) {
+        table.index()[count] = taps_.index[t] * channels + c;
+        table.weight()[count++] = taps_.weight[t];
+      }
+      table.offset()[o * channels + c + 1] = count;
+    }
+  }
+  table.taps_.taps_per_row = taps_.taps_per_row;
+  table.taps_.max_taps = taps_.max_taps;
+  return table;
+}
+
+template class AxisTable<float>;
+template class AxisTable<double>;
+
+}  // namespace upsample_ext

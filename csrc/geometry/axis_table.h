@@ -1,0 +1,45 @@
+// The matrix of one axis, y = A x, as a table of taps in compressed rows: the one description of an op's
+// geometry that forward, backward, the comparison and the tests read.
+//
+// A resize of an image is y = A_h x A_w^T. Its gradient is the same with both tables transposed, so that
+// <Ax, y> = <x, A^T y> holds by construction: no formula is inverted anywhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "axis.h"
+
+namespace upsample_ext {
+
+template <class T>
+class AxisTable {
+ public:
+  // Bilinear resize; scale_factor <= 0 where none is given.
+  static AxisTable linear(int64_t in_size, int64_t out_size, bool align_corners, double scale_factor);
+  // Transposed convolution with a 1-D kernel of axis.kernel_size values.
+  static AxisTable conv_transpose(const ConvTransposeAxis& axis, const T* kernel);
+  // A^T; the taps of each row in ascending order of the old row.
+  AxisTable transposed() const;
+  // The same map for pixels of `channels` values side by side: column o * channels + c reads index * channels
+  // + c.
+  AxisTable interleaved(int64_t channels) const;
+
+  const AxisTaps<T>& taps() const { return taps_; }
+  int64_t tap_count() const { return taps_.offset[taps_.out_size]; }
+
+ private:
+  AxisTable(int64_t in_size, int64_t out_size, int64_t capacity);
+  void classify();
+  int64_t* offset() { return const_cast<int64_t*>(taps_.offset); }
+  int64_t* index() { return const_cast<int64_t*>(taps_.index); }
+  T* weight() { return const_cast<T*>(taps_.weight); }
+
+  AxisTaps<T> taps_;
+  std::unique_ptr<int64_t[]> storage_;  // offsets, indices and weights in one allocation
+};
+
+extern template class AxisTable<float>;
+extern template class AxisTable<double>;
+
+}  // namespace upsample_ext

@@ -1,0 +1,71 @@
+// What a launcher hands to a kernel: pointers, sizes, strides (in elements) and the tables of both axes.
+// No tensor, no dtype: the kernel's own template parameters say what the pointers hold.
+#pragma once
+
+#include "geometry/axis.h"
+
+namespace upsample_ext {
+
+// Half types as storage only; kernels compute in float.
+struct half_t {
+  uint16_t bits;
+};
+struct bfloat16_t {
+  uint16_t bits;
+};
+
+struct Strides {
+  int64_t batch, channel, height, width;
+};
+
+// output = A_h input A_w^T for every plane of an (N, C, H, W) image; acc is the type of weights and sums.
+template <class acc>
+struct ResampleParams {
+  const void* input;
+  void* output;
+  int64_t batch, channels;
+  Strides in, out;
+  AxisTaps<acc> height, width;
+  // Rows of work are (n, c, output row), or (n, output row) with all channels at once when both sides hold
+  // the channels of a pixel side by side.
+  bool channels_last;
+  // The output is too large to stay in cache: write past it.
+  bool stream;
+  // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
+  const void* plan;
+
+  int64_t rows() const { return batch * (channels_last ? 1 : channels) * height.out_size; }
+};
+
+// Depthwise transposed convolution with a kernel of its own for every channel.
+//   forward          output[o] = bias + sum over taps of input[i] * weight[k],  o = i * stride - padding + k
+//   * dilation backward_input   input[i]  = sum over taps of output[o] * weight[k] backward_weight  weight[k]
+//   = sum over n, i of input[i] * output[o]
+// One geometry for the three; each reads two of the images and weights and writes the third.
+struct DeconvParams {
+  void* input;
+  void* output;
+  void* weight;      // (channels, kernel height, kernel width)
+  const void* bias;  // (channels), or null
+  int64_t batch, channels;
+  Strides in, out;
+  int64_t weight_channel, weight_height,
+      weight_width;  // strides; any, 0 where one kernel serves all channels
+  int64_t bias_stride;
+  ConvTransposeAxis height, width;
+  // Both images hold the channels of a pixel side by side: vectors run over channels, not along rows.
+  bool channels_last;
+  // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
+  const void* plan;
+};
+
+// output[c] = sum of input[:, c, :, :].
+struct ChannelSumParams {
+  const void* input;
+  void* output;
+  int64_t batch, channels, height, width;
+  Strides in;
+  bool channels_last;
+};
+
+}  // namespace upsample_ext
