@@ -1,0 +1,162 @@
+// CPU launchers of the depthwise transposed convolution: tensors to parameter structs, threads, memory.
+#include "../ops/deconv.h"
+
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include "levels.h"
+#include "work_memory.h"
+
+namespace upsample_ext {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+using std::optional;
+
+static const DeconvKernel& kernel_for(const char* op, at::ScalarType dtype) {
+  const LevelKernels& level = active_level();
+  switch (dtype) {
+    case at::kDouble:
+      return level.deconv_f64;
+    case at::kFloat:
+      return level.deconv_f32;
+    case at::kHalf:
+      return level.deconv_f16;
+    case at::kBFloat16:
+      return level.deconv_bf16;
+    default:
+      TORCH_CHECK_NOT_IMPLEMENTED(false, "\"", op, "\" not implemented for '", at::toString(dtype), "'");
+  }
+}
+
+static Strides strides_of(const Tensor& image) {
+  return {image.stride(0), image.stride(1), image.stride(2), image.stride(3)};
+}
+
+// About as many multiply-adds as are worth a thread's waking.
+constexpr int64_t kGrain = 65536;
+
+static int64_t grain_size(int64_t multiply_adds_per_row) {
+  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, multiply_adds_per_row));
+}
+
+// The geometry of a call and where its three tensors lie; `input` and `output` are the images of the forward
+// op. A kernel writes one of the three, the caller says which by asking for its memory.
+static DeconvParams params_of(const Tensor& input, const Tensor& output, const Tensor& weight,
+                              SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
+                              bool replicate) {
+  DeconvParams params{};
+  params.batch = input.size(0);
+  params.channels = input.size(1);
+  params.in = strides_of(input);
+  params.out = strides_of(output);
+  params.weight_channel = weight.stride(0);
+  params.weight_height = weight.stride(2);
+  params.weight_width = weight.stride(3);
+  const auto axis = [&](int i) {
+    ConvTransposeAxis geometry{
+        input.size(2 + i),        weight.size(2 + i), stride[i].expect_int(), padding[i].expect_int(), 0,
+        dilation[i].expect_int(), replicate};
+    geometry.output_padding = output.size(2 + i) - geometry.out_size();
+    return geometry;
+  };
+  params.height = axis(0);
+  params.width = axis(1);
+  params.channels_last = params.channels > 1 && params.in.channel == 1 && params.out.channel == 1;
+  return params;
+}
+
+static void* read_only(const Tensor& t) { return const_cast<void*>(t.const_data_ptr()); }
+
+// Multiply-adds of one channel of one image of the batch: about one per source and tap.
+static int64_t plane_work(const DeconvParams& p) {
+  return p.height.in_size * p.width.in_size * p.height.kernel_size * p.width.kernel_size;
+}
+
+template <class Rows>
+static void run(const DeconvKernel& kernel, DeconvParams& params, bool reads_weight, int64_t rows,
+                Rows rows_kernel) {
+  WorkMemory<4096> plan(kernel.plan_bytes(params));
+  kernel.build_plan(params, reads_weight, plan.data());
+  params.plan = plan.data();
+  const int64_t scratch_bytes = kernel.scratch_bytes(params);
+  const int64_t work = params.batch * params.channels * plane_work(params);
+  at::parallel_for(0, rows, grain_size(work / std::max<int64_t>(1, rows)), [&](int64_t begin, int64_t end) {
+    WorkMemory<16384> scratch(scratch_bytes);
+    rows_kernel(params, begin, end, scratch.data());
+  });
+}
+
+static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
+                            SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
+                            SymIntArrayRef dilation, bool replicate) {
+  Tensor output = make_depthwise_output(input, weight, bias, {stride, padding, output_padding, dilation});
+  const DeconvKernel& kernel = kernel_for("conv_transpose2d", input.scalar_type());
+  DeconvParams params = params_of(input, output, weight, stride, padding, dilation, replicate);
+  params.input = read_only(input);
+  params.weight = read_only(weight);
+  params.output = output.mutable_data_ptr();
+  if (bias.has_value() && bias->defined()) {
+    params.bias = bias->const_data_ptr();
+    params.bias_stride = bias->stride(0);
+  }
+  const int64_t rows = params.batch * (params.channels_last ? 1 : params.channels) * output.size(2);
+  run(kernel, params, true, rows, kernel.forward);
+  return output;
+}
+
+static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight, SymIntArrayRef input_size,
+                                 SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
+                                 bool replicate) {
+  Tensor grad_input =
+      make_depthwise_grad_input(grad_output, weight, input_size, {stride, padding, {}, dilation});
+  const DeconvKernel& kernel = kernel_for("conv_transpose2d_backward", grad_output.scalar_type());
+  DeconvParams params = params_of(grad_input, grad_output, weight, stride, padding, dilation, replicate);
+  params.output = read_only(grad_output);
+  params.weight = read_only(weight);
+  params.input = grad_input.mutable_data_ptr();
+  const int64_t rows = params.batch * (params.channels_last ? 1 : params.channels) * grad_input.size(2);
+  run(kernel, params, true, rows, kernel.backward_input);
+  return grad_input;
+}
+
+static Tensor backward_weight_cpu(const Tensor& grad_output, const Tensor& input, SymIntArrayRef kernel_size,
+                                  SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
+                                  bool replicate) {
+  Tensor grad_weight =
+      make_depthwise_grad_weight(grad_output, input, kernel_size, {stride, padding, {}, dilation});
+  const DeconvKernel& kernel = kernel_for("conv_transpose2d_backward", grad_output.scalar_type());
+  DeconvParams params = params_of(input, grad_output, grad_weight, stride, padding, dilation, replicate);
+  params.output = read_only(grad_output);
+  params.input = read_only(input);
+  params.weight = grad_weight.mutable_data_ptr();
+  run(kernel, params, false, kernel.backward_weight_rows(params), kernel.backward_weight);
+  return grad_weight;
+}
+
+static Tensor channel_sum_cpu(const Tensor& input) {
+  Tensor output = make_channel_sum(input);
+  const DeconvKernel& kernel = kernel_for("channel_sum", input.scalar_type());
+  ChannelSumParams params{};
+  params.input = input.const_data_ptr();
+  params.output = output.mutable_data_ptr();
+  params.batch = input.size(0);
+  params.channels = input.size(1);
+  params.height = input.size(2);
+  params.width = input.size(3);
+  params.in = strides_of(input);
+  params.channels_last = params.channels > 1 && params.in.channel == 1;
+  const int64_t rows = kernel.channel_sum_rows(params);
+  at::parallel_for(0, rows, grain_size(input.numel() / std::max<int64_t>(1, rows)),
+                   [&](int64_t begin, int64_t end) { kernel.channel_sum(params, begin, end); });
+  return output;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
+  m.impl("depthwise_conv_transpose2d", depthwise_cpu);
+  m.impl("depthwise_conv_transpose2d_backward_input", backward_input_cpu);
+  m.impl("depthwise_conv_transpose2d_backward_weight", backward_weight_cpu);
+  m.impl("channel_sum", channel_sum_cpu);
+}
+
+}  // namespace upsample_ext

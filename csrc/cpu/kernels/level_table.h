@@ -1,0 +1,52 @@
+// The last include of a level file: instantiates the level's kernels into its table.
+#pragma once
+
+#include "../levels.h"
+#include "deconv.h"
+#include "resample.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+template <class T, class acc = acc_of<T>>
+constexpr ResampleKernel<acc> resample_kernel() {
+  return {lanes<acc>, resample_plan_bytes<acc>, resample_build_plan<acc>, resample_scratch_bytes<acc>,
+          resample_rows<T>};
+}
+
+template <class T, class acc = acc_of<T>>
+constexpr DeconvKernel deconv_kernel() {
+  return {deconv_plan_bytes<acc>,
+          deconv_build_plan<T>,
+          deconv_scratch_bytes<acc>,
+          deconv_forward<T>,
+          deconv_backward_input<T>,
+          deconv_backward_weight<T>,
+          deconv_backward_weight_rows<acc>,
+          channel_sum<T>,
+          channel_sum_rows<acc>};
+}
+
+}  // namespace UPSAMPLE_LEVEL
+
+#define UPSAMPLE_STRING_OF(name) #name
+#define UPSAMPLE_STRING(name) UPSAMPLE_STRING_OF(name)
+#define UPSAMPLE_JOIN_OF(a, b) a##b
+#define UPSAMPLE_JOIN(a, b) UPSAMPLE_JOIN_OF(a, b)
+
+extern const LevelKernels UPSAMPLE_JOIN(level_, UPSAMPLE_LEVEL);
+const LevelKernels UPSAMPLE_JOIN(level_, UPSAMPLE_LEVEL) = {
+    UPSAMPLE_STRING(UPSAMPLE_LEVEL),
+    UPSAMPLE_LEVEL::supported,
+    UPSAMPLE_LEVEL::resample_kernel<double>(),
+    UPSAMPLE_LEVEL::resample_kernel<float>(),
+    UPSAMPLE_LEVEL::resample_kernel<half_t>(),
+    UPSAMPLE_LEVEL::resample_kernel<bfloat16_t>(),
+    UPSAMPLE_LEVEL::resample_kernel<uint8_t>(),
+    UPSAMPLE_LEVEL::deconv_kernel<double>(),
+    UPSAMPLE_LEVEL::deconv_kernel<float>(),
+    UPSAMPLE_LEVEL::deconv_kernel<half_t>(),
+    UPSAMPLE_LEVEL::deconv_kernel<bfloat16_t>(),
+};
+
+}  // namespace upsample_ext

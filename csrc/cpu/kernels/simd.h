@@ -1,0 +1,313 @@
+// Vectors of one instruction-set level, over the compiler's own vector types.
+//
+// The including level file sets UPSAMPLE_LEVEL (its namespace) and UPSAMPLE_VECTOR_BYTES, and turns its
+// instructions on by a pragma. Everything here lives in that namespace and no template of the standard
+// library is used: a std function instantiated under AVX-512 would be merged by the linker with the
+// baseline's.
+#pragma once
+
+#include "../../params.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+constexpr int64_t kVectorBytes = UPSAMPLE_VECTOR_BYTES;
+
+template <class T>
+struct Vector;
+template <>
+struct Vector<float> {
+  typedef float type __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
+  typedef int32_t index __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
+};
+template <>
+struct Vector<double> {
+  typedef double type __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
+  typedef int64_t index __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
+};
+template <class acc>
+using vec = typename Vector<acc>::type;
+template <class acc>
+using vec_index = typename Vector<acc>::index;
+template <class acc>
+constexpr int64_t lanes = kVectorBytes / static_cast<int64_t>(sizeof(acc));
+
+typedef uint8_t packed_u8 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 4)));
+typedef uint16_t packed_u16 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 2)));
+typedef uint32_t vec_u32 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
+
+template <class V>
+inline V load_bits(const void* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class V>
+inline void store_bits(void* p, V v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+
+template <class acc>
+inline vec<acc> splat(acc a) {
+  return vec<acc>{} + a;
+}
+
+// a * b + c: one rounding where the level has the instruction, two where it has not. Never left to
+// contraction.
+inline float multiply_add(float a, float b, float c) {
+#if UPSAMPLE_HAS_FMA
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+inline double multiply_add(double a, double b, double c) {
+#if UPSAMPLE_HAS_FMA
+  return __builtin_fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+template <class V>
+inline V multiply_add_vector(V a, V b, V c) {
+#if !UPSAMPLE_HAS_FMA
+  return a * b + c;
+#elif defined(__x86_64__)
+  if constexpr (sizeof(a[0]) == 4 && sizeof(V) == 32)
+    return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  if constexpr (sizeof(a[0]) == 8 && sizeof(V) == 32)
+    return (V)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#if UPSAMPLE_VECTOR_BYTES == 64
+  if constexpr (sizeof(a[0]) == 4 && sizeof(V) == 64)
+    return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  if constexpr (sizeof(a[0]) == 8 && sizeof(V) == 64)
+    return (V)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#endif
+#else
+  V r;
+  for (unsigned i = 0; i < sizeof(V) / sizeof(a[0]); ++i) r[i] = multiply_add(a[i], b[i], c[i]);
+  return r;
+#endif
+}
+
+// lane i of the result is lane index[i] of v
+inline vec<float> permute(vec<float> v, vec_index<float> index) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec<float>)_mm512_permutexvar_ps((__m512i)index, (__m512)v);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec<float>)_mm256_permutevar8x32_ps((__m256)v, (__m256i)index);
+#else
+  vec<float> r;
+  for (int i = 0; i < lanes<float>; ++i) r[i] = v[index[i]];
+  return r;
+#endif
+}
+inline vec<double> permute(vec<double> v, vec_index<double> index) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec<double>)_mm512_permutexvar_pd((__m512i)index, (__m512d)v);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  const __m256i twice = _mm256_slli_epi64((__m256i)index, 1);  // a 64-bit lane is two 32-bit lanes
+  const __m256i pairs =
+      _mm256_or_si256(twice, _mm256_slli_epi64(_mm256_add_epi64(twice, _mm256_set1_epi64x(1)), 32));
+  return (vec<double>)_mm256_permutevar8x32_ps((__m256)v, pairs);
+#else
+  vec<double> r;
+  for (int i = 0; i < lanes<double>; ++i) r[i] = v[index[i]];
+  return r;
+#endif
+}
+
+// ---- one element: storage type <-> acc ------------------------------------------------------------------
+
+inline float bits_to_float(uint32_t u) {
+  float f;
+  __builtin_memcpy(&f, &u, 4);
+  return f;
+}
+inline uint32_t float_to_bits(float f) {
+  uint32_t u;
+  __builtin_memcpy(&u, &f, 4);
+  return u;
+}
+
+inline double to_acc(double x) { return x; }
+inline float to_acc(float x) { return x; }
+inline float to_acc(uint8_t x) { return static_cast<float>(x); }
+inline float to_acc(bfloat16_t x) { return bits_to_float(static_cast<uint32_t>(x.bits) << 16); }
+inline float to_acc(half_t x) {
+  // Move exponent and mantissa into place, then multiply by 2^112: that rebiases the exponent and normalises
+  // subnormals in one exact step. All ones in the exponent (inf, NaN) are set by hand.
+  const uint32_t magnitude = (x.bits & 0x7fffu) << 13, sign = (x.bits & 0x8000u) << 16;
+  uint32_t u = float_to_bits(bits_to_float(magnitude) * 0x1p112f);
+  if (magnitude >= 0x0f800000u) u = magnitude | 0x7f800000u;
+  return bits_to_float(u | sign);
+}
+
+inline void from_acc(double x, double* p) { *p = x; }
+inline void from_acc(float x, float* p) { *p = x; }
+inline void from_acc(float x, uint8_t* p) {
+  const float rounded = x + 0.5f;  // halves up; the cast truncates
+  *p = rounded >= 255.0f ? 255 : (rounded > 0.0f ? static_cast<uint8_t>(rounded) : 0);
+}
+inline void from_acc(float x, bfloat16_t* p) {
+  const uint32_t u = float_to_bits(x);
+  p->bits = x != x ? 0x7fc0
+                   : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);  // nearest, ties to even
+}
+inline void from_acc(float x, half_t* p) {
+  const uint32_t sign = float_to_bits(x) & 0x80000000u;
+  uint32_t u = float_to_bits(x) ^ sign;
+  uint32_t h;
+  if (u >= 0x47800000u) {  // 65536 and above, inf, NaN
+    h = u > 0x7f800000u ? 0x7e00u | ((u >> 13) & 0x3ffu) : 0x7c00u;
+  } else if (u < 0x38800000u) {  // below 2^-14: adding 0.5 aligns the subnormal's last bit with float's and
+                                 // rounds
+    h = float_to_bits(bits_to_float(u) + 0.5f) - 0x3f000000u;
+  } else {
+    u += 0xc8000fffu + ((u >> 13) & 1u);  // rebias the exponent, round to nearest even
+    h = u >> 13;
+  }
+  p->bits = static_cast<uint16_t>(h | (sign >> 16));
+}
+
+// ---- one vector ------------------------------------------------------------------------------------------
+
+inline vec<double> load(const double* p) { return load_bits<vec<double>>(p); }
+inline vec<float> load(const float* p) { return load_bits<vec<float>>(p); }
+inline vec<float> load(const uint8_t* p) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec<float>)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)));
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec<float>)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+#else
+  return __builtin_convertvector(load_bits<packed_u8>(p), vec<float>);
+#endif
+}
+inline vec<float> load(const bfloat16_t* p) {
+  return (vec<float>)(__builtin_convertvector(load_bits<packed_u16>(p), vec_u32) << 16);
+}
+inline vec<float> load(const half_t* p) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec<float>)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec<float>)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#else
+  vec<float> v;
+  for (int i = 0; i < lanes<float>; ++i) v[i] = to_acc(p[i]);
+  return v;
+#endif
+}
+
+inline void store(double* p, vec<double> v) { store_bits(p, v); }
+inline void store(float* p, vec<float> v) { store_bits(p, v); }
+inline void store(uint8_t* p, vec<float> v) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const __m512i rounded = _mm512_cvttps_epi32((__m512)(v + 0.5f));
+  _mm_storeu_si128((__m128i*)p, _mm512_cvtusepi32_epi8(_mm512_max_epi32(rounded, _mm512_setzero_si512())));
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  const __m256i rounded = _mm256_cvttps_epi32((__m256)(v + 0.5f));
+  const __m128i words =
+      _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+  _mm_storel_epi64((__m128i*)p, _mm_packus_epi16(words, words));
+#else
+  for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
+#endif
+}
+inline void store(bfloat16_t* p, vec<float> v) {
+  const vec_u32 u = (vec_u32)v;
+  const vec_u32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  const vec_u32 bits = v != v ? vec_u32{} + 0x7fc0u : rounded;
+#if UPSAMPLE_VECTOR_BYTES == 32
+  const __m128i low = _mm256_castsi256_si128((__m256i)bits),
+                high = _mm256_extracti128_si256((__m256i)bits, 1);
+  _mm_storeu_si128((__m128i*)p, _mm_packus_epi32(low, high));
+#else
+  store_bits(p, __builtin_convertvector(bits, packed_u16));
+#endif
+}
+inline void store(half_t* p, vec<float> v) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#else
+  for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
+#endif
+}
+
+// Stores that go past the cache: for a large output they save reading each line before it is overwritten. The
+// address must be aligned to the bytes written; a type without such a store takes the ordinary one.
+template <class T, class V>
+inline void stream(T* p, V v) {
+  store(p, v);
+}
+#if defined(__x86_64__)
+template <class P, class V>
+inline void stream_bits(P* p, V v) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  if constexpr (sizeof(V) == 64) _mm512_stream_si512((__m512i*)p, (__m512i)v);
+#endif
+#if UPSAMPLE_VECTOR_BYTES >= 32
+  if constexpr (sizeof(V) == 32) _mm256_stream_si256((__m256i*)p, (__m256i)v);
+#endif
+  if constexpr (sizeof(V) == 16) _mm_stream_si128((__m128i*)p, (__m128i)v);
+}
+inline void stream(double* p, vec<double> v) { stream_bits(p, v); }
+inline void stream(float* p, vec<float> v) { stream_bits(p, v); }
+#if UPSAMPLE_VECTOR_BYTES >= 32
+inline void stream(half_t* p, vec<float> v) {
+  packed_u16 bits;
+  store((half_t*)&bits, v);
+  stream_bits(p, bits);
+}
+inline void stream(bfloat16_t* p, vec<float> v) {
+  packed_u16 bits;
+  store((bfloat16_t*)&bits, v);
+  stream_bits(p, bits);
+}
+#endif
+#endif
+// Makes streamed stores visible to other threads.
+inline void end_stream() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
+// The sum of a vector's lanes, in an order of its own.
+inline float sum_lanes(vec<float> v) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return _mm512_reduce_add_ps((__m512)v);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+#else
+  return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
+}
+inline double sum_lanes(vec<double> v) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return _mm512_reduce_add_pd((__m512d)v);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  const __m128d s = _mm_add_pd(_mm256_castpd256_pd128((__m256d)v), _mm256_extractf128_pd((__m256d)v, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+#else
+  return v[0] + v[1];
+#endif
+}
+
+// The type that sums of a storage type are kept in.
+template <class T>
+struct AccOf {
+  typedef float type;
+};
+template <>
+struct AccOf<double> {
+  typedef double type;
+};
+template <class T>
+using acc_of = typename AccOf<T>::type;
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext

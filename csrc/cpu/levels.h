@@ -1,0 +1,55 @@
+// The kernels of every instruction-set level, and which level runs.
+//
+// Each file of levels/ compiles the same headers (kernels/*.h) for its instructions, in its own namespace,
+// into one table of function pointers. The level is chosen once by what the processor has, and can be lowered
+// by the environment variable UPSAMPLE_EXT_LEVEL or, in tests, by set_level.
+#pragma once
+
+#include "../params.h"
+
+namespace upsample_ext {
+
+// How a launcher runs a resample: make memory for the plan, build it, then give every thread its rows and
+// scratch.
+template <class acc>
+struct ResampleKernel {
+  int64_t lanes;  // values in a vector; pixels of fewer channels are better taken as an interleaved row
+  int64_t (*plan_bytes)(const ResampleParams<acc>&);
+  void (*build_plan)(const ResampleParams<acc>&, void* plan);
+  int64_t (*scratch_bytes)(const ResampleParams<acc>&);
+  void (*rows)(const ResampleParams<acc>&, int64_t begin, int64_t end, void* scratch);
+};
+
+// Transposed convolution: the plan and scratch as above; rows are pieces of what is written (the launcher
+// counts those of the images, the kernel those of the weights).
+struct DeconvKernel {
+  int64_t (*plan_bytes)(const DeconvParams&);
+  void (*build_plan)(const DeconvParams&, bool reads_weight, void* plan);
+  int64_t (*scratch_bytes)(const DeconvParams&);
+  void (*forward)(const DeconvParams&, int64_t begin, int64_t end, void* scratch);
+  void (*backward_input)(const DeconvParams&, int64_t begin, int64_t end, void* scratch);
+  void (*backward_weight)(const DeconvParams&, int64_t begin, int64_t end, void* scratch);
+  int64_t (*backward_weight_rows)(const DeconvParams&);
+  void (*channel_sum)(const ChannelSumParams&, int64_t begin, int64_t end);
+  int64_t (*channel_sum_rows)(const ChannelSumParams&);
+};
+
+struct LevelKernels {
+  const char* name;
+  bool (*supported)();
+  ResampleKernel<double> resample_f64;
+  ResampleKernel<float> resample_f32, resample_f16, resample_bf16, resample_u8;
+  DeconvKernel deconv_f64, deconv_f32, deconv_f16, deconv_bf16;
+};
+
+// All levels compiled in, lowest first.
+int level_count();
+const LevelKernels& level_at(int i);
+
+const LevelKernels& active_level();
+// False when there is no such level, or this processor cannot run it.
+bool set_level(const char* name);
+// The value of UPSAMPLE_EXT_LEVEL when it named no level this processor can run, otherwise null.
+const char* refused_level();
+
+}  // namespace upsample_ext

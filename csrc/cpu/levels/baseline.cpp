@@ -1,0 +1,20 @@
+// The level every processor runs: 16-byte vectors (SSE2, NEON, or whatever the compiler makes of them).
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
+#define UPSAMPLE_LEVEL baseline
+#define UPSAMPLE_VECTOR_BYTES 16
+#if defined(__aarch64__)
+#define UPSAMPLE_HAS_FMA 1
+#else
+#define UPSAMPLE_HAS_FMA 0
+#endif
+
+namespace upsample_ext {
+namespace baseline {
+static bool supported() { return true; }
+}  // namespace baseline
+}  // namespace upsample_ext
+
+#include "../kernels/level_table.h"

@@ -1,0 +1,29 @@
+// Memory for one call or one thread of a launcher: on the stack while it is small, so that a small input pays
+// for no allocation, and aligned for the widest vector.
+#pragma once
+
+#include <cstdint>
+#include <new>
+
+namespace upsample_ext {
+
+template <int64_t kStackBytes>
+class WorkMemory {
+ public:
+  explicit WorkMemory(int64_t bytes)
+      : heap_(bytes > kStackBytes ? ::operator new(static_cast<size_t>(bytes), kAlignment) : nullptr) {}
+  ~WorkMemory() {
+    if (heap_ != nullptr) ::operator delete(heap_, kAlignment);
+  }
+  WorkMemory(const WorkMemory&) = delete;
+  WorkMemory& operator=(const WorkMemory&) = delete;
+
+  void* data() { return heap_ != nullptr ? heap_ : stack_; }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  void* heap_;
+  alignas(64) unsigned char stack_[kStackBytes];
+};
+
+}  // namespace upsample_ext
