@@ -1,0 +1,294 @@
+// The Python module: fast doors into the ops, the instruction-set levels, the tables, and what the build was.
+//
+// A door takes what the Python API was given, decides whether the call is ours and plain, and calls the op's
+// typed handle. It returns None for everything else, so that the Python side can go the general way
+// (subclasses, tracing, symbolic sizes) or hand the call to PyTorch, whose errors are then PyTorch's own.
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/jit/frontend/tracer.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <atomic>
+
+#include "cpu/levels.h"
+#include "dispatcher_override.h"
+#include "geometry/axis_table.h"
+#include "ops/typed_ops.h"
+
+namespace py = pybind11;
+
+namespace upsample_ext {
+
+using at::Tensor;
+using c10::SymInt;
+
+// ---- arguments
+// ---------------------------------------------------------------------------------------------
+
+static bool is_int(PyObject* o) { return PyLong_CheckExact(o); }
+
+// size=: an int for both axes, or a tuple or list of two
+static bool read_size(PyObject* o, int64_t out[2]) {
+  if (is_int(o)) {
+    out[0] = out[1] = PyLong_AsLongLong(o);
+    return !(out[0] == -1 && PyErr_Occurred());
+  }
+  if (!(PyTuple_Check(o) || PyList_Check(o)) || PySequence_Fast_GET_SIZE(o) != 2) return false;
+  for (int i = 0; i < 2; ++i) {
+    PyObject* item = PySequence_Fast_GET_ITEM(o, i);
+    if (!is_int(item)) return false;
+    out[i] = PyLong_AsLongLong(item);
+    if (out[i] == -1 && PyErr_Occurred()) return false;
+  }
+  return true;
+}
+
+static bool read_number(PyObject* o, double* out) {
+  if (PyFloat_CheckExact(o)) {
+    *out = PyFloat_AS_DOUBLE(o);
+    return true;
+  }
+  if (!is_int(o)) return false;
+  *out = PyLong_AsDouble(o);
+  return !(*out == -1.0 && PyErr_Occurred());
+}
+
+static bool read_scales(PyObject* o, double out[2]) {
+  if (read_number(o, out)) {
+    out[1] = out[0];
+    return true;
+  }
+  if (!(PyTuple_Check(o) || PyList_Check(o)) || PySequence_Fast_GET_SIZE(o) != 2) return false;
+  return read_number(PySequence_Fast_GET_ITEM(o, 0), out) &&
+         read_number(PySequence_Fast_GET_ITEM(o, 1), out + 1);
+}
+
+// A plain dense 4-D image on a device and of a dtype that our kernels serve.
+static bool is_ours(const Tensor& x, bool with_byte) {
+  const at::ScalarType dtype = x.scalar_type();
+  return x.dim() == 4 && x.is_cpu() && x.layout() == at::kStrided && !x.is_nested() &&
+         (dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16 || dtype == at::kDouble ||
+          (with_byte && dtype == at::kByte));
+}
+
+// ---- doors
+// -------------------------------------------------------------------------------------------------
+
+// upsample_bilinear2d for plain arguments; None where the general way must be taken.
+static py::object upsample_door(py::handle input, py::handle size, py::handle scale_factor,
+                                py::handle align_corners) {
+  if (!THPVariable_CheckExact(input.ptr()) || torch::jit::tracer::isTracing()) return py::none();
+  const Tensor& x = THPVariable_Unpack(input.ptr());
+  if (!is_ours(x, true) || size.is_none() == scale_factor.is_none()) return py::none();
+  if (!(align_corners.is_none() || PyBool_Check(align_corners.ptr()))) return py::none();
+  const at::IntArrayRef in = x.sizes();
+  int64_t out[2];
+  std::optional<double> scale_h, scale_w;
+  if (!size.is_none()) {
+    if (!read_size(size.ptr(), out)) {
+      PyErr_Clear();
+      return py::none();
+    }
+  } else {
+    double scales[2];
+    if (!read_scales(scale_factor.ptr(), scales)) {
+      PyErr_Clear();
+      return py::none();
+    }
+    for (int i = 0; i < 2; ++i) {
+      const double extent = static_cast<double>(in[2 + i]) * scales[i];
+      if (!(extent >= 1.0 && extent < 9e18)) return py::none();
+      out[i] = static_cast<int64_t>(extent);
+    }
+    scale_h = scales[0];
+    scale_w = scales[1];
+  }
+  if (out[0] <= 0 || out[1] <= 0 || in[1] <= 0 || in[2] <= 0 || in[3] <= 0) return py::none();
+  const SymInt extent[] = {out[0], out[1]};
+  Tensor result;
+  {
+    py::gil_scoped_release no_gil;
+    result = upsample_op().call(x, extent, align_corners.ptr() == Py_True, scale_h, scale_w);
+  }
+  return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(result)));
+}
+
+// An int for both axes, or two of them, none below `least`.
+static bool read_pair(py::handle o, int64_t least, SymInt out[2]) {
+  int64_t value[2];
+  if (!read_size(o.ptr(), value)) {
+    PyErr_Clear();
+    return false;
+  }
+  out[0] = value[0];
+  out[1] = value[1];
+  // Far inside 64 bits, so that no extent computed from these can wrap.
+  return value[0] >= least && value[1] >= least && value[0] < (int64_t{1} << 40) &&
+         value[1] < (int64_t{1} << 40);
+}
+
+// A tensor on the processor that goes with the image x.
+static bool goes_with(const Tensor& t, const Tensor& x) {
+  return t.is_cpu() && t.layout() == at::kStrided && t.scalar_type() == x.scalar_type();
+}
+
+// conv_transpose2d of plain arguments that describe a well-formed depthwise one; None where the general way
+// must be taken (or autocast is on: dtypes then need not agree).
+static py::object depthwise_door(py::handle input, py::handle weight, py::handle bias, py::handle stride,
+                                 py::handle padding, py::handle output_padding, py::handle groups,
+                                 py::handle dilation) {
+  if (!THPVariable_CheckExact(input.ptr()) || !THPVariable_CheckExact(weight.ptr()) ||
+      !(bias.is_none() || THPVariable_CheckExact(bias.ptr())) || torch::jit::tracer::isTracing() ||
+      at::autocast::is_autocast_enabled(at::kCPU)) {
+    return py::none();
+  }
+  const Tensor& x = THPVariable_Unpack(input.ptr());
+  const Tensor& w = THPVariable_Unpack(weight.ptr());
+  if (!is_ours(x, false) || w.dim() != 4 || !goes_with(w, x)) return py::none();
+  const int64_t channels = x.size(1);
+  if (channels == 0 || w.size(0) != channels || w.size(1) != 1 || !is_int(groups.ptr()) ||
+      PyLong_AsLongLong(groups.ptr()) != channels) {
+    PyErr_Clear();
+    return py::none();
+  }
+  std::optional<Tensor> b;
+  if (!bias.is_none()) {
+    b = THPVariable_Unpack(bias.ptr());
+    if (b->dim() != 1 || b->size(0) != channels || !goes_with(*b, x)) return py::none();
+  }
+  SymInt strides[2], paddings[2], output_paddings[2], dilations[2];
+  if (!read_pair(stride, 1, strides) || !read_pair(padding, 0, paddings) ||
+      !read_pair(output_padding, 0, output_paddings) || !read_pair(dilation, 1, dilations)) {
+    return py::none();
+  }
+  for (int i = 0; i < 2; ++i) {
+    if (x.size(2 + i) == 0 || w.size(2 + i) == 0) return py::none();
+    const ConvTransposeAxis axis{x.size(2 + i),
+                                 w.size(2 + i),
+                                 strides[i].expect_int(),
+                                 paddings[i].expect_int(),
+                                 output_paddings[i].expect_int(),
+                                 dilations[i].expect_int(),
+                                 false};
+    const bool extends_less = axis.output_padding < axis.stride || axis.output_padding < axis.dilation;
+    if (!extends_less || axis.out_size() <= 0) return py::none();
+  }
+  Tensor result;
+  {
+    py::gil_scoped_release no_gil;
+    result = depthwise_op().call(x, w, b, strides, paddings, output_paddings, dilations, /*replicate=*/false);
+  }
+  return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(result)));
+}
+
+// upsample_bilinear2d into `out`. Bound through torch's wrapper, which turns the warning about a full tensor
+// that is resized into Python's; torch.ops does not.
+static void upsample_out(const Tensor& input, int64_t height, int64_t width, bool align_corners,
+                         std::optional<double> scale_h, std::optional<double> scale_w, Tensor out) {
+  const SymInt extent[] = {height, width};
+  upsample_out_op().call(input, extent, align_corners, scale_h, scale_w, out);
+}
+
+// ---- tables, levels, build
+// ----------------------------------------------------------------------------------
+
+static py::tuple table_as_lists(const AxisTable<double>& table) {
+  const AxisTaps<double>& taps = table.taps();
+  return py::make_tuple(std::vector<int64_t>(taps.offset, taps.offset + taps.out_size + 1),
+                        std::vector<int64_t>(taps.index, taps.index + table.tap_count()),
+                        std::vector<double>(taps.weight, taps.weight + table.tap_count()));
+}
+
+static py::tuple bilinear_table(int64_t in_size, int64_t out_size, bool align_corners,
+                                std::optional<double> scale) {
+  TORCH_CHECK_VALUE(in_size > 0 && out_size > 0, "bilinear_table: expected sizes greater than 0, got ",
+                    in_size, " and ", out_size);
+  return table_as_lists(AxisTable<double>::linear(in_size, out_size, align_corners, scale.value_or(0.0)));
+}
+
+static py::tuple conv_transpose_table(int64_t in_size, const std::vector<double>& kernel, int64_t stride,
+                                      int64_t padding, int64_t output_padding, int64_t dilation,
+                                      bool replicate) {
+  const ConvTransposeAxis axis{
+      in_size, static_cast<int64_t>(kernel.size()), stride, padding, output_padding, dilation, replicate};
+  TORCH_CHECK_VALUE(in_size > 0 && !kernel.empty() && stride > 0 && padding >= 0 && output_padding >= 0 &&
+                        dilation > 0 && axis.out_size() > 0,
+                    "conv_transpose_table: expected positive sizes, got in_size ", in_size, ", kernel of ",
+                    kernel.size(), ", stride ", stride, ", padding ", padding, ", output_padding ",
+                    output_padding, ", dilation ", dilation);
+  return table_as_lists(AxisTable<double>::conv_transpose(axis, kernel.data()));
+}
+
+static std::vector<std::string> level_names() {
+  std::vector<std::string> names;
+  for (int i = 0; i < level_count(); ++i) {
+    if (level_at(i).supported()) names.emplace_back(level_at(i).name);
+  }
+  return names;
+}
+
+static void force_level(const std::string& name) {
+  TORCH_CHECK_VALUE(set_level(name.c_str()), "set_level: expected one of ", level_names(), ", got ", name);
+}
+
+// How many threads really run a parallel loop: each must take its part before any may finish.
+static int64_t parallel_threads() {
+  const int64_t wanted = at::get_num_threads();
+  std::atomic<int64_t> arrived{0};
+  at::parallel_for(0, wanted, 1, [&](int64_t, int64_t) {
+    ++arrived;
+    for (int64_t spin = 0; arrived < wanted && spin < 100000000; ++spin) {
+    }
+  });
+  return arrived;
+}
+
+static py::dict build_info() {
+  py::dict info;
+  info["torch"] = UPSAMPLE_EXT_TORCH_VERSION;
+#if defined(UPSAMPLE_EXT_WITH_CUDA)
+  info["cuda"] = true;
+  info["cuda_arch_list"] = UPSAMPLE_EXT_CUDA_ARCH_LIST;
+#else
+  info["cuda"] = false;
+  info["cuda_arch_list"] = "";
+#endif
+  info["compiler"] = __VERSION__;
+#if defined(_OPENMP)
+  info["openmp"] = true;
+#else
+  info["openmp"] = false;
+#endif
+  return info;
+}
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  m.def("upsample_bilinear2d", upsample_door, py::arg("input"), py::arg("size"), py::arg("scale_factor"),
+        py::arg("align_corners"));
+
+  m.def("depthwise_conv_transpose2d", depthwise_door, py::arg("input"), py::arg("weight"), py::arg("bias"),
+        py::arg("stride"), py::arg("padding"), py::arg("output_padding"), py::arg("groups"),
+        py::arg("dilation"));
+
+  m.def("upsample_bilinear2d_out", torch::wrap_pybind_function_no_gil(upsample_out));
+
+  m.def("bilinear_table", bilinear_table, py::arg("in_size"), py::arg("out_size"), py::arg("align_corners"),
+        py::arg("scale") = py::none());
+  m.def("conv_transpose_table", conv_transpose_table, py::arg("in_size"), py::arg("kernel"),
+        py::arg("stride"), py::arg("padding"), py::arg("output_padding"), py::arg("dilation"),
+        py::arg("replicate"));
+
+  m.def("level", [] { return active_level().name; });
+  m.def("levels", level_names);
+  m.def("set_level", force_level, py::arg("name"));
+  m.def("refused_level", refused_level);
+  m.def("parallel_threads", parallel_threads, py::call_guard<py::gil_scoped_release>());
+  m.def("build_info", build_info);
+
+  m.def("enable_dispatcher_override", enable_dispatcher_override);
+  m.def("disable_dispatcher_override", disable_dispatcher_override);
+}
+
+}  // namespace upsample_ext

@@ -1,0 +1,181 @@
+// The override of aten::upsample_bilinear2d (functional and .out) and aten::upsample_bilinear2d_backward
+// (functional and .grad_input) below autograd, on the CPU key.
+//
+// Everything above that key stays native: PyTorch's autograd formula, vmap rules, autocast and tracing run as
+// before and arrive here with plain tensors, the backward op too. Requests that are not plainly valid (ranks,
+// empty sizes, dtypes we have no kernel for, aliased results) go to the native kernel, called directly and
+// not through the dispatcher, so that the errors are PyTorch's own to the letter.
+#include "dispatcher_override.h"
+
+#include <ATen/MemoryOverlap.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/native/Resize.h>
+#include <ATen/ops/upsample_bilinear2d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_bilinear2d_cpu_dispatch.h>
+#include <c10/util/Exception.h>
+#include <torch/library.h>
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "ops/typed_ops.h"
+
+namespace upsample_ext {
+namespace {
+
+using at::Tensor;
+using c10::IntArrayRef;
+using std::optional;
+
+bool differentiable_dtype(const Tensor& tensor) {
+  const auto type = tensor.scalar_type();
+  return type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16;
+}
+
+// Four dimensions, none of them empty but the batch: what native's own check lets through.
+bool plain_image(IntArrayRef sizes) {
+  return sizes.size() == 4 && sizes[0] >= 0 && sizes[1] > 0 && sizes[2] > 0 && sizes[3] > 0;
+}
+
+bool plain_extent(IntArrayRef size) { return size.size() == 2 && size[0] > 0 && size[1] > 0; }
+
+// A result that our kernels may write and that needs none of native's complaints.
+bool plain_result(const Tensor& result, const Tensor& source) {
+  return result.scalar_type() == source.scalar_type() && result.device() == source.device() &&
+         at::has_internal_overlap(result) != at::MemOverlap::Yes &&
+         (!result.is_alias_of(source) || at::get_overlap_status(result, source) == at::MemOverlapStatus::No);
+}
+
+bool takes_forward(const Tensor& input, IntArrayRef output_size) {
+  return plain_image(input.sizes()) && plain_extent(output_size) &&
+         (differentiable_dtype(input) || input.scalar_type() == at::kByte);
+}
+
+bool takes_backward(const Tensor& grad_output, IntArrayRef output_size, IntArrayRef input_size) {
+  return plain_image(input_size) && plain_extent(output_size) && differentiable_dtype(grad_output) &&
+         grad_output.dim() == 4 && grad_output.size(0) == input_size[0] &&
+         grad_output.size(1) == input_size[1] && grad_output.size(2) == output_size[0] &&
+         grad_output.size(3) == output_size[1];
+}
+
+// Ours, through the dispatcher (so that profilers name the op that really ran), with autograd left out:
+// whoever called the native kernel has dealt with it.
+Tensor run_backward(const Tensor& grad_output, IntArrayRef input_size, bool align_corners,
+                    optional<double> scale_h, optional<double> scale_w) {
+  const at::AutoDispatchBelowADInplaceOrView guard;
+  return upsample_backward_op().call(grad_output, c10::fromIntArrayRefSlow(input_size.slice(2)),
+                                     align_corners, scale_h, scale_w);
+}
+
+Tensor upsample_bilinear2d(const Tensor& input, IntArrayRef output_size, bool align_corners,
+                           optional<double> scale_h, optional<double> scale_w) {
+  if (!takes_forward(input, output_size)) {
+    return at::cpu::upsample_bilinear2d(input, output_size, align_corners, scale_h, scale_w);
+  }
+  const at::AutoDispatchBelowADInplaceOrView guard;
+  return upsample_op().call(input, c10::fromIntArrayRefSlow(output_size), align_corners, scale_h, scale_w);
+}
+
+Tensor& upsample_bilinear2d_out(const Tensor& input, IntArrayRef output_size, bool align_corners,
+                                optional<double> scale_h, optional<double> scale_w, Tensor& out) {
+  if (!takes_forward(input, output_size) || !plain_result(out, input)) {
+    return at::cpu::upsample_bilinear2d_outf(input, output_size, align_corners, scale_h, scale_w, out);
+  }
+  const at::AutoDispatchBelowADInplaceOrView guard;
+  upsample_out_op().call(input, c10::fromIntArrayRefSlow(output_size), align_corners, scale_h, scale_w, out);
+  return out;
+}
+
+Tensor upsample_bilinear2d_backward(const Tensor& grad_output, IntArrayRef output_size,
+                                    IntArrayRef input_size, bool align_corners, optional<double> scale_h,
+                                    optional<double> scale_w) {
+  if (!takes_backward(grad_output, output_size, input_size)) {
+    return at::cpu::upsample_bilinear2d_backward(grad_output, output_size, input_size, align_corners, scale_h,
+                                                 scale_w);
+  }
+  return run_backward(grad_output, input_size, align_corners, scale_h, scale_w);
+}
+
+Tensor& upsample_bilinear2d_backward_grad_input(const Tensor& grad_output, IntArrayRef output_size,
+                                                IntArrayRef input_size, bool align_corners,
+                                                optional<double> scale_h, optional<double> scale_w,
+                                                Tensor& grad_input) {
+  if (!takes_backward(grad_output, output_size, input_size) || !plain_result(grad_input, grad_output)) {
+    return at::cpu::upsample_bilinear2d_backward_outf(grad_output, output_size, input_size, align_corners,
+                                                      scale_h, scale_w, grad_input);
+  }
+  const Tensor result = run_backward(grad_output, input_size, align_corners, scale_h, scale_w);
+  // The layout of a result that has to be resized is the op's; one of the right size keeps its own.
+  if (at::native::resize_output(grad_input, result.sizes())) {
+    grad_input.unsafeGetTensorImpl()->empty_tensor_restride(grad_output.suggest_memory_format());
+  }
+  return grad_input.copy_(result);
+}
+
+// Drops the dispatcher's note that a kernel was replaced, which is the very purpose here, and lets everything
+// else pass.
+class DropOverrideNote : public c10::WarningHandler {
+ public:
+  explicit DropOverrideNote(c10::WarningHandler* next) : next_(next) {}
+  void process(const c10::Warning& warning) override {
+    if (warning.msg().find("Overriding a previously registered kernel") == std::string::npos) {
+      next_->process(warning);
+    }
+  }
+
+ private:
+  c10::WarningHandler* next_;
+};
+
+std::unique_ptr<torch::Library> register_cpu_kernels() {
+  DropOverrideNote handler(c10::WarningUtils::get_warning_handler());
+  const c10::WarningUtils::WarningHandlerGuard handler_guard(&handler);
+  // The note is given once in a process; "always" keeps ours from using up the one that someone else's
+  // override is due.
+  const c10::WarningUtils::WarnAlways always;
+  auto library = std::make_unique<torch::Library>(torch::Library::IMPL, "aten",
+                                                  std::make_optional(c10::DispatchKey::CPU),
+                                                  "upsample_ext dispatcher override", 0);
+  library->impl("upsample_bilinear2d", TORCH_FN(upsample_bilinear2d));
+  library->impl("upsample_bilinear2d.out", TORCH_FN(upsample_bilinear2d_out));
+  library->impl("upsample_bilinear2d_backward", TORCH_FN(upsample_bilinear2d_backward));
+  library->impl("upsample_bilinear2d_backward.grad_input", TORCH_FN(upsample_bilinear2d_backward_grad_input));
+  return library;
+}
+
+struct Override {
+  std::mutex mutex;
+  std::unique_ptr<torch::Library> cpu;
+};
+
+// Never destroyed: at exit the dispatcher may already be gone.
+Override& override_state() {
+  static Override* const state = new Override;
+  return *state;
+}
+
+}  // namespace
+
+void enable_dispatcher_override() {
+  Override& state = override_state();
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  if (!state.cpu) {
+    state.cpu = register_cpu_kernels();
+  }
+}
+
+void disable_dispatcher_override() {
+  Override& state = override_state();
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  state.cpu.reset();
+}
+
+bool dispatcher_override_enabled() {
+  Override& state = override_state();
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  return state.cpu != nullptr;
+}
+
+}  // namespace upsample_ext

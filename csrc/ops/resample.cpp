@@ -1,0 +1,340 @@
+// Bilinear resize and separable transposed convolution: checks, outputs, meta kernels, autograd.
+#include "resample.h"
+
+#include <ATen/Functions.h>
+#include <ATen/MemoryOverlap.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/native/Resize.h>
+#include <torch/library.h>
+
+#include "linear_op.h"
+#include "typed_ops.h"
+
+namespace upsample_ext {
+
+using at::Tensor;
+using c10::SymInt;
+using c10::SymIntArrayRef;
+using std::optional;
+
+// ---- shapes ----------------------------------------------------------------------------------------------
+
+static Tensor empty_image(const Tensor& like, SymInt height, SymInt width) {
+  return at::empty_symint({like.sym_size(0), like.sym_size(1), std::move(height), std::move(width)},
+                          like.options(), like.suggest_memory_format());
+}
+
+static void check_image(const char* op, const char* name, const Tensor& image) {
+  TORCH_CHECK(image.dim() == 4, op, ": expected a 4-D ", name, " (N, C, H, W), got ", image.sym_sizes());
+  TORCH_CHECK(image.sym_size(1) != 0 && image.sym_size(2) != 0 && image.sym_size(3) != 0, op, ": expected a ",
+              name, " (N, C, H, W) that is non-empty in all but the batch, got ", image.sym_sizes());
+}
+
+static void check_extent(const char* op, const char* name, SymIntArrayRef size) {
+  TORCH_CHECK(size.size() == 2, op, ": expected ", name, " to be (H, W), got ", size);
+  TORCH_CHECK(size[0] > 0 && size[1] > 0, op, ": expected ", name, " greater than 0, got ", size);
+}
+
+Tensor make_upsample_output(const Tensor& input, SymIntArrayRef output_size) {
+  check_image("upsample_bilinear2d", "input", input);
+  check_extent("upsample_bilinear2d", "output_size", output_size);
+  return empty_image(input, output_size[0], output_size[1]);
+}
+
+Tensor make_upsample_grad_input(const Tensor& grad_output, SymIntArrayRef input_size) {
+  check_image("upsample_bilinear2d_backward", "grad_output", grad_output);
+  check_extent("upsample_bilinear2d_backward", "input_size", input_size);
+  return empty_image(grad_output, input_size[0], input_size[1]);
+}
+
+void prepare_upsample_out(const Tensor& input, SymIntArrayRef output_size, const Tensor& out) {
+  check_image("upsample_bilinear2d", "input", input);
+  check_extent("upsample_bilinear2d", "output_size", output_size);
+  TORCH_CHECK(out.scalar_type() == input.scalar_type(), "upsample_bilinear2d: expected out to have dtype ",
+              input.scalar_type(), ", got ", out.scalar_type());
+  TORCH_CHECK(out.device() == input.device(), "upsample_bilinear2d: expected out on device ", input.device(),
+              ", got ", out.device());
+  const SymInt shape[] = {input.sym_size(0), input.sym_size(1), output_size[0], output_size[1]};
+  if (at::native::resize_output_symint(out, shape)) {
+    const at::MemoryFormat format = input.suggest_memory_format();
+    if (format != at::MemoryFormat::Contiguous) out.unsafeGetTensorImpl()->empty_tensor_restride(format);
+  }
+}
+
+bool may_share_elements(const Tensor& out, const Tensor& input) {
+  at::assert_no_internal_overlap(out);
+  at::assert_no_overlap(out, input);
+  return at::get_overlap_status(out, input) == at::MemOverlapStatus::TooHard;
+}
+
+SymInt conv_transpose_extent(const char* op, const SymInt& in, const SymInt& kernel,
+                             const ConvTransposeArgs& args, int axis) {
+  const SymInt &stride = args.stride[axis], &padding = args.padding[axis], &dilation = args.dilation[axis];
+  TORCH_CHECK(stride > 0, op, ": expected a stride greater than 0, got ", args.stride);
+  TORCH_CHECK(padding >= 0, op, ": expected a padding of at least 0, got ", args.padding);
+  TORCH_CHECK(dilation > 0, op, ": expected a dilation greater than 0, got ", args.dilation);
+  TORCH_CHECK(kernel > 0, op, ": expected a non-empty kernel");
+  SymInt out = (in - 1) * stride - padding * 2 + dilation * (kernel - 1) + 1;
+  if (!args.output_padding.empty()) {
+    const SymInt& extra = args.output_padding[axis];
+    TORCH_CHECK(
+        extra >= 0 && (extra < stride || extra < dilation), op,
+        ": expected an output_padding of at least 0 and smaller than the stride or the dilation, got ",
+        args.output_padding, " with stride ", args.stride, " and dilation ", args.dilation);
+    out = out + extra;
+    TORCH_CHECK(out > 0, op, ": the output size along axis ", axis - 2, " would be ", out,
+                " for an input of ", in);
+  }
+  return out;
+}
+
+static void check_kernels(const char* op, const Tensor& image, const Tensor& kernel_h,
+                          const Tensor& kernel_w) {
+  for (const Tensor* kernel : {&kernel_h, &kernel_w}) {
+    TORCH_CHECK(kernel->dim() == 1 && at::isFloatingType(kernel->scalar_type()), op,
+                ": expected 1-D floating-point kernels, got ", kernel->scalar_type(), " ",
+                kernel->sym_sizes());
+    TORCH_CHECK(kernel->device() == image.device(), op, ": expected the kernels on device ", image.device(),
+                ", got ", kernel->device());
+    TORCH_CHECK(!kernel->requires_grad() && !has_tangent(*kernel), op,
+                ": a fixed kernel has no gradient; use conv_transpose2d to learn one");
+  }
+}
+
+Tensor make_separable_output(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
+                             const ConvTransposeArgs& args) {
+  const char* op = "fixed_conv_transpose2d";
+  check_image(op, "input", input);
+  check_kernels(op, input, kernel_h, kernel_w);
+  return empty_image(input, conv_transpose_extent(op, input.sym_size(2), kernel_h.sym_size(0), args, 0),
+                     conv_transpose_extent(op, input.sym_size(3), kernel_w.sym_size(0), args, 1));
+}
+
+Tensor make_separable_grad_input(const Tensor& grad_output, const Tensor& kernel_h, const Tensor& kernel_w,
+                                 SymIntArrayRef input_size, const ConvTransposeArgs& args) {
+  const char* op = "fixed_conv_transpose2d_backward";
+  check_image(op, "grad_output", grad_output);
+  check_extent(op, "input_size", input_size);
+  check_kernels(op, grad_output, kernel_h, kernel_w);
+  for (int axis = 0; axis < 2; ++axis) {
+    const SymInt least = conv_transpose_extent(op, input_size[axis],
+                                               (axis == 0 ? kernel_h : kernel_w).sym_size(0), args, axis);
+    const SymInt extra = grad_output.sym_size(2 + axis) - least;
+    TORCH_CHECK(extra >= 0 && (extra < args.stride[axis] || extra < args.dilation[axis]), op,
+                ": grad_output ", grad_output.sym_sizes(), " does not fit an input of size ", input_size);
+  }
+  return empty_image(grad_output, input_size[0], input_size[1]);
+}
+
+// ---- bilinear resize: meta, composite, autograd
+// ------------------------------------------------------------
+
+static Tensor upsample_meta(const Tensor& input, SymIntArrayRef output_size, bool, optional<double>,
+                            optional<double>) {
+  return make_upsample_output(input, output_size);
+}
+
+static void upsample_out_meta(const Tensor& input, SymIntArrayRef output_size, bool, optional<double>,
+                              optional<double>, Tensor& out) {
+  prepare_upsample_out(input, output_size, out);
+}
+
+static Tensor upsample_backward_meta(const Tensor& grad_output, SymIntArrayRef input_size, bool,
+                                     optional<double>, optional<double>) {
+  return make_upsample_grad_input(grad_output, input_size);
+}
+
+static Tensor upsample_vec(const Tensor& input, at::OptionalSymIntArrayRef output_size, bool align_corners,
+                           optional<at::ArrayRef<double>> scale_factors) {
+  TORCH_CHECK(input.dim() == 4, "upsample_bilinear2d: expected a 4-D input (N, C, H, W), got ",
+              input.sym_sizes());
+  TORCH_CHECK(output_size.has_value() != scale_factors.has_value(),
+              "upsample_bilinear2d: expected either a size or scale factors, got ",
+              output_size.has_value() ? "both" : "neither");
+  if (output_size) return upsample_op().call(input, *output_size, align_corners, std::nullopt, std::nullopt);
+  TORCH_CHECK(scale_factors->size() == 2, "upsample_bilinear2d: expected two scale factors, got ",
+              scale_factors->size());
+  SymInt size[2];
+  for (int axis = 0; axis < 2; ++axis) {
+    const double scale = (*scale_factors)[axis];
+    const SymInt& in = input.sym_size(2 + axis);
+    // The product truncated, as native computes it; a factor that is a whole number keeps the size symbolic.
+    if (scale == static_cast<double>(static_cast<int64_t>(scale))) {
+      size[axis] = in * static_cast<int64_t>(scale);
+    } else {
+      size[axis] =
+          c10::SymInt(static_cast<int64_t>(static_cast<double>(in.guard_int(__FILE__, __LINE__)) * scale));
+    }
+  }
+  return upsample_op().call(input, size, align_corners, (*scale_factors)[0], (*scale_factors)[1]);
+}
+
+// The gradient of either op of the pair is the other one: `Adjoint` is the op that backward calls.
+template <bool kForward>
+struct UpsampleRule {
+  static constexpr const char* name =
+      kForward ? "UpsampleBilinear2DBackward" : "UpsampleBilinear2DBackwardBackward";
+  SymInt height, width;  // of the tensor that backward returns
+  bool align_corners;
+  optional<double> scale_h, scale_w;
+
+  template <class F>
+  void visit(F&& f) {
+    f(height), f(width), f(align_corners), f(scale_h), f(scale_w);
+  }
+  void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
+    const SymInt size[] = {height, width};
+    grads[0] =
+        (kForward ? upsample_backward_op() : upsample_op()).call(grad, size, align_corners, scale_h, scale_w);
+  }
+};
+
+template <bool kForward>
+static Tensor upsample_autograd(const Tensor& input, SymIntArrayRef size, bool align_corners,
+                                optional<double> scale_h, optional<double> scale_w) {
+  const auto& op = kForward ? upsample_op() : upsample_backward_op();
+  using Rule = UpsampleRule<kForward>;
+  Tensor output = with_history<Rule>(
+      [&] { return op.call(input, size, align_corners, scale_h, scale_w); },
+      [&](Rule& rule) {
+        TORCH_CHECK(input.dim() == 4, "upsample_bilinear2d: expected a 4-D input (N, C, H, W), got ",
+                    input.sym_sizes());
+        rule = Rule{input.sym_size(2), input.sym_size(3), align_corners, scale_h, scale_w};
+      },
+      input);
+  if (has_tangent(input)) {
+    set_tangent(output, op.call(input._fw_grad(0), size, align_corners, scale_h, scale_w));
+  }
+  return output;
+}
+
+static void upsample_out_autograd(const Tensor& input, SymIntArrayRef size, bool align_corners,
+                                  optional<double> scale_h, optional<double> scale_w, Tensor& out) {
+  if (torch::autograd::compute_requires_grad(input, out) || has_tangent(input) || has_tangent(out)) {
+    torch::autograd::throw_error_out_requires_grad("upsample_bilinear2d");
+  }
+  {
+    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    upsample_out_op().call(input, size, align_corners, scale_h, scale_w, out);
+  }
+  torch::autograd::increment_version(out);
+}
+
+// ---- separable transposed convolution: meta, autograd
+// -----------------------------------------------------------
+
+static Tensor separable_meta(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
+                             SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
+                             SymIntArrayRef dilation, bool) {
+  return make_separable_output(input, kernel_h, kernel_w, {stride, padding, output_padding, dilation});
+}
+
+static Tensor separable_backward_meta(const Tensor& grad_output, const Tensor& kernel_h,
+                                      const Tensor& kernel_w, SymIntArrayRef input_size,
+                                      SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
+                                      bool) {
+  return make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size,
+                                   {stride, padding, {}, dilation});
+}
+
+// What both ops of the pair keep for the other one.
+struct SeparableSettings {
+  SavedVariable kernel_h, kernel_w;
+  std::vector<SymInt> stride, padding, dilation, size;  // size: input_size, or output_padding
+  bool replicate;
+
+  template <class F>
+  void visit(F&& f) {
+    f(kernel_h), f(kernel_w), f(stride), f(padding), f(dilation), f(size), f(replicate);
+  }
+};
+
+struct SeparableRule : SeparableSettings {
+  static constexpr const char* name = "SeparableConvTranspose2DBackward";
+  void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
+    grads[0] = separable_backward_op().call(grad, kernel_h.unpack(), kernel_w.unpack(), size, stride, padding,
+                                            dilation, replicate);
+  }
+};
+
+struct SeparableBackwardRule : SeparableSettings {
+  static constexpr const char* name = "SeparableConvTranspose2DBackwardBackward";
+  void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
+    grads[0] = separable_op().call(grad, kernel_h.unpack(), kernel_w.unpack(), stride, padding, size,
+                                   dilation, replicate);
+  }
+};
+
+static Tensor separable_autograd(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
+                                 SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
+                                 SymIntArrayRef dilation, bool replicate) {
+  check_kernels("fixed_conv_transpose2d", input, kernel_h, kernel_w);
+  const auto call = [&](const Tensor& x) {
+    return separable_op().call(x, kernel_h, kernel_w, stride, padding, output_padding, dilation, replicate);
+  };
+  Tensor output = with_history<SeparableRule>([&] { return call(input); },
+                                              [&](SeparableRule& rule) {
+                                                rule.kernel_h = SavedVariable(kernel_h, false);
+                                                rule.kernel_w = SavedVariable(kernel_w, false);
+                                                rule.stride = stride.vec();
+                                                rule.padding = padding.vec();
+                                                rule.dilation = dilation.vec();
+                                                rule.size = {input.sym_size(-2), input.sym_size(-1)};
+                                                rule.replicate = replicate;
+                                              },
+                                              input);
+  if (has_tangent(input)) set_tangent(output, call(input._fw_grad(0)));
+  return output;
+}
+
+static Tensor separable_backward_autograd(const Tensor& grad_output, const Tensor& kernel_h,
+                                          const Tensor& kernel_w, SymIntArrayRef input_size,
+                                          SymIntArrayRef stride, SymIntArrayRef padding,
+                                          SymIntArrayRef dilation, bool replicate) {
+  check_kernels("fixed_conv_transpose2d_backward", grad_output, kernel_h, kernel_w);
+  const auto call = [&](const Tensor& g) {
+    return separable_backward_op().call(g, kernel_h, kernel_w, input_size, stride, padding, dilation,
+                                        replicate);
+  };
+  Tensor output = with_history<SeparableBackwardRule>(
+      [&] { return call(grad_output); },
+      [&](SeparableBackwardRule& rule) {
+        rule.kernel_h = SavedVariable(kernel_h, false);
+        rule.kernel_w = SavedVariable(kernel_w, false);
+        rule.stride = stride.vec();
+        rule.padding = padding.vec();
+        rule.dilation = dilation.vec();
+        const ConvTransposeArgs args{stride, padding, {}, dilation};
+        const char* op = "fixed_conv_transpose2d_backward";
+        rule.size = {grad_output.sym_size(-2) -
+                         conv_transpose_extent(op, input_size[0], kernel_h.sym_size(0), args, 0),
+                     grad_output.sym_size(-1) -
+                         conv_transpose_extent(op, input_size[1], kernel_w.sym_size(0), args, 1)};
+        rule.replicate = replicate;
+      },
+      grad_output);
+  if (has_tangent(grad_output)) set_tangent(output, call(grad_output._fw_grad(0)));
+  return output;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, CompositeImplicitAutograd, m) {
+  m.impl("upsample_bilinear2d.vec", upsample_vec);
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, Meta, m) {
+  m.impl("upsample_bilinear2d", upsample_meta);
+  m.impl("upsample_bilinear2d.out", upsample_out_meta);
+  m.impl("upsample_bilinear2d_backward", upsample_backward_meta);
+  m.impl("separable_conv_transpose2d", separable_meta);
+  m.impl("separable_conv_transpose2d_backward", separable_backward_meta);
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, Autograd, m) {
+  m.impl("upsample_bilinear2d", upsample_autograd<true>);
+  m.impl("upsample_bilinear2d.out", upsample_out_autograd);
+  m.impl("upsample_bilinear2d_backward", upsample_autograd<false>);
+  m.impl("separable_conv_transpose2d", separable_autograd);
+  m.impl("separable_conv_transpose2d_backward", separable_backward_autograd);
+}
+
+}  // namespace upsample_ext

@@ -1,0 +1,58 @@
+// Every op of the package, in one place. Families implement them in resample.cpp and deconv.cpp; the
+// launchers of csrc/cpu (and csrc/cuda) register under their device key.
+#include <torch/library.h>
+
+TORCH_LIBRARY(upsample_ext, m) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+
+  // Bilinear resize. scale_* is the user's scale factor where one was given: it then sets the step between
+  // source coordinates, as in F.interpolate without recompute_scale_factor.
+  m.def(
+      "upsample_bilinear2d(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h=None, "
+      "float? scale_w=None) -> Tensor",
+      tags);
+  m.def(
+      "upsample_bilinear2d.out(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h=None, "
+      "float? scale_w=None, *, Tensor(a!) out) -> ()",
+      tags);
+  // Either a size or scale factors: what torch.jit.trace records, so that a trace serves other input sizes.
+  m.def(
+      "upsample_bilinear2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? "
+      "scale_factors) "
+      "-> Tensor",
+      tags);
+  m.def(
+      "upsample_bilinear2d_backward(Tensor grad_output, SymInt[2] input_size, bool align_corners, "
+      "float? scale_h=None, float? scale_w=None) -> Tensor",
+      tags);
+
+  // Transposed convolution of every channel with one separable kernel, kernel_h x kernel_w.
+  m.def(
+      "separable_conv_transpose2d(Tensor input, Tensor kernel_h, Tensor kernel_w, SymInt[2] stride, "
+      "SymInt[2] padding, SymInt[2] output_padding, SymInt[2] dilation, bool replicate) -> Tensor",
+      tags);
+  m.def(
+      "separable_conv_transpose2d_backward(Tensor grad_output, Tensor kernel_h, Tensor kernel_w, "
+      "SymInt[2] input_size, SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, bool replicate) -> "
+      "Tensor",
+      tags);
+
+  // Transposed convolution of every channel with its own kernel: weight is (C, 1, kH, kW), possibly an
+  // expanded view. The three depthwise ops are closed under differentiation: the gradient of each is made of
+  // the other two.
+  m.def(
+      "depthwise_conv_transpose2d(Tensor input, Tensor weight, Tensor? bias, SymInt[2] stride, SymInt[2] "
+      "padding, "
+      "SymInt[2] output_padding, SymInt[2] dilation, bool replicate) -> Tensor",
+      tags);
+  m.def(
+      "depthwise_conv_transpose2d_backward_input(Tensor grad_output, Tensor weight, SymInt[2] input_size, "
+      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, bool replicate) -> Tensor",
+      tags);
+  m.def(
+      "depthwise_conv_transpose2d_backward_weight(Tensor grad_output, Tensor input, SymInt[2] kernel_size, "
+      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, bool replicate) -> Tensor",
+      tags);
+  // The bias gradient: the sum over all but the channels, in an order that no thread count changes.
+  m.def("channel_sum(Tensor input) -> Tensor", tags);
+}

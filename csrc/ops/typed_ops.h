@@ -1,0 +1,70 @@
+// Typed handles of our ops: a call through one costs the dispatcher alone, no boxing and no look-up by name.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <optional>
+
+namespace upsample_ext {
+
+template <class Signature>
+c10::TypedOperatorHandle<Signature> find_op(const char* name, const char* overload = "") {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();
+}
+
+using UpsampleSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
+                                     std::optional<double>);
+// Returns nothing: functionalization takes no custom op whose output aliases an argument.
+using UpsampleOutSignature = void(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
+                                  std::optional<double>, at::Tensor&);
+using SeparableSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                      c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
+                                      c10::SymIntArrayRef, bool);
+using DepthwiseSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                                      c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
+                                      c10::SymIntArrayRef, bool);
+using DepthwiseBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, c10::SymIntArrayRef,
+                                              c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
+                                              bool);
+
+inline const auto& upsample_op() {
+  static const auto op = find_op<UpsampleSignature>("upsample_ext::upsample_bilinear2d");
+  return op;
+}
+inline const auto& upsample_out_op() {
+  static const auto op = find_op<UpsampleOutSignature>("upsample_ext::upsample_bilinear2d", "out");
+  return op;
+}
+inline const auto& upsample_backward_op() {
+  static const auto op = find_op<UpsampleSignature>("upsample_ext::upsample_bilinear2d_backward");
+  return op;
+}
+inline const auto& separable_op() {
+  static const auto op = find_op<SeparableSignature>("upsample_ext::separable_conv_transpose2d");
+  return op;
+}
+inline const auto& separable_backward_op() {
+  static const auto op = find_op<SeparableSignature>("upsample_ext::separable_conv_transpose2d_backward");
+  return op;
+}
+inline const auto& depthwise_op() {
+  static const auto op = find_op<DepthwiseSignature>("upsample_ext::depthwise_conv_transpose2d");
+  return op;
+}
+inline const auto& depthwise_backward_input_op() {
+  static const auto op =
+      find_op<DepthwiseBackwardSignature>("upsample_ext::depthwise_conv_transpose2d_backward_input");
+  return op;
+}
+inline const auto& depthwise_backward_weight_op() {
+  static const auto op =
+      find_op<DepthwiseBackwardSignature>("upsample_ext::depthwise_conv_transpose2d_backward_weight");
+  return op;
+}
+inline const auto& channel_sum_op() {
+  static const auto op = find_op<at::Tensor(const at::Tensor&)>("upsample_ext::channel_sum");
+  return op;
+}
+
+}  // namespace upsample_ext
