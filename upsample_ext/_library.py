@@ -1,0 +1,56 @@
+"""Loads the compiled extension, after a check that it was built for the torch that is running.
+
+A library built against another minor version of torch would fail with "undefined symbol", or worse, not fail.
+The check reads what the build has recorded (`_build_info.py`) before anything is loaded.
+"""
+
+import re
+
+import torch
+
+from upsample_ext._version import __version__
+
+_REBUILD = "python -m pip install --force-reinstall --no-deps --no-build-isolation ."
+_HOW = f"In the checkout of upsample_ext, with this Python, type:\n    {_REBUILD}"
+
+
+def _minor(version: str) -> str:
+    """'2.13.0+cpu' -> '2.13', the part of torch's version within which its C++ interface is stable."""
+    found = re.match(r"\d+\.\d+", version)
+    return found.group() if found else version
+
+
+def check_abi(built_torch: str, built_cuda: str | None, torch_now: str, cuda_now: str | None) -> None:
+    """Raises ImportError when the extension cannot work with the running torch; names both and the remedy."""
+    if _minor(built_torch) != _minor(torch_now):
+        raise ImportError(
+            f"upsample_ext {__version__} was built for torch {built_torch}, but torch {torch_now} is "
+            f"installed. It must be built again. {_HOW}"
+        )
+    if built_cuda is not None and (cuda_now is None or cuda_now.split(".")[0] != built_cuda.split(".")[0]):
+        now = f"built for CUDA {cuda_now}" if cuda_now else "built without CUDA"
+        raise ImportError(
+            f"upsample_ext {__version__} was built for torch {built_torch} with CUDA {built_cuda}, but torch "
+            f"{torch_now}, {now}, is installed. It must be built again. {_HOW}"
+        )
+
+
+def _load():
+    try:
+        from upsample_ext import _build_info
+    except ImportError:
+        raise ImportError(f"upsample_ext {__version__} is not built. {_HOW}") from None
+    check_abi(_build_info.torch, _build_info.cuda, str(torch.__version__), torch.version.cuda)
+    try:
+        from upsample_ext import _C
+    except ModuleNotFoundError:
+        raise ImportError(f"upsample_ext {__version__} is not built for this Python. {_HOW}") from None
+    if _C.refused_level() is not None:
+        raise ValueError(
+            f"UPSAMPLE_EXT_LEVEL: expected an instruction-set level that this processor can run "
+            f"({', '.join(_C.levels())}), got {_C.refused_level()}"
+        )
+    return _C
+
+
+C = _load()

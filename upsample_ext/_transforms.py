@@ -1,0 +1,133 @@
+"""How our ops pass through torch.vmap and DTensor: rules for each op, backward ops included."""
+
+import sys
+
+import torch
+
+from upsample_ext import _library  # noqa: F401  (the ops exist once the extension is loaded)
+
+_OPS = torch.ops.upsample_ext
+
+
+# ---- vmap: bilinear resize ---------------------------------------------------------------------------------
+# The mapped dimension becomes part of the batch and is taken out of it again.
+
+
+def _fold_into_batch(x, dim):
+    x = x.movedim(dim, 0)
+    return x.flatten(0, 1), x.shape[:2]
+
+
+@torch.library.register_vmap("upsample_ext::upsample_bilinear2d")
+def _upsample_vmap(info, in_dims, input, output_size, align_corners, scale_h=None, scale_w=None):
+    folded, batch = _fold_into_batch(input, in_dims[0])
+    output = _OPS.upsample_bilinear2d(folded, output_size, align_corners, scale_h, scale_w)
+    return output.unflatten(0, batch), 0
+
+
+@torch.library.register_vmap("upsample_ext::upsample_bilinear2d_backward")
+def _upsample_backward_vmap(
+    info, in_dims, grad_output, input_size, align_corners, scale_h=None, scale_w=None
+):
+    folded, batch = _fold_into_batch(grad_output, in_dims[0])
+    grad_input = _OPS.upsample_bilinear2d_backward(folded, input_size, align_corners, scale_h, scale_w)
+    return grad_input.unflatten(0, batch), 0
+
+
+# ---- DTensor -----------------------------------------------------------------------------------------------
+
+_sharding_registered = False
+
+
+def register_sharding_if_distributed(input) -> None:
+    """Registers the sharding rules once a DTensor turns up; importing torch.distributed.tensor is slow."""
+    global _sharding_registered
+    distributed = sys.modules.get("torch.distributed.tensor")
+    if _sharding_registered or distributed is None or not isinstance(input, distributed.DTensor):
+        return
+    _sharding_registered = True
+    from torch.distributed.tensor import Replicate, Shard
+    from torch.distributed.tensor.experimental import register_sharding
+
+    # Every plane is resized by itself: batch and channels may be sharded, height and width may not.
+    def by_plane(image, *settings):
+        rest = [None] * len(settings)
+        return [([placement], [placement, *rest]) for placement in (Replicate(), Shard(0), Shard(1))]
+
+    register_sharding(_OPS.upsample_bilinear2d.default)(by_plane)
+    register_sharding(_OPS.upsample_bilinear2d_backward.default)(by_plane)
+
+
+# ---- vmap: transposed convolution --------------------------------------------------------------------------
+# Images mapped alone become part of the batch. Where a weight or bias is mapped too, or the result sums over
+# the batch, the mapped dimension becomes part of the channels.
+
+
+@torch.library.register_vmap("upsample_ext::separable_conv_transpose2d")
+def _separable_vmap(info, in_dims, input, kernel_h, kernel_w, *geometry):
+    return _separable_by_batch(
+        _OPS.separable_conv_transpose2d, info, in_dims, input, kernel_h, kernel_w, geometry
+    )
+
+
+@torch.library.register_vmap("upsample_ext::separable_conv_transpose2d_backward")
+def _separable_backward_vmap(info, in_dims, grad_output, kernel_h, kernel_w, *geometry):
+    op = _OPS.separable_conv_transpose2d_backward
+    return _separable_by_batch(op, info, in_dims, grad_output, kernel_h, kernel_w, geometry)
+
+
+def _separable_by_batch(op, info, in_dims, image, kernel_h, kernel_w, geometry):
+    if in_dims[1] is None and in_dims[2] is None:
+        folded, batch = _fold_into_batch(image, in_dims[0])
+        return op(folded, kernel_h, kernel_w, *geometry).unflatten(0, batch), 0
+    # One pair of kernels an image: each is a table of its own.
+    mapped = [
+        [tensor] * info.batch_size if dim is None else tensor.unbind(dim)
+        for tensor, dim in zip((image, kernel_h, kernel_w), in_dims, strict=False)
+    ]
+    return torch.stack([op(*tensors, *geometry) for tensors in zip(*mapped, strict=True)]), 0
+
+
+def _fold_into_channels(x, dim, batch_size, channel_dim):
+    """The mapped dimension beside the channels, the two as one; repeats what is not mapped."""
+    x = x.unsqueeze(channel_dim) if dim is None else x.movedim(dim, channel_dim)
+    shape = list(x.shape)
+    shape[channel_dim] = batch_size
+    return x.expand(shape).flatten(channel_dim, channel_dim + 1)
+
+
+@torch.library.register_vmap("upsample_ext::depthwise_conv_transpose2d")
+def _depthwise_vmap(info, in_dims, input, weight, bias, *geometry):
+    op, size = _OPS.depthwise_conv_transpose2d, info.batch_size
+    if in_dims[1] is None and in_dims[2] is None:
+        folded, batch = _fold_into_batch(input, in_dims[0])
+        return op(folded, weight, bias, *geometry).unflatten(0, batch), 0
+    folded = _fold_into_channels(input, in_dims[0], size, 1)
+    weight = _fold_into_channels(weight, in_dims[1], size, 0)
+    bias = None if bias is None else _fold_into_channels(bias, in_dims[2], size, 0)
+    return op(folded, weight, bias, *geometry).unflatten(1, (size, -1)), 1
+
+
+@torch.library.register_vmap("upsample_ext::depthwise_conv_transpose2d_backward_input")
+def _depthwise_backward_input_vmap(info, in_dims, grad_output, weight, *geometry):
+    op, size = _OPS.depthwise_conv_transpose2d_backward_input, info.batch_size
+    if in_dims[1] is None:
+        folded, batch = _fold_into_batch(grad_output, in_dims[0])
+        return op(folded, weight, *geometry).unflatten(0, batch), 0
+    folded = _fold_into_channels(grad_output, in_dims[0], size, 1)
+    weight = _fold_into_channels(weight, in_dims[1], size, 0)
+    return op(folded, weight, *geometry).unflatten(1, (size, -1)), 1
+
+
+@torch.library.register_vmap("upsample_ext::depthwise_conv_transpose2d_backward_weight")
+def _depthwise_backward_weight_vmap(info, in_dims, grad_output, input, *geometry):
+    op, size = _OPS.depthwise_conv_transpose2d_backward_weight, info.batch_size
+    grad_output = _fold_into_channels(grad_output, in_dims[0], size, 1)
+    input = _fold_into_channels(input, in_dims[1], size, 1)
+    return op(grad_output, input, *geometry).unflatten(0, (size, -1)), 0
+
+
+@torch.library.register_vmap("upsample_ext::channel_sum")
+def _channel_sum_vmap(info, in_dims, input):
+    folded = _fold_into_channels(input, in_dims[0], info.batch_size, 1)
+    return _OPS.channel_sum(folded).unflatten(0, (info.batch_size, -1)), 0

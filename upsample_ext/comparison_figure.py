@@ -1,0 +1,370 @@
+"""The picture of a comparison: one column per way, below each result how it differs, and why.
+
+Imported by `Comparison.plot` alone, because matplotlib is an optional dependency.
+"""
+
+import textwrap
+from collections.abc import Iterable
+from math import isnan
+from typing import TYPE_CHECKING
+
+import matplotlib
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d, avg_pool2d
+
+if TYPE_CHECKING:
+    from upsample_ext.compare import Comparison
+
+_COLUMNS = ("align_corners=True", "align_corners=False", "zeros", "replicate")
+_REFERENCE = "align_corners=False"
+# Up to this many rows and columns of output, every number is written into its cell
+_NUMBERS = 8
+# Of a photo, input samples a side of the part that is shown enlarged, and along the profile
+_WINDOW = 12
+_PROFILE = 9
+# A map of differences is shrunk to this many cells a side, each with the largest of what it stands for:
+# the border, an output or two wide, would be lost otherwise
+_MAP = 90
+
+_COLOURS = {
+    "align_corners=True": "#d1622b",
+    "align_corners=False": "#1f4e79",
+    "zeros": "#b01e4f",
+    "replicate": "#2f8f5b",
+}
+_GREY = "#666666"
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.edgecolor": "#999999",
+    "axes.linewidth": 0.6,
+    "image.interpolation": "nearest",
+}
+_SIZE = (12, 10.6)
+
+
+def draw(comparison: "Comparison") -> Figure:
+    """Draws the first image: a small matrix with its numbers, others with a profile across the border."""
+    with matplotlib.rc_context(_STYLE):
+        small = max(comparison.ways[_REFERENCE].output.shape[2:]) <= _NUMBERS
+        return _draw_matrix(comparison) if small else _draw_image(comparison)
+
+
+# ---- parts of both pictures --------------------------------------------------------------------------------
+
+
+def _figure(c: "Comparison") -> tuple[Figure, GridSpec]:
+    """The page: title above, a grid of three rows and five columns, the explanation below."""
+    figure = Figure(figsize=_SIZE, facecolor="white")
+    height, width = c.input.shape[2:]
+    title = "Bilinear interpolation and the bilinear transposed convolution"
+    figure.text(0.03, 0.968, title, fontsize=14, fontweight="bold", va="center")
+    note = f"{height} x {width}, upsampled by {c.factor}"
+    figure.text(0.985, 0.968, note, fontsize=11, color=_GREY, ha="right", va="center")
+
+    paragraphs = ["\n".join(textwrap.wrap(line, 88)) for line in c.explanation.split("\n")]
+    half = (len(paragraphs) + 1) // 2
+    for x, part in ((0.03, paragraphs[:half]), (0.52, paragraphs[half:])):
+        figure.text(x, 0.152, "\n\n".join(part), fontsize=8.5, color="#333333", va="top", linespacing=1.4)
+    grid = figure.add_gridspec(3, 5, left=0.03, right=0.985, top=0.89, bottom=0.185, wspace=0.13, hspace=0.24)
+    return figure, grid
+
+
+def _heading(ax: Axes, c: "Comparison", name: str) -> None:
+    family, detail = c.ways[name].title.split(", ")
+    top = {"transform": ax.transAxes, "ha": "center", "va": "bottom"}
+    ax.annotate(
+        family, (0.5, 1), (0, 18), "axes fraction", "offset points", ha="center", va="bottom", color=_GREY
+    )
+    ax.text(0.5, 1.025, detail, **top, fontsize=10.5, fontweight="bold", color=_COLOURS[name])
+
+
+def _describe(ax: Axes, title: str, body: str) -> None:
+    """A panel of text that says what its row of the grid shows."""
+    ax.axis("off")
+    ax.text(0, 1, title, transform=ax.transAxes, va="top", fontsize=10.5, fontweight="bold", linespacing=1.3)
+    body = "\n".join(line for part in body.split("\n") for line in textwrap.wrap(part, 31) or [""])
+    start = 0.98 - 0.095 * (title.count("\n") + 1)
+    ax.text(0, start, body, transform=ax.transAxes, va="top", fontsize=8.5, color=_GREY, linespacing=1.4)
+
+
+def _difference_title(ax: Axes, c: "Comparison", name: str) -> None:
+    difference = c.difference(name)
+    if difference.equal:
+        ax.set_title("equal to rounding" if difference.largest else "equal", color=_COLOURS[name])
+    else:
+        ax.set_title(f"up to {difference.largest:.3g}", color=_COLOURS[name])
+
+
+def _reference(ax: Axes) -> None:
+    ax.axis("off")
+    ax.text(0.5, 0.5, "the reference", transform=ax.transAxes, ha="center", va="center", color=_GREY)
+
+
+def _span(differences: Iterable[Tensor]) -> float:
+    """The largest finite absolute difference, at which the colours end."""
+    return max(float(d.abs().nan_to_num(posinf=0.0).max()) for d in differences) or 1.0
+
+
+def _bare(ax: Axes) -> None:
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+# ---- a small matrix ----------------------------------------------------------------------------------------
+
+
+def _draw_matrix(c: "Comparison") -> Figure:
+    figure, grid = _figure(c)
+    results = {name: c.ways[name].output[0, 0].double().cpu() for name in _COLUMNS}
+    differences = {name: c.difference(name).map[0, 0].double().cpu() for name in _COLUMNS}
+    finite = torch.cat([v[v.isfinite()] for v in results.values()])
+    low, high = (float(v) for v in torch.aminmax(finite)) if len(finite) else (0.0, 1.0)
+    span = _span(differences.values())
+
+    ax = figure.add_subplot(grid[0, 0])
+    _cells(ax, c.input[0, 0].double().cpu(), "viridis", low, high)
+    ax.text(0.5, 1.025, "input", transform=ax.transAxes, ha="center", fontsize=10.5, fontweight="bold")
+    _describe(
+        figure.add_subplot(grid[1, 0]),
+        "Difference from\nalign_corners=False",
+        _difference_note(c),
+    )
+    axis = "either axis" if c.input.shape[2] == c.input.shape[3] else "the horizontal axis"
+    _describe(
+        figure.add_subplot(grid[2, 0]),
+        "Weights",
+        f"The matrix A of {axis}: a row for each output, a column for each input.\n\n"
+        "All four ways are\noutput = A_h x A_wᵀ.\n\n"
+        "Right of it, each row's sum: what becomes of a constant 1.",
+    )
+    for column, name in enumerate(_COLUMNS, start=1):
+        ax = figure.add_subplot(grid[0, column])
+        _cells(ax, results[name], "viridis", low, high)
+        _heading(ax, c, name)
+        ax = figure.add_subplot(grid[1, column])
+        if name == _REFERENCE:
+            _reference(ax)
+        else:
+            noise = differences[name].abs() <= c.difference(name).rounding
+            _cells(ax, differences[name].masked_fill(noise, 0.0), "RdBu", -span, span, signed=True)
+            _difference_title(ax, c, name)
+        table = c.ways[name].width
+        _weights(figure.add_subplot(grid[2, column]), table.dense(), table.row_sums())
+    return figure
+
+
+def _difference_note(c: "Comparison") -> str:
+    """What the differences show, as far as they were measured to show it."""
+    zeros = c.difference("zeros")
+    note = "The result above, less that of interpolation at half-pixel centres."
+    if zeros.equal or zeros.inside is None or zeros.inside > zeros.rounding:
+        return note
+    note = (
+        "Transposed convolution and interpolation at half-pixel centres agree inside; zeros outside the "
+        "image pull the border towards 0."
+    )
+    return note + "\n\nRepeating the edge makes them equal." if c.difference("replicate").equal else note
+
+
+def _cells(ax: Axes, matrix: Tensor, colours: str, low: float, high: float, signed: bool = False) -> None:
+    """A heat map with its numbers."""
+    image = ax.imshow(matrix.numpy(), cmap=colours, vmin=low, vmax=max(high, low + 1e-12))
+    _bare(ax)
+    _grid_lines(ax, *matrix.shape)
+    size, texts = _cell_texts(matrix, signed)
+    for i, row in enumerate(matrix.tolist()):
+        for j, value in enumerate(row):
+            red, green, blue, opaque = image.cmap(image.norm(value))
+            dark = opaque and 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+            ax.text(
+                j, i, texts[i][j], ha="center", va="center", fontsize=size, color="white" if dark else "black"
+            )
+
+
+def _cell_texts(matrix: Tensor, signed: bool) -> tuple[float, list[list[str]]]:
+    """The numbers with as many decimals as fit into cells of this matrix, and the font size for them."""
+    most = max(matrix.shape)
+    size, length = (8.5, 6) if most <= 4 else (7, 5) if most <= 6 else (5.5, 5)
+
+    def written(value: float, form: str) -> str:
+        if signed and not isnan(value):
+            return format(value, "+" + form) if value else "0"
+        return format(value, form)
+
+    for form in (".4f", ".3f", ".2f", ".1f", ".0f", ".0e"):
+        texts = [[written(value, form) for value in row] for row in matrix.tolist()]
+        if max(len(text) for row in texts for text in row) <= length:
+            break
+    return size, texts
+
+
+def _grid_lines(ax: Axes, rows: int, columns: int) -> None:
+    ax.hlines([row - 0.5 for row in range(1, rows)], -0.5, columns - 0.5, color="white", linewidth=0.8)
+    ax.vlines([column - 0.5 for column in range(1, columns)], -0.5, rows - 0.5, color="white", linewidth=0.8)
+
+
+def _weights(ax: Axes, matrix: Tensor, sums: Tensor) -> None:
+    """A matrix of one axis; the sum of each row stands out where it is not one."""
+    rows, columns = matrix.shape
+    ax.imshow(matrix.numpy(), cmap="Purples", vmin=0, vmax=1.4)
+    _bare(ax)
+    _grid_lines(ax, rows, columns)
+    # Room for the sums inside the axes, so that they cannot reach the next panel
+    ax.set_xlim(-0.5, columns - 0.5 + 0.27 * max(rows, columns))
+    ax.spines[:].set_visible(False)
+    ax.add_patch(
+        Rectangle((-0.5, -0.5), columns, rows, fill=False, edgecolor="#999999", linewidth=0.6, clip_on=False)
+    )
+    size = 8.5 if rows <= 4 else 7 if rows <= 6 else 6
+    for i, row in enumerate(matrix.tolist()):
+        for j, value in enumerate(row):
+            if value:
+                text = f"{value:.4f}" if rows <= 4 else f"{value:.2f}"
+                ax.text(j, i, text, ha="center", va="center", fontsize=size)
+        total = float(sums[i])
+        less = abs(total - 1) > 1e-9
+        look = {"color": _COLOURS["zeros"], "fontweight": "bold"} if less else {"color": "#aaaaaa"}
+        ax.text(columns - 0.4, i, f"= {total:.4g}", va="center", fontsize=size, **look)
+
+
+# ---- a photo -----------------------------------------------------------------------------------------------
+
+
+def _draw_image(c: "Comparison") -> Figure:
+    figure, grid = _figure(c)
+    top, left, bottom, right = _window(c)
+    ax = figure.add_subplot(grid[0, 0])
+    _picture(ax, c.input, c.input)
+    ax.text(0.5, 1.025, "input", transform=ax.transAxes, ha="center", fontsize=10.5, fontweight="bold")
+    ax.add_patch(
+        Rectangle(
+            (left - 0.5, top - 0.5),
+            right - left,
+            bottom - top,
+            fill=False,
+            edgecolor="#ff2d55",
+            linewidth=1.4,
+        )
+    )
+    ax.text(0, -0.03, "framed: the part enlarged", transform=ax.transAxes, va="top", fontsize=8, color=_GREY)
+
+    span = _span(d.map[0] for d in c.differences.values())
+    label = figure.add_subplot(grid[1, 0])
+    _describe(
+        label,
+        "Difference from\nalign_corners=False",
+        "Absolute, the largest channel, the whole image. A cell shows the largest difference of the outputs "
+        "it stands for.",
+    )
+    for column, name in enumerate(_COLUMNS, start=1):
+        ax = figure.add_subplot(grid[0, column])
+        f = c.factor
+        _picture(ax, c.ways[name].output[..., top * f : bottom * f, left * f : right * f], c.input)
+        _heading(ax, c, name)
+        ax = figure.add_subplot(grid[1, column])
+        if name == _REFERENCE:
+            _reference(ax)
+            continue
+        map = _pooled(c.difference(name).map[0])
+        shown = ax.imshow(map.numpy(), cmap="inferno", vmin=0, vmax=span)
+        _bare(ax)
+        _difference_title(ax, c, name)
+    bar = figure.colorbar(shown, cax=label.inset_axes([0.04, 0.12, 0.9, 0.07]), orientation="horizontal")
+    bar.ax.tick_params(labelsize=8, length=2.5)
+    bar.outline.set_linewidth(0.5)
+    bar.locator = MaxNLocator(4)
+
+    _profile(figure, grid, c, top, left)
+    return figure
+
+
+def _window(c: "Comparison") -> tuple[int, int, int, int]:
+    """The part to enlarge, in input samples: touching the border, where both differences show."""
+    height, width = (min(_WINDOW, extent) for extent in c.input.shape[2:])
+
+    def mean(name: str) -> Tensor:
+        size = c.difference(name).map[0].abs().double().cpu().nan_to_num().sum(0)[None]
+        samples = avg_pool2d(size, c.factor)
+        return avg_pool2d(avg_pool2d(samples, (height, 1), 1), (1, width), 1)[0]
+
+    border, grid = mean("zeros"), mean("align_corners=True")
+    score = border * (0.2 * border + grid)
+    score[1:-1, 1:-1] = -1.0
+    top, left = divmod(int(score.argmax()), score.shape[1])
+    return top, left, top + height, left + width
+
+
+def _picture(ax: Axes, image: Tensor, scale: Tensor) -> None:
+    """The first image, in colour if it has three channels; black to white is the range of `scale` or 0..1."""
+    low, high = min(float(scale.min()), 0.0), max(float(scale.max()), 1e-12)
+    high = 1.0 if low == 0 and 0.5 < high <= 1 else high
+    shown = ((image[0].double().cpu() - low) / (high - low)).nan_to_num().clamp(0, 1)
+    if shown.shape[0] == 3:
+        ax.imshow(shown.permute(1, 2, 0).numpy())
+    else:
+        ax.imshow(shown[0].numpy(), cmap="gray", vmin=0, vmax=1)
+    _bare(ax)
+
+
+def _pooled(map: Tensor) -> Tensor:
+    """The largest absolute difference of all channels in each cell of a coarse grid."""
+    size = map.abs().double().cpu().amax(0)
+    cells = [min(_MAP, extent) for extent in size.shape]
+    return adaptive_max_pool2d(size[None], cells)[0]
+
+
+def _profile(figure: Figure, grid: GridSpec, c: "Comparison", top: int, left: int) -> None:
+    """One row of the results, from outside the image into it, where the zeros make the largest difference."""
+    channel, row, at_right = _profile_place(c, top, left)
+    length = min(_PROFILE, c.input.shape[3])
+    outputs = range(length * c.factor)
+    where = f"Output row {row}" + (f" of channel {channel}" if c.input.shape[1] > 1 else "")
+    edge = "right" if at_right else "left"
+    _describe(
+        figure.add_subplot(grid[2, 0]),
+        "Across the border",
+        f"{where}, from the {edge} edge inwards.\n\nAlong it, the position in input pixels.",
+    )
+    ax = figure.add_subplot(grid[2, 1:])
+    styles = {
+        "align_corners=True": {"linestyle": "-", "marker": "o", "markersize": 3.5, "linewidth": 1.2},
+        "align_corners=False": {"linestyle": "-", "linewidth": 4.5, "alpha": 0.3},
+        "zeros": {"linestyle": "-", "marker": "s", "markersize": 3.5, "linewidth": 1.2},
+        "replicate": {"linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "white"},
+    }
+    for name in _COLUMNS:
+        line = c.ways[name].output[0, channel, row].double()
+        line = line.flip(0) if at_right else line
+        position = [(i + 0.5) / c.factor for i in outputs]
+        label = c.ways[name].title
+        ax.plot(position, line[: len(outputs)].tolist(), color=_COLOURS[name], label=label, **styles[name])
+    ax.axvspan(-0.6, 0, facecolor="#eeeeee", hatch="////", edgecolor="#dddddd", linewidth=0)
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.text(-0.3, 0.5, "outside", transform=ax.get_xaxis_transform(), rotation=90, ha="center", va="center")
+    ax.set_xlim(-0.6, length)
+    ax.margins(y=0.12)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8, length=3)
+    ax.legend(frameon=False, fontsize=8.5, loc="best", ncols=2)
+
+
+def _profile_place(c: "Comparison", top: int, left: int) -> tuple[int, int, bool]:
+    """Channel, output row, and whether at the right edge; in the enlarged part if that is at a side."""
+    size = c.difference("zeros").map[0][..., [0, -1]].abs().double().cpu().nan_to_num()
+    sides = [left == 0, left + _WINDOW >= c.input.shape[3]]
+    rows = ~c.border_rows.cpu()
+    if any(sides):
+        rows[: top * c.factor] = False
+        rows[(top + _WINDOW) * c.factor :] = False
+    allowed = rows[:, None] & torch.tensor(sides if any(sides) else [True, True])
+    size = torch.where(allowed, size, -1.0)
+    channel, rest = divmod(int(size.argmax()), size.shape[1] * 2)
+    return channel, rest // 2, rest % 2 == 1

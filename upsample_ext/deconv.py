@@ -1,0 +1,507 @@
+"""Transposed convolution: `conv_transpose2d`, the drop-in, fixed kernels, and the bilinear layer of Caffe."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
+
+from upsample_ext import _native
+from upsample_ext._library import C
+from upsample_ext.interpolate import _DEVICES, _FLOATING
+
+_door = C.depthwise_conv_transpose2d
+_is_compiling = torch.compiler.is_compiling
+
+Pair = int | Sequence[int]
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Tensor:
+    """Drop-in for `torch.nn.functional.conv_transpose2d`: same signature, results, memory format and errors.
+
+    A depthwise one (``groups == in_channels == out_channels``) runs on this package's kernels, with gradients
+    to input, weight and bias that are bit for bit the same for any number of threads. Every other call goes
+    to PyTorch unchanged, and so do calls with wrong arguments, whose errors are therefore PyTorch's own.
+
+    Args:
+        input: ``(N, C, H, W)`` or ``(C, H, W)``, float64, float32, float16 or bfloat16, any strides.
+        weight: ``(C, 1, kH, kW)`` in the input's dtype, any strides; an expanded view is read as it lies.
+        bias: ``(C,)`` or None.
+        stride: output pixels per input pixel, ``(H, W)`` or one int for both; at least 1.
+        padding: output pixels cut off at each end (so that a convolution with this padding would undo the
+            size).
+        output_padding: output pixels added at the bottom and right; smaller than the stride or the dilation.
+        groups: C for a depthwise one.
+        dilation: output pixels between neighbouring kernel taps; at least 1.
+
+    Returns:
+        ``(N, C, (H - 1) * stride - 2 * padding + dilation * (kH - 1) + output_padding + 1, ...)``,
+        channels-last where the input or the weight is. Sums of half types are kept in float32. Under autocast
+        the arguments are cast as for the native function.
+
+    Raises:
+        What `torch.nn.functional.conv_transpose2d` raises for the same arguments.
+
+    Example:
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+        >>> conv_transpose2d(x, make_bilinear_weights(4, 1), stride=2, padding=1, groups=1)[0, 0, 0]
+        tensor([0.5625, 0.9375, 1.3125, 1.1250])
+    """
+    if has_torch_function_variadic(input, weight, bias):
+        return handle_torch_function(
+            conv_transpose2d,
+            (input, weight, bias),
+            input,
+            weight,
+            bias=bias,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            groups=groups,
+            dilation=dilation,
+        )
+    if not _is_compiling():
+        output = _door(input, weight, bias, stride, padding, output_padding, groups, dilation)
+        if output is not None:
+            return output
+    geometry = _depthwise_geometry(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    if geometry is None:
+        return _native.conv_transpose2d(
+            input, weight, bias, stride, padding, output_padding, groups, dilation
+        )
+    return _depthwise(input, weight, bias, *geometry, False)
+
+
+def fixed_conv_transpose2d(
+    input: Tensor,
+    kernel: Tensor | tuple[Tensor, Tensor],
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    dilation: Pair = 1,
+    *,
+    padding_mode: str = "zeros",
+) -> Tensor:
+    """Depthwise transposed convolution with a kernel that is not learned.
+
+    With zeros it equals ``F.conv_transpose2d(input, weight, None, stride, padding, output_padding, C,
+    dilation)``, where weight is the kernel expanded to ``(C, 1, kH, kW)``. Kernel values on a device are not
+    read back.
+
+    Args:
+        input: ``(N, C, H, W)`` or ``(C, H, W)``, float64, float32, float16 or bfloat16, any strides.
+        kernel: the same kernel for all channels, ``(kH, kW)`` or a pair of 1-D tensors ``(kernel_h,
+            kernel_w)`` that stands for their outer product and costs two 1-D passes; or one for each channel,
+            ``(C, kH, kW)``. Any floating dtype. A pair is applied in float32 (float64 for a double input) as
+            it is; the other forms are first rounded to the input's dtype, as a convolution's weight is.
+        stride: output pixels per input pixel, ``(H, W)`` or one int for both.
+        padding: output pixels cut off at each end.
+        output_padding: output pixels added at the bottom and right; smaller than the stride or the dilation.
+        dilation: output pixels between neighbouring kernel taps.
+        padding_mode: what the kernel reads beyond the input: ``"zeros"``, or with ``"replicate"`` the nearest
+            edge sample. The output's size is the same.
+
+    Returns:
+        ``(N, C, H_out, W_out)``, H_out as for `conv_transpose2d`, in the input's dtype. Differentiable to the
+        input.
+
+    Raises:
+        TypeError: kernel is neither a tensor nor a pair of tensors, or not of a floating dtype.
+        ValueError: shapes or padding_mode are not as above.
+        RuntimeError: the kernel requires grad (`conv_transpose2d` learns one), or the geometry is impossible.
+
+    Example:
+        >>> tent = torch.tensor([0.25, 0.75, 0.75, 0.25])
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+        >>> fixed_conv_transpose2d(x, (tent, tent), stride=2, padding=1)[0, 0, 0]
+        tensor([0.5625, 0.9375, 1.3125, 1.1250])
+        >>> fixed_conv_transpose2d(x, (tent, tent), stride=2, padding=1, padding_mode="replicate")[0, 0, 0]
+        tensor([1.0000, 1.2500, 1.7500, 2.0000])
+    """
+    kernels = tuple(kernel) if isinstance(kernel, (tuple, list)) else (kernel,)
+    tensors = (input, *(k for k in kernels if isinstance(k, Tensor)))
+    if has_torch_function_variadic(*tensors):
+        return handle_torch_function(
+            fixed_conv_transpose2d,
+            tensors,
+            input,
+            kernel,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            dilation=dilation,
+            padding_mode=padding_mode,
+        )
+    _check_fixed("fixed_conv_transpose2d", input, kernels, padding_mode)
+    geometry = [
+        _checked_pair("fixed_conv_transpose2d", name, value)
+        for name, value in (
+            ("stride", stride),
+            ("padding", padding),
+            ("output_padding", output_padding),
+            ("dilation", dilation),
+        )
+    ]
+    replicate = padding_mode == "replicate"
+    if len(kernels) == 2 and _is_image(input):
+        return _separable(input, *kernels, geometry, replicate)
+    weight = _depthwise_weight(input, kernels)
+    if _is_image(input):
+        return _depthwise(input, weight, None, *geometry, replicate)
+    return _fixed_by_pytorch(input, weight, geometry, replicate)
+
+
+def bilinear_kernel(
+    size: int,
+    *,
+    convention: str = "centered",
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """The bilinear interpolation kernel of a transposed convolution, ``(size, size)``.
+
+    It is the outer product of ``1 - abs(i / f - c)``, ``i = 0 .. size - 1``, with ``f = ceil(size / 2)``.
+
+    Args:
+        size: at least 1.
+        convention: ``"centered"``, the default: ``c = (size - 1) / (2 * f)``, symmetric for every size, as in
+            newer Caffe and in common PyTorch code. ``"caffe"``: ``c = (2 * f - 1 - f % 2) / (2 * f)``, as in
+            older Caffe and MXNet, off-centre when size mod 4 is 2 or 3 (never for a size that
+            `caffe_upsample_params` gives).
+        dtype: a floating dtype; default `torch.get_default_dtype()`. Values are computed in float64 and
+            rounded once.
+        device: default PyTorch's.
+
+    Raises:
+        TypeError: size is not an int, or dtype is not floating.
+        ValueError: size is below 1, or the convention is unknown.
+
+    Source of the formula: Caffe's `BilinearFiller`, http://caffe.berkeleyvision.org.
+
+    Example:
+        >>> bilinear_kernel(4)[0]
+        tensor([0.0625, 0.1875, 0.1875, 0.0625])
+    """
+    line = _bilinear_line("bilinear_kernel", size, convention, device)
+    return torch.outer(line, line).to(_checked_dtype("bilinear_kernel", dtype))
+
+
+def make_bilinear_weights(
+    size: int,
+    num_channels: int,
+    *,
+    convention: str = "centered",
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """`bilinear_kernel` for every channel: ``(num_channels, 1, size, size)``, a weight for
+    `conv_transpose2d`.
+
+    Args:
+        size, convention, dtype, device: as for `bilinear_kernel`.
+        num_channels: at least 1.
+
+    Raises:
+        What `bilinear_kernel` raises, and the same for num_channels.
+
+    Example:
+        >>> make_bilinear_weights(4, 3).shape
+        torch.Size([3, 1, 4, 4])
+    """
+    num_channels = _checked_int("make_bilinear_weights", "num_channels", num_channels)
+    line = _bilinear_line("make_bilinear_weights", size, convention, device)
+    kernel = torch.outer(line, line).to(_checked_dtype("make_bilinear_weights", dtype))
+    return kernel.repeat(num_channels, 1, 1, 1)
+
+
+def caffe_upsample_params(factor: int) -> tuple[int, int, int]:
+    """``(kernel_size, stride, padding)`` of Caffe's bilinear upsampling layer for an integer factor.
+
+    ``(2 * factor - factor % 2, factor, ceil((factor - 1) / 2))``: the output is exactly factor times the
+    input.
+
+    Args:
+        factor: at least 1.
+
+    Raises:
+        TypeError, ValueError: factor is not an int, or below 1.
+
+    Source of the formula: the layer's example in Caffe's documentation of `BilinearFiller`.
+
+    Example:
+        >>> caffe_upsample_params(2), caffe_upsample_params(3)
+        ((4, 2, 1), (5, 3, 1))
+    """
+    factor = _checked_int("caffe_upsample_params", "factor", factor)
+    return 2 * factor - factor % 2, factor, factor // 2
+
+
+def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: str = "zeros") -> Tensor:
+    """Caffe's bilinear upsampling layer: a transposed convolution with a fixed bilinear kernel.
+
+    Equals ``F.conv_transpose2d(input, make_bilinear_weights(k, C), stride=s, padding=p, groups=C)`` with
+    ``k, s, p = caffe_upsample_params(factor)``. With ``padding_mode="replicate"`` it equals
+    ``F.interpolate(input, scale_factor=factor, mode="bilinear", align_corners=False)``, borders included.
+
+    Args:
+        input: ``(N, C, H, W)`` or ``(C, H, W)``, float64, float32, float16 or bfloat16, any strides.
+        factor: output pixels per input pixel, at least 1.
+        padding_mode: beyond the image there are ``"zeros"`` (the border fades: for factor 2 the edge of a
+            constant becomes 0.75), or with ``"replicate"`` the edge samples.
+
+    Returns:
+        ``(N, C, factor * H, factor * W)`` in the input's dtype. The 1-D kernels are kept in float32 for half
+        types.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `fixed_conv_transpose2d` and `caffe_upsample_params`.
+
+    Example:
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+        >>> bilinear_conv_transpose2d(x, 2, padding_mode="replicate")[0, 0, 0]
+        tensor([1.0000, 1.2500, 1.7500, 2.0000])
+    """
+    if has_torch_function_unary(input):
+        return handle_torch_function(
+            bilinear_conv_transpose2d, (input,), input, factor, padding_mode=padding_mode
+        )
+    _, stride, padding = caffe_upsample_params(factor)
+    _check_fixed("bilinear_conv_transpose2d", input, (), padding_mode)
+    line = _line_for(input, factor)
+    geometry = [[n, n] for n in (stride, padding, 0, 1)]
+    if _is_image(input):
+        return _separable(input, line, line, geometry, padding_mode == "replicate")
+    return _fixed_by_pytorch(
+        input, _depthwise_weight(input, (line, line)), geometry, padding_mode == "replicate"
+    )
+
+
+# ---- whose call it is, and its geometry --------------------------------------------------------------------
+
+
+def _is_image(input: object) -> bool:
+    """Whether our ops take this tensor, batched or not."""
+    return (
+        isinstance(input, Tensor)
+        and input.dtype in _FLOATING
+        and input.device.type in _DEVICES
+        and input.layout is torch.strided
+        and not input.is_nested
+        and input.dim() in (3, 4)
+    )
+
+
+def _pair(value: object, least: int) -> list | None:
+    """Two numbers from an int or a sequence of two; None where native would complain or convert."""
+    values = list(value) if isinstance(value, (tuple, list)) else [value, value]
+    if len(values) != 2:
+        return None
+    for item in values:
+        if isinstance(item, bool) or not isinstance(item, (int, torch.SymInt)) or item < least:
+            return None
+    return values
+
+
+def _depthwise_geometry(*arguments):
+    """Stride, padding, output_padding, dilation as pairs; None unless a well-formed depthwise call."""
+    tracing = None if _is_compiling() else torch._C._get_tracing_state()
+    if tracing is None:
+        return _geometry_if_ours(*arguments)
+    torch._C._set_tracing_state(None)  # sizes are then numbers, which may be compared without a warning
+    try:
+        return _geometry_if_ours(*arguments)
+    finally:
+        torch._C._set_tracing_state(tracing)
+
+
+def _geometry_if_ours(input, weight, bias, stride, padding, output_padding, groups, dilation):
+    if not (_is_image(input) and isinstance(weight, Tensor) and weight.dim() == 4):
+        return None
+    channels = input.shape[-3]
+    if isinstance(groups, bool) or not isinstance(groups, (int, torch.SymInt)) or groups != channels:
+        return None
+    if not (weight.shape[0] == channels and weight.shape[1] == 1 and _goes_with(weight, input)):
+        return None
+    if bias is not None:
+        if not (isinstance(bias, Tensor) and bias.dim() == 1 and bias.shape[0] == channels):
+            return None
+        if not _goes_with(bias, input):
+            return None
+    pairs = [_pair(stride, 1), _pair(padding, 0), _pair(output_padding, 0), _pair(dilation, 1)]
+    if None in pairs or not all(extent > 0 for extent in (*input.shape[-3:], *weight.shape[2:])):
+        return None
+    for size, kernel, step, cut, extra, spread in zip(
+        input.shape[-2:], weight.shape[2:], *pairs, strict=True
+    ):
+        if not (extra < step or extra < spread):
+            return None
+        if not (size - 1) * step - 2 * cut + spread * (kernel - 1) + extra + 1 > 0:
+            return None
+    return pairs
+
+
+def _goes_with(tensor: Tensor, input: Tensor) -> bool:
+    """Same device, and same dtype once autocast has had its say."""
+    if tensor.device != input.device or tensor.layout is not torch.strided:
+        return False
+    if tensor.dtype == input.dtype:
+        return True
+    device = input.device.type
+    return (
+        device in ("cpu", "cuda")
+        and torch.is_autocast_enabled(device)
+        and tensor.dtype in _FLOATING
+        and torch.float64 not in (tensor.dtype, input.dtype)
+    )
+
+
+# ---- calls -------------------------------------------------------------------------------------------------
+
+
+def _depthwise(input, weight, bias, stride, padding, output_padding, dilation, replicate) -> Tensor:
+    op = torch.ops.upsample_ext.depthwise_conv_transpose2d.default
+    batched = input if input.dim() == 4 else input.unsqueeze(0)
+    output = op(batched, weight, bias, stride, padding, output_padding, dilation, replicate)
+    return output if input.dim() == 4 else output.squeeze(0)
+
+
+def _separable(input, kernel_h, kernel_w, geometry, replicate) -> Tensor:
+    op = torch.ops.upsample_ext.separable_conv_transpose2d.default
+    batched = input if input.dim() == 4 else input.unsqueeze(0)
+    output = op(batched, kernel_h, kernel_w, *geometry, replicate)
+    return output if input.dim() == 4 else output.squeeze(0)
+
+
+def _depthwise_weight(input: Tensor, kernels: tuple) -> Tensor:
+    """(C, 1, kH, kW) in the input's dtype; a view with channel stride 0 where one kernel serves all."""
+    kernel = torch.outer(*kernels) if len(kernels) == 2 else kernels[0]
+    kernel = kernel.to(input.dtype)
+    if kernel.dim() == 3:
+        return kernel.unsqueeze(1)
+    return kernel.expand(input.shape[-3], 1, *kernel.shape)
+
+
+def _fixed_by_pytorch(input, weight, geometry, replicate) -> Tensor:
+    """The same through PyTorch, for devices and dtypes that our ops do not take."""
+    stride, padding, output_padding, dilation = geometry
+    if replicate:
+        # As many edge samples as the kernel reaches, and as much more output to cut off.
+        reach = [
+            max(0, -(-((kernel - 1) * spread + extra) // step))
+            for kernel, spread, extra, step in zip(
+                weight.shape[2:], dilation, output_padding, stride, strict=True
+            )
+        ]
+        input = torch.nn.functional.pad(input, (reach[1], reach[1], reach[0], reach[0]), mode="replicate")
+        padding = [cut + more * step for cut, more, step in zip(padding, reach, stride, strict=True)]
+    return _native.conv_transpose2d(
+        input, weight, None, stride, padding, output_padding, input.shape[-3], dilation
+    )
+
+
+# ---- checks ------------------------------------------------------------------------------------------------
+
+
+def _check_fixed(op: str, input: object, kernels: tuple, padding_mode: object) -> None:
+    if padding_mode not in ("zeros", "replicate"):
+        raise ValueError(f"{op}: expected padding_mode to be 'zeros' or 'replicate', got {padding_mode!r}")
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{op}: expected input to be a tensor, got {type(input).__name__}")
+    if input.dim() not in (3, 4):
+        raise ValueError(f"{op}: expected an input (N, C, H, W) or (C, H, W), got {tuple(input.shape)}")
+    if not kernels:
+        return
+    if len(kernels) > 2 or not all(isinstance(kernel, Tensor) for kernel in kernels):
+        found = ", ".join(type(kernel).__name__ for kernel in kernels)
+        raise TypeError(f"{op}: expected kernel to be a tensor or a pair of tensors, got {found}")
+    for kernel in kernels:
+        if not (kernel.is_floating_point() or kernel.is_complex()):
+            raise TypeError(f"{op}: expected a kernel of a floating dtype, got {kernel.dtype}")
+        if kernel.requires_grad:
+            raise RuntimeError(
+                f"{op}: the kernel requires grad, but a fixed one has none; use conv_transpose2d to learn it"
+            )
+        if kernel.device != input.device:
+            raise ValueError(f"{op}: expected the kernel on device {input.device}, got {kernel.device}")
+    shapes = [tuple(kernel.shape) for kernel in kernels]
+    if len(kernels) == 2:
+        if not all(len(shape) == 1 for shape in shapes):
+            raise ValueError(f"{op}: expected a pair of 1-D kernels, got shapes {shapes[0]} and {shapes[1]}")
+    elif len(shapes[0]) not in (2, 3):
+        raise ValueError(f"{op}: expected a kernel (kH, kW) or (C, kH, kW), got {shapes[0]}")
+    elif len(shapes[0]) == 3 and shapes[0][0] != input.shape[-3]:
+        raise ValueError(f"{op}: expected a kernel ({input.shape[-3]}, kH, kW), got {shapes[0]}")
+
+
+def _checked_pair(op: str, name: str, value: object) -> list:
+    values = list(value) if isinstance(value, (tuple, list)) else [value, value]
+    if len(values) != 2 or not all(isinstance(item, (int, torch.SymInt)) for item in values):
+        raise TypeError(f"{op}: expected {name} to be an int or two, got {value!r}")
+    return values
+
+
+def _checked_int(op: str, name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
+        raise TypeError(f"{op}: expected {name} to be an int, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{op}: expected {name} to be at least 1, got {value}")
+    return value
+
+
+def _checked_dtype(op: str, dtype: torch.dtype | None) -> torch.dtype:
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    if not dtype.is_floating_point:
+        raise TypeError(f"{op}: expected a floating dtype, got {dtype}")
+    return dtype
+
+
+# ---- the bilinear line -------------------------------------------------------------------------------------
+
+
+def _line_values(position, size: int, convention: str):
+    """``1 - abs(i / f - c)``, over integers that are exact up to the one division."""
+    factor = (size + 1) // 2
+    twice_center = size - 1 if convention == "centered" else 2 * factor - 1 - factor % 2
+    return (2 * factor - abs(2 * position - twice_center)) / (2 * factor)
+
+
+def _bilinear_line(op: str, size: int, convention: str, device) -> Tensor:
+    size = _checked_int(op, "size", size)
+    if convention not in ("centered", "caffe"):
+        raise ValueError(f"{op}: expected convention to be 'centered' or 'caffe', got {convention!r}")
+    return _line_values(torch.arange(size, dtype=torch.float64, device=device), size, convention)
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_line(factor: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False), torch.no_grad():
+        size = caffe_upsample_params(factor)[0]
+        position = torch.arange(size, dtype=torch.float64, device=device)
+        return _line_values(position, size, "centered").to(dtype)
+
+
+def _line_for(input: Tensor, factor: int) -> Tensor:
+    """The 1-D kernel of the Caffe layer: one for all plain calls, made afresh where something watches."""
+    dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
+    if (
+        not _is_compiling()
+        and type(input) in (Tensor, torch.nn.Parameter)
+        and torch._C._get_tracing_state() is None
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._functorch.peek_interpreter_stack() is None
+    ):
+        return _cached_line(factor, dtype, input.device)
+    # From the input, so that it is of its kind: fake, symbolic, a subclass.
+    size = caffe_upsample_params(factor)[0]
+    position = input.detach().new_ones(size, dtype=torch.float64).cumsum(0) - 1
+    return _line_values(position, size, "centered").to(dtype)

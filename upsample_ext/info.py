@@ -1,0 +1,85 @@
+"""What this installation is: versions, what the extension was built for, instruction-set level, threads."""
+
+from dataclasses import dataclass
+
+import torch
+
+from upsample_ext import _build_info
+from upsample_ext._library import C
+from upsample_ext._version import __version__
+
+
+@dataclass(frozen=True)
+class Info:
+    """The answer of `info()`; `print` shows it as a table.
+
+    Attributes:
+        version: of upsample_ext.
+        torch: version of the torch that is running.
+        built_for_torch: version of the torch that the extension was built against.
+        built_for_cuda: CUDA version that the extension was built with, None in a CPU-only build.
+        cuda_arch_list: the GPU architectures in the extension, "" in a CPU-only build.
+        compiler: the C++ compiler that built it.
+        level: the instruction-set level in use; UPSAMPLE_EXT_LEVEL in the environment forces a lower one.
+        levels: all levels that this processor can run, lowest first.
+        threads: `torch.get_num_threads()`.
+        openmp: whether the extension's loops run in parallel.
+    """
+
+    version: str
+    torch: str
+    built_for_torch: str
+    built_for_cuda: str | None
+    cuda_arch_list: str
+    compiler: str
+    level: str
+    levels: tuple[str, ...]
+    threads: int
+    openmp: bool
+
+    def __str__(self) -> str:
+        openmp = "on" if self.openmp else "OFF: every loop runs on one thread"
+        cuda = "no, CPU only"
+        if self.built_for_cuda:
+            cuda = f"{self.built_for_cuda}, architectures {self.cuda_arch_list}"
+        rows = {
+            "upsample_ext": self.version,
+            "torch": f"{self.torch} (built for {self.built_for_torch})",
+            "CUDA": cuda,
+            "compiler": self.compiler,
+            "SIMD level": f"{self.level} (of {', '.join(self.levels)})",
+            "threads": f"{self.threads} (OpenMP {openmp})",
+        }
+        width = max(map(len, rows))
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def info() -> Info:
+    """Describes this installation.
+
+    Returns:
+        An `Info`, with the answers as attributes and a printable table as its `str`.
+
+    Example:
+        >>> import upsample_ext
+        >>> print(upsample_ext.info())  # doctest: +SKIP
+        upsample_ext  0.1.0
+        torch         2.13.0+cpu (built for 2.13.0+cpu)
+        CUDA          no, CPU only
+        compiler      gcc 12.2.0
+        SIMD level    avx2 (of baseline, avx2)
+        threads       2 (OpenMP on)
+    """
+    built = C.build_info()
+    return Info(
+        version=__version__,
+        torch=str(torch.__version__),
+        built_for_torch=_build_info.torch,
+        built_for_cuda=_build_info.cuda,
+        cuda_arch_list=_build_info.cuda_arch_list,
+        compiler=built["compiler"],
+        level=C.level(),
+        levels=tuple(C.levels()),
+        threads=torch.get_num_threads(),
+        openmp=built["openmp"],
+    )

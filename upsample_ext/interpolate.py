@@ -1,0 +1,212 @@
+"""Bilinear resize: `interpolate`, the drop-in, and `upsample_bilinear2d`, the op itself."""
+
+import collections.abc
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from upsample_ext import _native, _transforms
+from upsample_ext._library import C
+
+_FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
+_DTYPES = _FLOATING | {torch.uint8}
+_DEVICES = frozenset(("cpu", "meta"))
+
+_door = C.upsample_bilinear2d
+_is_compiling = torch.compiler.is_compiling
+
+
+def interpolate(
+    input: Tensor,
+    size: int | collections.abc.Sequence[int] | None = None,
+    scale_factor: float | collections.abc.Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """Drop-in for `torch.nn.functional.interpolate`: same signature, results, memory format and errors.
+
+    A 4-D input with ``mode="bilinear"`` and without antialiasing runs on this package's kernels; every other
+    call goes to PyTorch unchanged, and so do wrong arguments, whose errors are therefore PyTorch's own.
+
+    Args:
+        input: ``(N, C, H, W)``, float64, float32, float16, bfloat16 or uint8, any strides.
+        size: output ``(H, W)`` in pixels, or one int for both.
+        scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
+        mode: only ``"bilinear"`` is ours.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False (or None) treats samples as areas, ``source = (out_index + 0.5) * scale - 0.5``, clamped
+            at 0.
+        recompute_scale_factor: True derives the scale from the sizes instead of taking scale_factor itself.
+        antialias: only False is ours.
+
+    Returns:
+        ``(N, C, H_out, W_out)`` in the input's dtype and suggested memory format. The gradient is bit for
+        bit the same for any number of threads; sums of half types are kept in float32.
+
+    Raises:
+        What `torch.nn.functional.interpolate` raises for the same arguments.
+
+    Source of the formula: `torch/nn/functional.py` and ATen's ``area_pixel_compute_source_index``.
+
+    Example:
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+        >>> interpolate(x, scale_factor=2, mode="bilinear")[0, 0, 0]
+        tensor([1.0000, 1.2500, 1.7500, 2.0000])
+    """
+    if has_torch_function_unary(input):
+        return handle_torch_function(
+            interpolate,
+            (input,),
+            input,
+            size=size,
+            scale_factor=scale_factor,
+            mode=mode,
+            align_corners=align_corners,
+            recompute_scale_factor=recompute_scale_factor,
+            antialias=antialias,
+        )
+    if mode == "bilinear" and not antialias:
+        if not recompute_scale_factor and not _is_compiling():
+            output = _door(input, size, scale_factor, align_corners)
+            if output is not None:
+                return output
+        if _is_ours(input):
+            output = _general(input, size, scale_factor, align_corners, recompute_scale_factor)
+            if output is not None:
+                return output
+    return _native.interpolate(
+        input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
+    )
+
+
+def upsample_bilinear2d(
+    input: Tensor,
+    size: int | collections.abc.Sequence[int] | None = None,
+    scale_factor: float | collections.abc.Sequence[float] | None = None,
+    align_corners: bool = False,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Bilinear resize; equals ``F.interpolate(input, size, scale_factor, "bilinear", align_corners)``.
+
+    Args:
+        input: ``(N, C, H, W)``, float64, float32, float16, bfloat16 or uint8, any strides.
+        size: output ``(H, W)`` in pixels, or one int for both.
+        scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
+        align_corners: see `interpolate`.
+        out: where to write, by PyTorch's rules: an empty tensor is resized, strides of one that fits are
+            kept. No gradient is recorded.
+
+    Returns:
+        ``(N, C, H_out, W_out)``, or `out`.
+
+    Raises:
+        What `interpolate` raises; with `out`, RuntimeError when it has another dtype or device than the
+        input, requires grad (or the input does), overlaps itself, or shares memory with the input.
+
+    Example:
+        >>> x = torch.rand(1, 3, 4, 6)
+        >>> upsample_bilinear2d(x, size=(8, 9), out=torch.empty(1, 3, 8, 9)).shape
+        torch.Size([1, 3, 8, 9])
+    """
+    if out is None:
+        return interpolate(input, size, scale_factor, "bilinear", align_corners)
+    if has_torch_function_unary(input) or has_torch_function_unary(out):
+        return handle_torch_function(
+            upsample_bilinear2d,
+            (input, out),
+            input,
+            size=size,
+            scale_factor=scale_factor,
+            align_corners=align_corners,
+            out=out,
+        )
+    resolved = _resolve(input, size, scale_factor, False) if _is_ours(input) else None
+    if resolved is None:
+        # Not ours, or malformed: PyTorch's function has no out=, its op has.
+        checked = _native.interpolate(input, size, scale_factor, "bilinear", align_corners)
+        return torch._C._nn.upsample_bilinear2d(
+            input, list(checked.shape[2:]), bool(align_corners), *_pair_or_none(scale_factor), out=out
+        )
+    output_size, scales = resolved
+    scales = scales or (None, None)
+    if _is_compiling() or type(input) is not Tensor or type(out) is not Tensor:
+        torch.ops.upsample_ext.upsample_bilinear2d.out(
+            input, output_size, bool(align_corners), *scales, out=out
+        )
+    else:
+        C.upsample_bilinear2d_out(input, *output_size, bool(align_corners), *scales, out)
+    return out
+
+
+def _is_ours(input: object) -> bool:
+    """Whether our ops take this tensor; FakeTensor, DTensor and other dispatching subclasses included."""
+    return (
+        isinstance(input, Tensor)
+        and input.dtype in _DTYPES
+        and input.device.type in _DEVICES
+        and input.layout is torch.strided
+        and not input.is_nested
+        and input.dim() == 4
+    )
+
+
+def _general(input, size, scale_factor, align_corners, recompute_scale_factor) -> Tensor | None:
+    """By the op's name: symbolic sizes, tracing, subclasses. None for what only PyTorch can judge."""
+    resolved = _resolve(input, size, scale_factor, recompute_scale_factor)
+    if resolved is None or not (align_corners is None or isinstance(align_corners, bool)):
+        return None
+    output_size, scales = resolved
+    _transforms.register_sharding_if_distributed(input)
+    ops = torch.ops.upsample_ext.upsample_bilinear2d
+    if scales is not None and not _is_compiling() and torch._C._get_tracing_state() is not None:
+        return ops.vec(input, None, bool(align_corners), scales)
+    return ops.default(input, output_size, bool(align_corners), *(scales or (None, None)))
+
+
+def _resolve(input, size, scale_factor, recompute_scale_factor):
+    """Output size, and the scale factors that set the coordinates (None: the sizes do), as F.interpolate
+    finds them.
+
+    None when the arguments are not of native's form, or make an empty image.
+    """
+    if (size is None) == (scale_factor is None) or not all(extent > 0 for extent in input.shape[1:]):
+        return None
+    if size is not None:
+        if recompute_scale_factor:
+            return None
+        output_size, scales = _pair(size, (int, torch.SymInt)), None
+    else:
+        scales = _pair(scale_factor, (int, float, torch.SymInt, torch.SymFloat))
+        if scales is None:
+            return None
+        extents = [n * scale for n, scale in zip(input.shape[2:], scales, strict=True)]
+        if not all(_fits_int64(extent) for extent in extents):
+            return None
+        output_size = [torch.sym_int(extent) for extent in extents]
+        scales = None if recompute_scale_factor else [float(scale) for scale in scales]
+    if output_size is None or not all(extent > 0 and _fits_int64(extent) for extent in output_size):
+        return None
+    return output_size, scales
+
+
+def _fits_int64(extent) -> bool:
+    """False for infinity, NaN and numbers that only Python can hold; symbolic extents always fit."""
+    return not isinstance(extent, (int, float)) or -(2.0**63) <= extent < 2.0**63
+
+
+def _pair(value, types) -> list | None:
+    """Two numbers from one or from a sequence of two; None where native would complain or convert."""
+    if isinstance(value, types) and not isinstance(value, bool):
+        return [value, value]
+    is_pair = isinstance(value, (tuple, list)) and len(value) == 2
+    if is_pair and all(isinstance(item, types) and not isinstance(item, bool) for item in value):
+        return list(value)
+    return None
+
+
+def _pair_or_none(scale_factor) -> list:
+    return (_pair(scale_factor, (int, float)) if scale_factor is not None else None) or [None, None]

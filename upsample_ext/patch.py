@@ -1,0 +1,147 @@
+"""Routes PyTorch's own bilinear upsampling and transposed convolution through this package, until undone.
+
+Two levels, that may be nested and undone in any order:
+
+`"function"` replaces the attributes `torch.nn.functional.interpolate` and
+    `torch.nn.functional.conv_transpose2d`. What looks them up when it is called follows: `F.upsample` and
+    `F.upsample_bilinear` (their deprecation warnings stay), `nn.Upsample`, `nn.UpsamplingBilinear2d`,
+    `nn.ConvTranspose2d`, and any library that writes `F.interpolate(...)`. Code that did
+    `from torch.nn.functional import interpolate` before keeps the original, as does `torch.conv_transpose2d`.
+    Functions compiled by `torch.compile` notice the change, and compile again.
+
+`"dispatcher"` puts our kernels in front of `aten::upsample_bilinear2d` and its backward, so that every
+    caller is reached, however it imported the function and in C++ too. Autograd, vmap and autocast above it
+    stay PyTorch's. Code compiled by `torch.compile` is not reached: the compiler replaces the operator by
+    its own decomposition first (there the function level works). Transposed convolution is not touched at
+    this level: in the dispatcher it is one operator for every convolution.
+"""
+
+import logging
+import threading
+from typing import Any
+
+import torch.nn.functional as F
+
+from upsample_ext._library import C
+from upsample_ext.deconv import conv_transpose2d
+from upsample_ext.interpolate import interpolate
+
+_logger = logging.getLogger("upsample_ext")
+
+
+class _Functions:
+    """The function level: attributes of torch.nn.functional, put back as the very objects that were found."""
+
+    _ours = {"interpolate": interpolate, "conv_transpose2d": conv_transpose2d}
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def install(self) -> None:
+        self._found = {name: getattr(F, name) for name in self._ours}
+        for name, function in self._ours.items():
+            setattr(F, name, function)
+
+    def remove(self) -> None:
+        for name, function in self._found.items():
+            if getattr(F, name) is self._ours[name]:
+                setattr(F, name, function)
+            else:
+                # Someone wrapped or replaced it after us: putting the original back would undo their work
+                _logger.warning(
+                    "patch: left torch.nn.functional.%s alone: other code has replaced it since", name
+                )
+        self._found = {}
+
+
+class _Dispatcher:
+    """The dispatcher level: kernels registered at run time, which the dispatcher stacks upon its own."""
+
+    def install(self) -> None:
+        C.enable_dispatcher_override()
+
+    def remove(self) -> None:
+        C.disable_dispatcher_override()
+
+
+_levels: dict[str, _Functions | _Dispatcher] = {"function": _Functions(), "dispatcher": _Dispatcher()}
+_active = dict.fromkeys(_levels, 0)  # patches in force at each level: the first installs, the last removes
+_lock = threading.Lock()
+
+
+class patch:
+    """Sends PyTorch's bilinear upsampling and depthwise transposed convolution through this package.
+
+    It takes effect for the whole process as soon as it is called, and lasts until `undo()` or the end of
+    the `with` block.
+
+    Args:
+        level: `"function"` replaces `F.interpolate` and `F.conv_transpose2d`, and with them `F.upsample`,
+            `nn.Upsample`, `nn.UpsamplingBilinear2d` and `nn.ConvTranspose2d`. `"dispatcher"` overrides
+            `aten::upsample_bilinear2d` and its backward for the devices this package has kernels for (now:
+            the CPU), so that code that imported `interpolate` by name and C++ callers are caught too. What
+            this package has no kernel for still goes to PyTorch, and PyTorch's exceptions come out
+            unchanged.
+
+    Raises:
+        ValueError: the level is neither.
+
+    Patches count: they may be nested, both levels together, and undone in any order; the last one of a
+    level to be undone puts back exactly what the first one found. `undo()` may be called twice. A `with`
+    block undoes its patch when an exception leaves it, and the same object may be entered again, also while
+    it is entered.
+
+    Threads: the switch is process-wide, so other threads change over with this one. At the function level a
+    call that is running finishes where it began. At the dispatcher level, as with any registration of a
+    kernel in PyTorch, no other thread may be inside `upsample_bilinear2d` or its backward while a patch is
+    made or undone. `torch.jit.script` cannot compile functions that reach ours; script the model before.
+
+    Example:
+        >>> import torch, upsample_ext
+        >>> from torch.nn import functional as F
+        >>> with upsample_ext.patch():
+        ...     F.interpolate is upsample_ext.interpolate
+        True
+        >>> handle = upsample_ext.patch("dispatcher")  # or for good: ignore the handle
+        >>> handle.undo()
+    """
+
+    def __init__(self, level: str = "function") -> None:
+        if level not in _levels:
+            raise ValueError(f'patch: expected level to be "function" or "dispatcher", got {level!r}')
+        self.level = level
+        self._in_force = False
+        self._entered = 0
+        self._apply()
+
+    def _apply(self) -> None:
+        with _lock:
+            if self._in_force:
+                return
+            if _active[self.level] == 0:
+                _levels[self.level].install()
+            _active[self.level] += 1
+            self._in_force = True
+
+    def undo(self) -> None:
+        """Ends this patch. What it covered goes back to PyTorch once no other patch of the level holds."""
+        with _lock:
+            if not self._in_force:
+                return
+            self._in_force = False
+            _active[self.level] -= 1
+            if _active[self.level] == 0:
+                _levels[self.level].remove()
+
+    def __enter__(self) -> "patch":
+        self._apply()
+        self._entered += 1
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._entered -= 1
+        if self._entered == 0:
+            self.undo()
+
+    def __repr__(self) -> str:
+        return f"patch(level={self.level!r}, {'in force' if self._in_force else 'undone'})"
