@@ -1,0 +1,197 @@
+// Runs the resample kernels without torch and compares every element with a plain double sum over the tables.
+// test_levels.py builds it natively under sanitizers, for each level, and for aarch64.
+//
+// All memory is on the heap in blocks of the exact size, so that a sanitizer sees one element too many.
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "cpu/levels.h"
+#include "cpu/work_memory.h"
+#include "geometry/axis_table.h"
+
+namespace upsample_ext {
+namespace {
+
+// How a storage type holds a value, and how far a result may be from the exact one, relative to the largest
+// value.
+double decode(double x) { return x; }
+double decode(float x) { return x; }
+double decode(uint8_t x) { return x; }
+double decode(half_t x) {
+  const int exponent = x.bits >> 10 & 31, mantissa = x.bits & 1023;
+  const double magnitude = exponent == 0
+                               ? std::ldexp(mantissa, -24)
+                               : (exponent == 31 ? HUGE_VAL : std::ldexp(1024 + mantissa, exponent - 25));
+  return x.bits >> 15 ? -magnitude : magnitude;
+}
+double decode(bfloat16_t x) {
+  const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+// Values are whole numbers from 0 to 255, exact in every type.
+template <class T>
+void encode(int value, T* x) {
+  *x = static_cast<T>(value);
+}
+void encode(int value, half_t* x) {
+  const int exponent = value == 0 ? 0 : std::ilogb(value);
+  x->bits = static_cast<uint16_t>(value == 0 ? 0 : (exponent + 15) << 10 | (value << (10 - exponent) & 1023));
+}
+void encode(int value, bfloat16_t* x) {
+  const float single = static_cast<float>(value);
+  uint32_t bits;
+  std::memcpy(&bits, &single, sizeof bits);
+  x->bits = static_cast<uint16_t>(bits >> 16);
+}
+
+constexpr double kLargest = 255.0;
+double tolerance(double) { return kLargest * 1e-14; }
+double tolerance(float) { return kLargest * 1e-6; }
+double tolerance(half_t) { return kLargest * 0x1p-11 + 1e-3; }
+double tolerance(bfloat16_t) { return kLargest * 0x1p-8 + 1e-3; }
+double tolerance(uint8_t) { return 0.5 + 1e-3; }
+
+const ResampleKernel<double>& kernel_of(double) { return active_level().resample_f64; }
+const ResampleKernel<float>& kernel_of(float) { return active_level().resample_f32; }
+const ResampleKernel<float>& kernel_of(half_t) { return active_level().resample_f16; }
+const ResampleKernel<float>& kernel_of(bfloat16_t) { return active_level().resample_bf16; }
+const ResampleKernel<float>& kernel_of(uint8_t) { return active_level().resample_u8; }
+
+enum class Layout { kPlanar, kChannelsLast, kEverySecondColumn };
+
+Strides strides_of(Layout layout, int64_t channels, int64_t height, int64_t width) {
+  switch (layout) {
+    case Layout::kPlanar:
+      return {channels * height * width, height * width, width, 1};
+    case Layout::kChannelsLast:
+      return {height * width * channels, 1, width * channels, channels};
+    default:
+      return {channels * height * width * 2, height * width * 2, width * 2, 2};
+  }
+}
+
+template <class acc>
+double exact_tap_sum(const AxisTaps<acc>& height, const AxisTaps<acc>& width, int64_t oy, int64_t ox,
+                     const std::vector<int>& plane) {
+  double sum = 0.0;
+  for (int64_t ty = height.offset[oy]; ty < height.offset[oy + 1]; ++ty) {
+    for (int64_t tx = width.offset[ox]; tx < width.offset[ox + 1]; ++tx) {
+      const int value = plane[height.index[ty] * width.in_size + width.index[tx]];
+      sum += static_cast<double>(height.weight[ty]) * static_cast<double>(width.weight[tx]) * value;
+    }
+  }
+  return sum;
+}
+
+template <class T, class acc>
+int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width, Layout layout) {
+  constexpr int64_t kBatch = 2, kChannels = 5;
+  const ResampleKernel<acc>& kernel = kernel_of(T{});
+  ResampleParams<acc> p{};
+  p.batch = kBatch;
+  p.channels = kChannels;
+  p.height = height.taps();
+  p.width = width.taps();
+  p.in = strides_of(layout, kChannels, p.height.in_size, p.width.in_size);
+  p.out = strides_of(layout, kChannels, p.height.out_size, p.width.out_size);
+  p.channels_last = layout == Layout::kChannelsLast;
+
+  const int64_t in_plane = p.height.in_size * p.width.in_size;
+  std::vector<std::vector<int>> planes(kBatch * kChannels, std::vector<int>(in_plane));
+  const std::unique_ptr<T[]> input(new T[kBatch * p.in.batch]());
+  const std::unique_ptr<T[]> output(new T[kBatch * p.out.batch]());
+  uint32_t random = 1;
+  for (int64_t n = 0; n < kBatch; ++n) {
+    for (int64_t c = 0; c < kChannels; ++c) {
+      for (int64_t i = 0; i < in_plane; ++i) {
+        random = random * 1664525u + 1013904223u;
+        const int value = static_cast<int>(random >> 24);
+        planes[n * kChannels + c][i] = value;
+        const int64_t y = i / p.width.in_size, x = i % p.width.in_size;
+        encode(value, &input[n * p.in.batch + c * p.in.channel + y * p.in.height + x * p.in.width]);
+      }
+    }
+  }
+  p.input = input.get();
+  p.output = output.get();
+
+  WorkMemory<1> plan(kernel.plan_bytes(p)), scratch(kernel.scratch_bytes(p));
+  kernel.build_plan(p, plan.data());
+  p.plan = plan.data();
+  const int64_t middle = p.rows() / 3;  // two threads' worth, one after the other
+  kernel.rows(p, 0, middle, scratch.data());
+  kernel.rows(p, middle, p.rows(), scratch.data());
+
+  int wrong = 0;
+  for (int64_t n = 0; n < kBatch; ++n) {
+    for (int64_t c = 0; c < kChannels; ++c) {
+      for (int64_t y = 0; y < p.height.out_size; ++y) {
+        for (int64_t x = 0; x < p.width.out_size; ++x) {
+          double exact = exact_tap_sum(p.height, p.width, y, x, planes[n * kChannels + c]);
+          if (sizeof(T) == 1) exact = exact < kLargest ? exact : kLargest;
+          const T got = output[n * p.out.batch + c * p.out.channel + y * p.out.height + x * p.out.width];
+          // Adjoint tables gather several outputs, so that a sum may exceed the largest input.
+          const double allowed = tolerance(T{}) * (sizeof(T) == 1 ? 1.0 : std::fmax(1.0, exact / kLargest));
+          wrong += !(std::fabs(decode(got) - exact) <= allowed);
+        }
+      }
+    }
+  }
+  return wrong;
+}
+
+template <class T, class acc>
+int wrong_results(const char* type) {
+  const std::vector<acc> kernel = {acc(0.25), acc(0.75), acc(0.75), acc(0.25)};
+  const auto deconv = [&](int64_t in_size, bool replicate) {
+    return AxisTable<acc>::conv_transpose({in_size, 4, 2, 1, 0, 1, replicate}, kernel.data());
+  };
+  struct Pair {
+    const char* name;
+    AxisTable<acc> height, width;
+  };
+  Pair pairs[] = {
+      {"x2", AxisTable<acc>::linear(5, 10, false, 0.0), AxisTable<acc>::linear(9, 18, false, 0.0)},
+      {"up, align_corners", AxisTable<acc>::linear(3, 10, true, 0.0),
+       AxisTable<acc>::linear(37, 129, true, 0.0)},
+      {"down", AxisTable<acc>::linear(12, 5, false, 0.0), AxisTable<acc>::linear(71, 20, false, 0.0)},
+      {"one sample", AxisTable<acc>::linear(1, 3, false, 0.0), AxisTable<acc>::linear(1, 17, false, 0.0)},
+      {"transposed convolution", deconv(4, false), deconv(19, false)},
+      {"transposed convolution, replicate", deconv(4, true), deconv(19, true)},
+      {"gradient of up", AxisTable<acc>::linear(5, 12, false, 0.0).transposed(),
+       AxisTable<acc>::linear(33, 70, false, 0.0).transposed()},
+  };
+  int wrong = 0;
+  for (const Pair& pair : pairs) {
+    for (const Layout layout : {Layout::kPlanar, Layout::kChannelsLast, Layout::kEverySecondColumn}) {
+      const int elements = wrong_elements<T>(pair.height, pair.width, layout);
+      if (elements != 0) {
+        std::printf("%s, %s, layout %d: %d elements are wrong\n", type, pair.name, static_cast<int>(layout),
+                    elements);
+      }
+      wrong += elements;
+    }
+  }
+  return wrong;
+}
+
+}  // namespace
+}  // namespace upsample_ext
+
+int main() {
+  using namespace upsample_ext;
+  if (refused_level() != nullptr) {
+    std::printf("no level %s\n", refused_level());
+    return 2;
+  }
+  const int wrong = wrong_results<double, double>("float64") + wrong_results<float, float>("float32") +
+                    wrong_results<half_t, float>("float16") + wrong_results<bfloat16_t, float>("bfloat16") +
+                    wrong_results<uint8_t, float>("uint8");
+  if (wrong == 0) std::printf("level %s: all results are right\n", active_level().name);
+  return wrong == 0 ? 0 : 1;
+}

@@ -1,0 +1,373 @@
+"""compare(): the question's matrices, the tables behind them, the explanation, the picture, the command."""
+
+import builtins
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from upsample_ext.__main__ import main, parse_matrix, read_image
+from upsample_ext.compare import compare
+
+WAYS = ("align_corners=True", "align_corners=False", "zeros", "replicate")
+QUESTION = [[1.0, 2.0], [3.0, 4.0]]
+# As printed in the discussion that asked why the two differ
+PRINTED = """\
+(0 ,0 ,.,.) =
+1.0000 1.3333 1.6667 2.0000
+1.6667 2.0000 2.3333 2.6667
+2.3333 2.6667 3.0000 3.3333
+3.0000 3.3333 3.6667 4.0000
+[torch.FloatTensor of size 1x1x4x4]
+""", """\
+(0 ,0 ,.,.) =
+0.5625 0.9375 1.3125 1.1250
+1.1250 1.7500 2.2500 1.8750
+1.8750 2.7500 3.2500 2.6250
+1.6875 2.4375 2.8125 2.2500
+[torch.FloatTensor of size 1x1x4x4]
+"""  # fmt: skip
+
+
+def matrix(lines: str) -> torch.Tensor:
+    return torch.tensor([[float(word) for word in line.split()] for line in lines.strip().splitlines()])
+
+
+# ---- the four ways and their tables ------------------------------------------------------------------------
+
+
+def test_the_questions_matrices():
+    ways = compare(QUESTION, 2).ways
+    for name, printed in zip(("align_corners=True", "zeros"), PRINTED, strict=True):
+        expected = matrix("\n".join(printed.splitlines()[1:-1]))
+        torch.testing.assert_close(ways[name].output[0, 0], expected, rtol=0, atol=5e-5)
+
+
+def test_print_shows_the_questions_matrices_first():
+    printed = str(compare(QUESTION, 2))
+    first, second = (printed.index(text) for text in PRINTED)
+    third = printed.index(
+        'interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)\n(0 ,0 ,.,.) ='
+    )
+    assert first < second < third < printed.index("weights of either axis")
+
+
+def test_a_constant_becomes_three_quarters_on_the_edge():
+    ones = compare(torch.ones(3, 5), 2)
+    zeros = ones.ways["zeros"].output[0, 0]
+    assert zeros[1:-1, 1:-1].eq(1).all()
+    assert all(
+        edge.eq(0.75).all() for edge in (zeros[0, 1:-1], zeros[-1, 1:-1], zeros[1:-1, 0], zeros[1:-1, -1])
+    )
+    assert all(zeros[i, j] == 0.5625 for i in (0, -1) for j in (0, -1))
+    for name in ("align_corners=True", "align_corners=False", "replicate"):
+        torch.testing.assert_close(ones.ways[name].output, torch.ones(1, 1, 6, 10))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("factor", range(1, 7))
+@pytest.mark.parametrize("shape", [(5, 9), (8, 3), (1, 4), (6, 1), (2, 3, 4, 7)])
+def test_replicate_equals_interpolate_everywhere(shape, factor, dtype):
+    comparison = compare(torch.randn(shape, dtype=torch.float64).to(dtype), factor)
+    difference = comparison.difference("replicate", "align_corners=False")
+    assert difference.equal and difference.count == 0
+    assert difference.largest <= 64 * torch.finfo(dtype).eps
+    inside = comparison.difference("zeros", "align_corners=False").inside
+    assert inside is None or inside <= difference.rounding
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4), (1, 3)])
+def test_the_tables_are_the_ops(shape, factor):
+    x = torch.randn(shape, dtype=torch.float64)
+    for way in compare(x, factor).ways.values():
+        a_h, a_w = way.height.dense(), way.width.dense()
+        assert a_h.shape == (shape[0] * factor, shape[0]) and a_w.shape == (shape[1] * factor, shape[1])
+        torch.testing.assert_close(way.output[0, 0], a_h @ x @ a_w.T)
+        torch.testing.assert_close(way.height.dense(2), a_h[:2])
+        torch.testing.assert_close(way.height.row_sums(), a_h.sum(1))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 5])
+def test_rows_sum_to_one_but_for_zeros_at_the_border(factor):
+    comparison = compare(torch.ones(6, 8), factor)
+    for name in WAYS:
+        for table, outside in (
+            (comparison.ways[name].height, comparison.border_rows),
+            (comparison.ways[name].width, comparison.border_columns),
+        ):
+            sums = table.row_sums()
+            less = sums < 1 - 1e-9
+            torch.testing.assert_close(sums[~less], torch.ones_like(sums[~less]))
+            assert less.equal(outside if name == "zeros" else torch.zeros_like(outside))
+    each_side = factor // 2
+    assert comparison.border_rows.nonzero().flatten().tolist() == [
+        *range(each_side), *range(6 * factor - each_side, 6 * factor)
+    ]  # fmt: skip
+
+
+def test_difference_map_and_places():
+    comparison = compare(QUESTION, 2)
+    zeros = comparison.difference("zeros")
+    assert (zeros.inside, zeros.border, zeros.largest, zeros.where) == (0.0, 1.75, 1.75, (0, 0, 3, 3))
+    expected = comparison.ways["zeros"].output - comparison.ways["align_corners=False"].output
+    assert zeros.map.equal(expected) and zeros.count == 12
+    assert list(comparison.differences) == ["align_corners=True", "zeros", "replicate"]
+    with pytest.raises(ValueError, match="expected one of .*got 'nearest'"):
+        comparison.difference("nearest")
+
+
+# ---- inputs ------------------------------------------------------------------------------------------------
+
+
+def test_inputs_of_every_kind():
+    as_batch = compare(torch.tensor([[[[1, 2], [3, 4]]]]), 2)
+    for x in (QUESTION, [[1, 2], [3, 4]], [QUESTION], torch.tensor(QUESTION, requires_grad=True)):
+        comparison = compare(x, 2)
+        assert comparison.input.shape == (1, 1, 2, 2) and not comparison.input.requires_grad
+        for name in WAYS:
+            assert comparison.ways[name].output.equal(as_batch.ways[name].output)
+    pixels = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 4)
+    assert compare(pixels, 2).ways["replicate"].output.dtype == torch.float32
+    assert compare(torch.ones(2, 2, dtype=torch.float16), 2).ways["zeros"].output.dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("x", "factor", "error", "message"),
+    [
+        (QUESTION, 0, ValueError, "expected factor to be 1 or more, got 0"),
+        (QUESTION, 1.5, TypeError, "expected factor to be an int, got float"),
+        ([1, 2, 3], 2, ValueError, r"expected a non-empty \(H, W\).*got shape \(3,\)"),
+        (torch.ones(0, 3), 2, ValueError, r"got shape \(0, 3\)"),
+        ([[1, 2], [3]], 2, TypeError, "expected a tensor or nested lists of numbers"),
+        ("image.png", 2, TypeError, "expected a tensor or nested lists of numbers"),
+        (torch.ones(2, 2, dtype=torch.complex64), 2, TypeError, "expected real numbers, got torch.complex64"),
+    ],
+)
+def test_wrong_arguments(x, factor, error, message):
+    with pytest.raises(error, match=message):
+        compare(x, factor)
+
+
+def test_infinities_and_nan():
+    comparison = compare([[float("nan"), 1.0, 2.0], [float("inf"), 2.0, 0.5]], 2)
+    assert comparison.difference("replicate").equal
+    assert not comparison.difference("zeros").equal
+    assert "nan" in str(comparison)
+
+
+# ---- what is said ------------------------------------------------------------------------------------------
+
+
+def test_the_explanation_answers_the_question():
+    text = compare(QUESTION, 2).explanation
+    for part in (
+        "differ by up to 1.75, at row 3, column 3, because of where they sample and what they read outside",
+        "keeps the corner samples and steps (in - 1)/(out - 1) of a sample per output",
+        "here (2 - 1)/(4 - 1) = 0.3333",
+        "sample at half-pixel centres, from -0.25 in steps of 1/2",
+        "makes a difference of up to 0.25",
+        "reads zeros outside the image. Inside it agrees with align_corners=False",
+        "0.75 on an edge and 0.5625 at a corner",
+        'with padding_mode="replicate" the transposed convolution equals interpolate(align_corners=False)',
+    ):
+        assert part in text
+
+
+def test_the_explanation_follows_the_data():
+    assert (
+        compare(QUESTION, 1).explanation == "No difference: factor 1 gives the input back in all four ways."
+    )
+    assert compare(torch.zeros(3, 3), 2).explanation.startswith("No difference on this input")
+    constant = compare(torch.ones(4, 4), 2).explanation
+    assert "because of what they read outside the image." in constant
+    assert "On this input that makes no difference." in constant
+    island = torch.zeros(9, 9)
+    island[4, 4] = 1.0
+    text = compare(island, 2).explanation
+    assert "because of where they sample." in text and "On the border it agrees too, on this input" in text
+    assert "No output lies wholly inside" in compare([[1.0, 2.0, 4.0]], 2).explanation
+    assert "0.6667 on an edge and 0.4444 at a corner" in compare(QUESTION, 3).explanation
+
+
+def test_the_explanation_does_not_claim_what_was_not_measured():
+    comparison = compare(QUESTION, 2)
+    comparison.ways["replicate"].output[0, 0, 1, 1] += 0.5
+    comparison.ways["zeros"].output[0, 0, 1, 1] += 0.5
+    comparison.ways["align_corners=True"].output[0, 0, 0, 0] += 0.5
+    text = comparison.explanation
+    assert "keeps the corner samples" not in text
+    assert "Inside it differs from align_corners=False by up to 0.5" in text
+    assert "still up to 0.5 from interpolate(align_corners=False), more than rounding" in text
+
+
+def test_large_inputs_are_summarised():
+    text = str(compare(torch.rand(3, 200, 150), 2))
+    assert len(text) < 8000 and max(map(len, text.splitlines())) < 200
+    assert "[torch.FloatTensor of size 1x3x400x300], values from" in text
+    assert "weights of the height, A: 400 outputs x 200 inputs" in text
+    assert "weights of the width, A: 300 outputs x 150 inputs" in text
+    assert "(0 ,0 ,.,.) =" not in text
+
+
+def test_columns_stay_aligned():
+    lines = str(compare([[-100.0, 2.0], [3.0, 4.0]], 2)).splitlines()
+    start = lines.index("(0 ,0 ,.,.) =") + 1
+    assert len({len(line) for line in lines[start : start + 4]}) == 1
+
+
+# ---- the picture -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("x", "factor"),
+    [
+        (QUESTION, 2),
+        (QUESTION, 1),
+        ([[5.0]], 3),
+        ([[float("nan"), 1.0], [float("inf"), 2.0]], 2),
+        (torch.zeros(20, 20), 2),
+        (torch.rand(1, 40), 2),
+        (torch.randn(2, 5, 30, 9), 3),
+        (torch.rand(3, 64, 48, dtype=torch.float16), 4),
+    ],
+    ids=["question", "factor 1", "one sample", "nan", "nothing", "one row", "odd factor", "half"],
+)
+def test_plot_writes_a_picture(tmp_path, x, factor):
+    matplotlib = pytest.importorskip("matplotlib")
+    before = dict(matplotlib.rcParams)
+    path = tmp_path / "comparison.png"
+    figure = compare(x, factor).plot(path, dpi=50)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert 10_000 < path.stat().st_size < 400_000
+    assert figure.get_size_inches()[0] >= 10
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_plotted_text_stays_on_the_page_and_apart():
+    pytest.importorskip("matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    def drawn_texts(figure):
+        yield from figure.texts
+        for ax in [*figure.axes, *(child for parent in figure.axes for child in parent.child_axes)]:
+            yield from (ax.title, *ax.texts)
+            if ax.get_legend() is not None:
+                yield from ax.get_legend().get_texts()
+            for axis, limits in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+                ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+                yield from (label for place, label in ticks if min(limits) <= place <= max(limits))
+
+    for x, factor in ((QUESTION, 2), (torch.rand(2, 5, 90, 70), 3)):
+        figure = compare(x, factor).plot()
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        boxes = [text.get_window_extent(renderer) for text in drawn_texts(figure) if text.get_text().strip()]
+        page = figure.bbox
+        assert len(boxes) > 20
+        for box in boxes:
+            assert box.x0 >= 0 and box.x1 <= page.x1 and box.y0 >= 0 and box.y1 <= page.y1
+        for i, box in enumerate(boxes):
+            for other in boxes[:i]:
+                across = min(box.x1, other.x1) - max(box.x0, other.x0)
+                down = min(box.y1, other.y1) - max(box.y0, other.y0)
+                assert across < 1 or down < 4, "two texts overlap"
+
+
+def test_without_matplotlib_plot_says_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *arguments, **keywords):
+        if name.split(".")[0] == "matplotlib":
+            raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+        return real(name, *arguments, **keywords)
+
+    monkeypatch.delitem(sys.modules, "upsample_ext.comparison_figure", raising=False)
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(
+        ImportError, match=r"matplotlib is not installed. Type: pip install upsample-ext\[plot\]"
+    ):
+        compare(QUESTION, 2).plot()
+
+
+# ---- the command -------------------------------------------------------------------------------------------
+
+
+def test_command_prints_the_identity_and_the_question(capsys):
+    assert main(["compare"]) == 0
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in PRINTED)
+    assert "1.0000 0.6667 0.3333 0.0000" in printed  # of the identity
+    assert str(compare(torch.eye(2), 2)) in printed
+
+
+def test_command_as_a_process(tmp_path):
+    picture = tmp_path / "out.png"
+    arguments = ["compare", "--factor", "2", "--matrix", "1 2; 3 4", "--plot", str(picture)]
+    done = subprocess.run([sys.executable, "-m", "upsample_ext", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(text in done.stdout for text in PRINTED)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_command_info(capsys):
+    assert main(["info"]) == 0
+    assert "upsample_ext" in capsys.readouterr().out
+
+
+def test_command_help(capsys):
+    assert main(["compare", "--help"]) == 0
+    assert "--matrix" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required"),
+        (["compare", "--factor", "0"], "expected factor to be 1 or more"),
+        (["compare", "--factor", "two"], "invalid int value: 'two'"),
+        (["compare", "--matrix", "1 2; 3"], "--matrix: expected rows of one length"),
+        (["compare", "--matrix", "1 two"], "--matrix: could not convert string to float: 'two'"),
+        (["compare", "--matrix", ";"], "--matrix: expected rows of one length"),
+        (["compare", "--image", "no-such-picture"], "--image: no-such-picture is neither a file nor"),
+        (["compare", "--image", "a.png", "--matrix", "1"], "not allowed with argument"),
+        (["compare", "--image", __file__], "cannot identify image file"),
+        (["compare", "--plot", "no/such/folder/out.png"], "No such file or directory"),
+        (["compare", "--plot", "out.nonsense"], "nonsense"),
+    ],
+)
+def test_command_errors_are_one_line_and_status_2(capsys, arguments, message):
+    pytest.importorskip("matplotlib")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("upsample-ext: error: ") and error.count("\n") == 1
+
+
+def test_matrix_text():
+    assert parse_matrix("1,2;\n 3 -4e1;").tolist() == [[1.0, 2.0], [3.0, -40.0]]
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1", "P", "RGB", "RGBA", "I;16"])
+def test_images_of_every_mode(tmp_path, mode):
+    image_module = pytest.importorskip("PIL.Image")
+    path = tmp_path / "image.png"
+    picture = image_module.new(mode, (3, 2))
+    picture.putpixel(
+        (2, 1), {"LA": (255, 255), "RGB": (255, 0, 0), "RGBA": (255, 0, 0, 255), "P": 0}.get(mode, 255)
+    )
+    picture.save(path)
+    x = read_image(str(path))
+    assert x.dtype == torch.float32 and x.shape == (3 if mode in ("P", "RGB", "RGBA") else 1, 2, 3)
+    if mode != "P":
+        assert x[0, 1, 2] == (255.0 if mode == "I;16" else 1.0) and x[0].count_nonzero() == 1
+
+
+def test_a_photo(capsys, tmp_path):
+    pytest.importorskip("skimage")
+    picture = tmp_path / "photo.png"
+    assert main(["compare", "--image", "astronaut", "--plot", str(picture)]) == 0
+    printed = capsys.readouterr().out
+    assert "x: torch.FloatTensor of size 1x3x512x512, upsampled by 2" in printed
+    assert "equals interpolate(align_corners=False) everywhere" in " ".join(printed.split())
+    assert 50_000 < picture.stat().st_size < 400_000

@@ -1,0 +1,314 @@
+"""convert(): which layers are swapped, and that nothing they hold is lost."""
+
+import copy
+import doctest
+import logging
+import pickle
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+import upsample_ext
+
+
+class Decoder(nn.Module):
+    """A small decoder with every kind of layer that convert() knows, one twice, and some it must leave."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.up = nn.Upsample(scale_factor=2, mode="bilinear")
+        self.blocks = nn.ModuleList(
+            [
+                nn.Sequential(nn.Conv2d(4, 4, 1), nn.UpsamplingBilinear2d(scale_factor=2)),
+                nn.ModuleDict({"deconv": nn.ConvTranspose2d(4, 4, 4, stride=2, padding=1, groups=4)}),
+            ]
+        )
+        self.shared = self.up
+        self.nearest = nn.Upsample(scale_factor=2)
+        self.mixing = nn.ConvTranspose2d(4, 4, 2, stride=2)
+        self.grouped = nn.ConvTranspose2d(4, 8, 2, stride=2, groups=4)
+
+    def forward(self, x):
+        x = self.up(self.stem(x))
+        x = self.blocks[0](x)
+        x = self.blocks[1]["deconv"](x)
+        return self.grouped(self.mixing(self.nearest(self.shared(x))))
+
+
+KEPT = {"nearest": nn.Upsample, "mixing": nn.ConvTranspose2d, "grouped": nn.ConvTranspose2d}
+SWAPPED = {
+    "up": upsample_ext.Upsample,
+    "shared": upsample_ext.Upsample,
+    "blocks.0.1": upsample_ext.UpsamplingBilinear2d,
+    "blocks.1.deconv": upsample_ext.DepthwiseConvTranspose2d,
+}
+
+
+def upsample_ops(function):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        function()
+    return {event.key for event in profile.key_averages() if event.key.startswith("upsample_ext::")}
+
+
+def test_swaps_the_layers_it_knows_and_no_others():
+    converted = upsample_ext.convert(Decoder())
+    for name, kind in {**KEPT, **SWAPPED}.items():
+        assert type(converted.get_submodule(name)) is kind, name
+    assert converted.shared is converted.up
+
+
+def test_values_and_gradients_are_kept():
+    torch.manual_seed(0)
+    model = Decoder()
+    converted = upsample_ext.convert(model)
+    x = torch.rand(1, 3, 3, 4)
+    torch.testing.assert_close(converted(x), model(x))
+    model(x).square().mean().backward()
+    converted(x).square().mean().backward()
+    for (name, a), (other, b) in zip(model.named_parameters(), converted.named_parameters(), strict=True):
+        assert name == other
+        torch.testing.assert_close(a.grad, b.grad)
+    assert {
+        "upsample_ext::upsample_bilinear2d",
+        "upsample_ext::upsample_bilinear2d_backward",
+        "upsample_ext::depthwise_conv_transpose2d",
+        "upsample_ext::depthwise_conv_transpose2d_backward_input",
+        "upsample_ext::depthwise_conv_transpose2d_backward_weight",
+    } <= upsample_ops(lambda: converted(x).sum().backward())
+
+
+def test_in_place_keeps_every_object():
+    model = Decoder().eval()
+    modules = dict(model.named_modules())
+    parameters = dict(model.named_parameters())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert upsample_ext.convert(model, inplace=True) is model
+    for name, module in model.named_modules():
+        assert modules[name] is module
+        assert not module.training
+    for name, parameter in model.named_parameters():
+        assert parameters[name] is parameter
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {
+        id(p) for p in model.parameters()
+    }
+
+
+def test_a_copy_is_converted_unless_in_place():
+    model = Decoder()
+    before = [type(module) for module in model.modules()]
+    converted = upsample_ext.convert(model)
+    assert converted is not model
+    assert [type(module) for module in model.modules()] == before
+    for (_, a), (_, b) in zip(model.named_parameters(), converted.named_parameters(), strict=True):
+        assert a is not b and torch.equal(a, b)
+
+
+def test_state_dicts_are_interchangeable():
+    model, converted = Decoder(), upsample_ext.convert(Decoder())
+    assert list(model.state_dict()) == list(converted.state_dict())
+    converted.load_state_dict(model.state_dict())
+    model.load_state_dict(converted.state_dict())
+    x = torch.rand(1, 3, 3, 4)
+    torch.testing.assert_close(converted(x), model(x))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_hooks_of_every_kind_are_kept(inplace):
+    deconv = nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1, groups=2)
+    called = []
+    deconv.register_forward_pre_hook(lambda module, args: called.append("forward_pre"))
+    deconv.register_forward_hook(lambda module, args, output: called.append("forward"))
+    deconv.register_full_backward_pre_hook(lambda module, grad: called.append("backward_pre"))
+    deconv.register_full_backward_hook(lambda module, grad_in, grad_out: called.append("backward"))
+    deconv.register_state_dict_pre_hook(lambda module, prefix, keep: called.append("state_dict_pre"))
+    deconv.register_state_dict_post_hook(lambda module, *rest: called.append("state_dict_post"))
+    deconv.register_load_state_dict_pre_hook(lambda module, *rest: called.append("load_pre"))
+    deconv.register_load_state_dict_post_hook(lambda module, keys: called.append("load_post"))
+    converted = upsample_ext.convert(deconv, inplace=inplace)
+    assert type(converted) is upsample_ext.DepthwiseConvTranspose2d
+    converted(torch.rand(1, 2, 3, 3, requires_grad=True)).sum().backward()
+    converted.load_state_dict(converted.state_dict())
+    assert called == [
+        "forward_pre",
+        "forward",
+        "backward_pre",
+        "backward",
+        "state_dict_pre",
+        "state_dict_post",
+        "load_pre",
+        "load_post",
+    ]
+
+
+def test_a_hook_that_changes_the_output_still_does():
+    up = nn.Upsample(scale_factor=2, mode="bilinear")
+    up.register_forward_hook(lambda module, args, output: output + 1)
+    x = torch.rand(1, 1, 3, 3)
+    torch.testing.assert_close(upsample_ext.convert(up)(x), up(x))
+
+
+@pytest.mark.parametrize(
+    "root, kind",
+    [
+        (nn.Upsample(scale_factor=2, mode="bilinear"), upsample_ext.Upsample),
+        (nn.UpsamplingBilinear2d(size=(5, 6)), upsample_ext.UpsamplingBilinear2d),
+        (nn.ConvTranspose2d(1, 1, 4, stride=2), upsample_ext.DepthwiseConvTranspose2d),
+    ],
+    ids=["upsample", "upsampling_bilinear2d", "one_channel_conv_transpose"],
+)
+def test_the_root_itself_may_be_swapped(root, kind):
+    converted = upsample_ext.convert(root)
+    assert type(converted) is kind and isinstance(converted, type(root))
+    assert converted.extra_repr() == root.extra_repr()
+    x = torch.rand(1, 1, 3, 4)
+    torch.testing.assert_close(converted(x), root(x))
+
+
+def test_extra_attributes_buffers_and_tied_weights_are_kept():
+    deconv = nn.ConvTranspose2d(2, 2, 4, groups=2, bias=False)
+    other = nn.ConvTranspose2d(2, 2, 4, groups=2, bias=False)
+    other.weight = deconv.weight
+    deconv.register_buffer("count", torch.tensor(3))
+    deconv.note = "mine"
+    model = upsample_ext.convert(nn.Sequential(deconv, other))
+    assert model[0].weight is model[1].weight
+    assert model[0].note == "mine" and model[0].count == 3
+
+
+def test_output_size_still_works():
+    deconv = nn.ConvTranspose2d(3, 3, 3, stride=2, padding=1, groups=3)
+    converted = upsample_ext.convert(deconv)
+    x = torch.rand(1, 3, 5, 6)
+    torch.testing.assert_close(converted(x, output_size=[10, 11]), deconv(x, output_size=[10, 11]))
+
+
+def test_subclasses_are_left_alone():
+    class Twice(nn.Upsample):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Named(nn.ConvTranspose2d):
+        pass
+
+    model = nn.Sequential(
+        Twice(scale_factor=2, mode="bilinear"),
+        Named(2, 2, 3, groups=2),
+        nn.LazyConvTranspose2d(2, 3, groups=2),
+    )
+    kinds = [type(layer) for layer in model]
+    upsample_ext.convert(model, inplace=True)
+    assert [type(layer) for layer in model] == kinds
+
+
+def test_a_forward_replaced_on_the_instance_is_left_alone():
+    up = nn.Upsample(scale_factor=2, mode="bilinear")
+    up.forward = lambda x: x + 1
+    upsample_ext.convert(up, inplace=True)
+    assert type(up) is nn.Upsample
+    assert torch.equal(up(torch.zeros(1)), torch.ones(1))
+
+
+def test_parametrized_and_weight_normed_layers_keep_working():
+    parametrized = nn.utils.parametrizations.weight_norm(nn.ConvTranspose2d(2, 2, 3, groups=2))
+    normed = nn.utils.weight_norm(nn.ConvTranspose2d(2, 2, 3, groups=2))
+    model = nn.Sequential(parametrized, normed)
+    x = torch.rand(1, 2, 4, 5)
+    expected = model(x)
+    keys, kind = list(model.state_dict()), type(parametrized)
+    upsample_ext.convert(model, inplace=True)
+    assert type(model[0]) is kind
+    assert type(model[1]) is upsample_ext.DepthwiseConvTranspose2d
+    assert list(model.state_dict()) == keys
+    torch.testing.assert_close(model(x), expected)
+    with torch.no_grad():
+        normed.weight_g.mul_(2)
+    model(x).sum().backward()
+    assert normed.weight_g.grad is not None and normed.weight_v.grad is not None
+    nn.utils.remove_weight_norm(normed)
+    assert isinstance(normed.weight, nn.Parameter)
+
+
+def test_pruned_layers_keep_working():
+    deconv = nn.ConvTranspose2d(2, 2, 3, groups=2)
+    prune.l1_unstructured(deconv, "weight", amount=0.5)
+    x = torch.rand(1, 2, 4, 5)
+    expected = deconv(x)
+    upsample_ext.convert(deconv, inplace=True)
+    torch.testing.assert_close(deconv(x), expected)
+    assert set(dict(deconv.named_parameters())) == {"weight_orig", "bias"}
+
+
+def test_converting_twice_changes_nothing(caplog):
+    model = upsample_ext.convert(Decoder())
+    kinds = [type(module) for module in model.modules()]
+    with caplog.at_level(logging.INFO, logger="upsample_ext"):
+        upsample_ext.convert(model, inplace=True)
+    assert [type(module) for module in model.modules()] == kinds
+    assert "swapped 0 layer(s)" in caplog.text
+
+
+def test_logs_what_it_swapped(caplog):
+    with caplog.at_level(logging.INFO, logger="upsample_ext"):
+        upsample_ext.convert(Decoder())
+    assert [record.getMessage() for record in caplog.records] == [
+        "convert: up: torch.nn.Upsample -> upsample_ext.Upsample",
+        "convert: blocks.0.1: torch.nn.UpsamplingBilinear2d -> upsample_ext.UpsamplingBilinear2d",
+        "convert: blocks.1.deconv: torch.nn.ConvTranspose2d -> upsample_ext.DepthwiseConvTranspose2d",
+        "convert: swapped 3 layer(s) of Decoder",
+    ]
+
+
+def test_refuses_what_is_no_module():
+    with pytest.raises(TypeError, match="expected a torch.nn.Module, got function"):
+        upsample_ext.convert(lambda x: x)
+
+
+def test_converted_models_are_copied_and_pickled():
+    model = upsample_ext.convert(
+        nn.Sequential(nn.ConvTranspose2d(2, 2, 4, groups=2), nn.UpsamplingBilinear2d(8))
+    )
+    x = torch.rand(1, 2, 4, 5)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert [type(layer) for layer in other] == [type(layer) for layer in model]
+        assert torch.equal(other(x), model(x))
+
+
+def test_graph_modules_are_converted():
+    graph = torch.fx.symbolic_trace(
+        nn.Sequential(nn.Conv2d(1, 2, 1), nn.Upsample(scale_factor=2, mode="bilinear"))
+    )
+    x = torch.rand(1, 1, 3, 4)
+    expected = graph(x)
+    upsample_ext.convert(graph, inplace=True)
+    assert "upsample_ext::upsample_bilinear2d" in upsample_ops(lambda: graph(x))
+    torch.testing.assert_close(graph(x), expected)
+
+
+@pytest.mark.slow
+def test_a_converted_model_compiles():
+    torch.manual_seed(0)
+    model = upsample_ext.convert(Decoder())
+    x = torch.rand(1, 3, 3, 4)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), model(x))
+    assert "upsample_ext::upsample_bilinear2d" in upsample_ops(lambda: compiled(x))
+
+
+@pytest.mark.slow
+def test_a_model_compiled_before_is_recompiled():
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Upsample(scale_factor=2, mode="bilinear"))
+    x = torch.rand(1, 1, 3, 4)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    expected = compiled(x)
+    upsample_ext.convert(compiled, inplace=True)
+    torch.testing.assert_close(compiled(x), expected)
+    assert "upsample_ext::upsample_bilinear2d" in upsample_ops(lambda: compiled(x))
+
+
+def test_the_examples_in_the_docstrings():
+    failed, tried = doctest.testmod(sys.modules["upsample_ext.convert"])
+    assert tried and not failed

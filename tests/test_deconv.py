@@ -1,0 +1,254 @@
+"""Transposed convolution: values, gradients and layouts against PyTorch, the replicated border, opcheck."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing._internal.common_methods_invocations import op_db
+
+import upsample_ext
+from upsample_ext._library import C
+
+OPS = torch.ops.upsample_ext
+GEOMETRIES = [  # kernel, stride, padding, output_padding, dilation
+    ((4, 4), (2, 2), (1, 1), (0, 0), (1, 1)),
+    ((3, 5), (3, 2), (1, 0), (2, 1), (1, 1)),
+    ((2, 2), (3, 3), (0, 0), (0, 0), (1, 1)),
+    ((3, 2), (1, 2), (2, 1), (0, 1), (2, 3)),
+    ((16, 1), (8, 1), (4, 0), (0, 0), (1, 1)),
+]
+SHAPES = [(1, 1, 2, 2), (2, 3, 5, 9), (1, 19, 7, 3), (3, 2, 2, 2), (0, 2, 4, 5)]
+
+
+@pytest.fixture(params=C.levels())
+def level(request):
+    before = C.level()
+    C.set_level(request.param)
+    yield request.param
+    C.set_level(before)
+
+
+def weights(channels, kernel, dtype=torch.float64):
+    return torch.randn(channels, 1, *kernel, dtype=torch.float64).to(dtype)
+
+
+def settings(geometry):
+    kernel, stride, padding, output_padding, dilation = geometry
+    return kernel, {
+        "stride": stride,
+        "padding": padding,
+        "output_padding": output_padding,
+        "dilation": dilation,
+    }
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+def test_values_gradients_and_strides_are_natives(level, shape, geometry, format):
+    kernel, options = settings(geometry)
+    x = torch.randn(shape, dtype=torch.float64).contiguous(memory_format=format)
+    weight, bias = weights(shape[1], kernel), torch.randn(shape[1], dtype=torch.float64)
+    ours = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    theirs = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    result = upsample_ext.conv_transpose2d(*ours, groups=shape[1], **options)
+    native = F.conv_transpose2d(*theirs, groups=shape[1], **options)
+    torch.testing.assert_close(result, native)
+    assert result.stride() == native.stride()
+    grad = torch.randn_like(native)
+    result.backward(grad)
+    native.backward(grad)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("geometry", GEOMETRIES[:2])
+def test_half_error_is_at_most_twice_natives(level, dtype, geometry):
+    kernel, options = settings(geometry)
+    x, weight = torch.randn(2, 5, 9, 7).to(dtype), weights(5, kernel, dtype)
+    exact = F.conv_transpose2d(x.double(), weight.double(), groups=5, **options)
+    error = (upsample_ext.conv_transpose2d(x, weight, groups=5, **options).double() - exact).abs().max()
+    native = (F.conv_transpose2d(x, weight, groups=5, **options).double() - exact).abs().max()
+    assert error <= 2 * native
+
+
+@pytest.mark.parametrize("name", ["sliced", "permuted", "expanded", "odd size-1 strides"])
+def test_any_strides(level, name):
+    base = torch.randn(2, 4, 6, 10, dtype=torch.float64)
+    x = {
+        "sliced": base[:, ::2, 1:, ::3],
+        "permuted": base.permute(0, 1, 3, 2),
+        "expanded": base[:1, :1].expand(2, 4, 6, 10),
+        "odd size-1 strides": torch.as_strided(base, (1, 1, 1, 10), (7, 3, 5, 1)),
+    }[name]
+    weight = weights(x.shape[1], (4, 4))
+    result = upsample_ext.conv_transpose2d(x, weight, stride=2, padding=1, groups=x.shape[1])
+    native = F.conv_transpose2d(x.contiguous(), weight, stride=2, padding=1, groups=x.shape[1])
+    torch.testing.assert_close(result, native)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_infinities_and_nan_spread_over_existing_taps_only(level, value):
+    x = torch.randn(1, 2, 5, 6)
+    x[0, 0, 0, 0] = x[0, 1, 2, 5] = value
+    weight = weights(2, (4, 4), torch.float32)
+    result = upsample_ext.conv_transpose2d(x, weight, stride=2, padding=1, groups=2)
+    native = F.conv_transpose2d(x, weight, stride=2, padding=1, groups=2)
+    torch.testing.assert_close(result, native, equal_nan=True, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", range(1, 7))
+@pytest.mark.parametrize("shape", [(1, 2, 5, 3), (2, 1, 1, 4), (1, 3, 8, 9)])
+def test_replicate_equals_interpolate_and_zeros_equals_the_caffe_layer(level, factor, shape):
+    x = torch.randn(shape, dtype=torch.float64)
+    replicated = upsample_ext.bilinear_conv_transpose2d(x, factor, padding_mode="replicate")
+    torch.testing.assert_close(replicated, F.interpolate(x, scale_factor=factor, mode="bilinear"))
+    size, stride, padding = upsample_ext.caffe_upsample_params(factor)
+    weight = upsample_ext.make_bilinear_weights(size, shape[1], dtype=x.dtype)
+    native = F.conv_transpose2d(x, weight, stride=stride, padding=padding, groups=shape[1])
+    torch.testing.assert_close(upsample_ext.bilinear_conv_transpose2d(x, factor), native)
+
+
+@pytest.mark.parametrize("kind", ["separable", "shared", "per channel"])
+def test_a_fixed_kernel_and_its_replicated_border(level, kind):
+    x = torch.randn(2, 3, 5, 7, dtype=torch.float64)
+    ky, kx = torch.randn(4, dtype=x.dtype), torch.randn(6, dtype=x.dtype)
+    dense = weights(3, (4, 6))[:, 0]
+    kernel, weight = {
+        "separable": ((ky, kx), torch.outer(ky, kx).expand(3, 1, 4, 6)),
+        "shared": (dense[0], dense[:1, None].expand(3, 1, 4, 6)),
+        "per channel": (dense, dense[:, None]),
+    }[kind]
+    result = upsample_ext.fixed_conv_transpose2d(x, kernel, stride=2, padding=(1, 2))
+    native = F.conv_transpose2d(x, weight, stride=2, padding=(1, 2), groups=3)
+    torch.testing.assert_close(result, native)
+    margin = 4  # more than the kernel reaches
+    wide = F.conv_transpose2d(
+        F.pad(x, [margin] * 4, mode="replicate"),
+        weight,
+        stride=2,
+        padding=(1 + 2 * margin, 2 + 2 * margin),
+        groups=3,
+    )
+    result = upsample_ext.fixed_conv_transpose2d(
+        x, kernel, stride=2, padding=(1, 2), padding_mode="replicate"
+    )
+    torch.testing.assert_close(result, wide)
+
+
+@pytest.mark.parametrize("replicate", [False, True])
+def test_gradcheck(replicate):
+    x = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    weight = weights(2, (3, 4)).requires_grad_()
+    bias = torch.randn(2, dtype=torch.float64, requires_grad=True)
+
+    def function(x, weight, bias):
+        return OPS.depthwise_conv_transpose2d(x, weight, bias, [2, 2], [1, 1], [1, 0], [1, 1], replicate)
+
+    torch.autograd.gradcheck(function, (x, weight, bias), check_forward_ad=True, check_batched_grad=True)
+    torch.autograd.gradgradcheck(function, (x, weight, bias), check_fwd_over_rev=True)
+
+    def separable(x):
+        kernels = weight.detach()[0, 0, :, 0], weight.detach()[0, 0, 0]
+        return OPS.separable_conv_transpose2d(x, *kernels, [2, 3], [1, 1], [1, 0], [1, 1], replicate)
+
+    torch.autograd.gradcheck(separable, x, check_forward_ad=True, check_batched_grad=True)
+    torch.autograd.gradgradcheck(separable, x, check_fwd_over_rev=True)
+
+
+def test_gradients_are_the_same_bits_for_any_number_of_threads(level):
+    threads, found = torch.get_num_threads(), []
+    x, weight, bias = torch.randn(3, 4, 33, 65), weights(4, (4, 4), torch.float32), torch.randn(4)
+    grad = torch.randn(3, 4, 66, 130)
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            inputs = [t.clone().requires_grad_() for t in (x, weight, bias)]
+            upsample_ext.conv_transpose2d(*inputs, stride=2, padding=1, groups=4).backward(grad)
+            found.append([t.grad for t in inputs])
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("op", ["depthwise", "input", "weight", "separable", "separable backward", "sum"])
+def test_opcheck(op):
+    x, g = torch.randn(2, 3, 4, 5, requires_grad=True), torch.randn(2, 3, 8, 10, requires_grad=True)
+    weight, bias = weights(3, (4, 4), torch.float32).requires_grad_(), torch.randn(3, requires_grad=True)
+    k, two, one, none = torch.randn(4), [2, 2], [1, 1], [0, 0]
+    call, args = {
+        "depthwise": (OPS.depthwise_conv_transpose2d, (x, weight, bias, two, one, none, one, False)),
+        "input": (OPS.depthwise_conv_transpose2d_backward_input, (g, weight, [4, 5], two, one, one, False)),
+        "weight": (OPS.depthwise_conv_transpose2d_backward_weight, (g, x, [4, 4], two, one, one, True)),
+        "separable": (OPS.separable_conv_transpose2d, (x, k, k, two, one, none, one, True)),
+        "separable backward": (
+            OPS.separable_conv_transpose2d_backward,
+            (g, k, k, [4, 5], two, one, one, False),
+        ),
+        "sum": (OPS.channel_sum, (x,)),
+    }[op]
+    torch.library.opcheck(call.default, args)
+
+
+def test_transforms():
+    x, weight = torch.randn(3, 2, 2, 4, 5), weights(6, (4, 4), torch.float32).unflatten(0, (3, 2))
+
+    def function(x, weight):
+        return upsample_ext.conv_transpose2d(x, weight, stride=2, padding=1, groups=2)
+
+    for dims in ((0, 0), (0, None), (None, 0)):
+        args = [t if d == 0 else t[0] for t, d in zip((x, weight), dims, strict=True)]
+        mapped = torch.vmap(function, in_dims=dims)(*args)
+        for i in range(3):
+            one = [t[i] if d == 0 else t for t, d in zip(args, dims, strict=True)]
+            torch.testing.assert_close(mapped[i], function(*one))
+    compiled = torch.compile(function, fullgraph=True, dynamic=True, backend="aot_eager")
+    for height in (4, 7, 9):
+        image = torch.randn(1, 2, height, height + 1)
+        torch.testing.assert_close(compiled(image, weight[0]), function(image, weight[0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_pytorchs_own_samples(dtype):
+    (info,) = [op for op in op_db if op.name == "nn.functional.conv_transpose2d"]
+    count = 0
+    for sample in info.sample_inputs("cpu", dtype, requires_grad=False):
+        result = upsample_ext.conv_transpose2d(sample.input, *sample.args, **sample.kwargs)
+        torch.testing.assert_close(result, F.conv_transpose2d(sample.input, *sample.args, **sample.kwargs))
+        count += 1
+    assert count > 5
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda f: f(torch.rand(1, 2, 3, 3), torch.rand(3, 1, 2, 2), groups=2),
+        lambda f: f(torch.rand(1, 2, 3, 3), torch.rand(2, 1, 2, 2), groups=2, stride=0),
+        lambda f: f(torch.rand(1, 2, 3, 3), torch.rand(2, 1, 2, 2), torch.rand(3), groups=2),
+        lambda f: f(torch.rand(1, 2, 3, 3), torch.rand(2, 1, 2, 2).double(), groups=2),
+        lambda f: f(torch.rand(1, 2, 3, 3), torch.rand(2, 1, 2, 2), groups=2, output_padding=2),
+    ],
+)
+def test_errors_are_natives(call):
+    with pytest.raises(Exception) as native:
+        call(F.conv_transpose2d)
+    with pytest.raises(native.type) as ours:
+        call(upsample_ext.conv_transpose2d)
+    assert str(ours.value) == str(native.value)
+
+
+def test_a_fixed_kernel_that_wants_a_gradient_is_refused():
+    with pytest.raises((RuntimeError, ValueError), match="conv_transpose2d"):
+        upsample_ext.fixed_conv_transpose2d(torch.rand(1, 1, 3, 3), torch.rand(2, 2, requires_grad=True))
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+@pytest.mark.parametrize("convention", ["centered", "caffe"])
+def test_bilinear_kernel_is_its_formula(size, convention):
+    f = -(-size // 2)
+    centre = (size - 1) / (2 * f) if convention == "centered" else (2 * f - 1 - f % 2) / (2 * f)
+    row = 1 - np.abs(np.arange(size) / f - centre)
+    kernel = upsample_ext.bilinear_kernel(size, convention=convention, dtype=torch.float64)
+    np.testing.assert_allclose(kernel.numpy(), np.outer(row, row), atol=1e-15)

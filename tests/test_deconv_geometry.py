@@ -1,0 +1,362 @@
+"""Transposed convolution, every geometry, dtype, layout, level: against float64, native, its definition."""
+
+import pytest
+import reference
+import torch
+from dispatched_ops import dispatched_ops
+from image_layouts import LAYOUTS
+from torch.nn import functional as F
+
+import upsample_ext
+
+OPS = torch.ops.upsample_ext
+DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+HALVES = [torch.float16, torch.bfloat16]
+RELATIVE = {torch.float64: 1e-13, torch.float32: 1e-5}
+
+# (input shape, kernel, stride, padding, output_padding, dilation)
+CASES = [
+    ((2, 3, 5, 7), (4, 4), (2, 2), (1, 1), (0, 0), (1, 1)),
+    ((2, 3, 7, 5), (3, 5), (1, 1), (0, 2), (0, 0), (1, 1)),
+    ((1, 4, 6, 11), (2, 3), (3, 4), (0, 1), (2, 1), (1, 2)),  # stride > kernel: outputs without taps
+    ((2, 2, 11, 6), (5, 3), (2, 3), (2, 0), (1, 2), (2, 3)),
+    ((1, 3, 4, 9), (3, 3), (4, 2), (1, 1), (1, 1), (2, 2)),  # stride and dilation share a factor
+    ((1, 1, 1, 1), (3, 2), (2, 3), (0, 0), (1, 2), (1, 1)),
+    ((2, 5, 1, 9), (1, 1), (5, 5), (0, 0), (4, 3), (1, 1)),
+    ((3, 1, 9, 1), (4, 3), (2, 2), (1, 1), (0, 1), (1, 1)),
+    ((1, 2, 129, 3), (4, 2), (2, 1), (1, 0), (0, 0), (1, 1)),
+    ((2, 1, 3, 129), (2, 6), (1, 3), (0, 1), (0, 0), (1, 1)),
+    ((1, 37, 6, 5), (8, 8), (4, 4), (2, 2), (0, 0), (1, 1)),
+    ((1, 2, 9, 8), (3, 2), (2, 2), (5, 4), (1, 1), (1, 1)),  # padding larger than the kernel
+    ((1, 2, 3, 4), (9, 11), (1, 1), (3, 2), (0, 0), (1, 1)),  # kernel larger than the input
+    ((2, 2, 3, 4), (2, 2), (1, 1), (1, 1), (2, 1), (3, 2)),  # output_padding above stride, below dilation
+    ((1, 35, 3, 200), (2, 3), (1, 2), (0, 1), (0, 1), (1, 1)),
+    ((0, 3, 4, 5), (4, 4), (2, 2), (1, 1), (0, 0), (1, 1)),
+]
+NON_EMPTY = [case for case in CASES if case[0][0]]
+
+
+def tensors(case, dtype, device="cpu", channels_last=False, requires_grad=False):
+    (n, c, h, w), kernel, *_ = case
+    shapes = [(n, c, h, w), (c, 1, *kernel), (c,)]
+    made = [torch.randn(shape, dtype=torch.float64, device=device).to(dtype) for shape in shapes]
+    if channels_last:
+        made[0] = made[0].contiguous(memory_format=torch.channels_last)
+    return [t.requires_grad_(requires_grad) for t in made]
+
+
+def call(function, x, weight, bias, case):
+    _, _, stride, padding, output_padding, dilation = case
+    return function(x, weight, bias, stride, padding, output_padding, x.shape[-3], dilation)
+
+
+def ours(*arguments):
+    return call(upsample_ext.conv_transpose2d, *arguments)
+
+
+def native(*arguments):
+    return call(F.conv_transpose2d, *arguments)
+
+
+def assert_as_exact(found, expected, of_native):
+    """As near to float64 as the dtype allows: for half types, at most twice as far as native is."""
+    assert found.shape == expected.shape and found.dtype == of_native.dtype
+    if not found.numel():
+        return
+    error = (found.double() - expected).abs().max().item()
+    if found.dtype in RELATIVE:
+        assert error <= RELATIVE[found.dtype] * max(1.0, expected.abs().max().item())
+    else:
+        # Where native happens to be exact there is still the rounding of the result.
+        rounding = (expected.to(found.dtype).double() - expected).abs().max().item()
+        assert error <= max(2 * (of_native.double() - expected).abs().max().item(), rounding * 1.01)
+
+
+# ---- values and gradients ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+def test_values_and_gradients(case, dtype, channels_last, device, level):
+    values = tensors(case, dtype, device, channels_last, requires_grad=True)
+    wide = [t.detach().double().requires_grad_() for t in values]
+    expected, of_native, found = native(*wide, case), native(*values, case), ours(*values, case)
+    assert_as_exact(found, expected, of_native)
+    grad = torch.randn_like(expected).to(dtype)
+    if channels_last:
+        grad = grad.contiguous(memory_format=torch.channels_last)
+    for f, e, n in zip(
+        torch.autograd.grad(found, values, grad),
+        torch.autograd.grad(expected, wide, grad.double()),
+        torch.autograd.grad(of_native, values, grad),
+        strict=True,
+    ):
+        assert_as_exact(f, e, n)
+
+
+def test_which_calls_run_here():
+    x, weight, bias = tensors(CASES[0], torch.float32)
+    depthwise, separable = (f"upsample_ext::{n}_conv_transpose2d" for n in ("depthwise", "separable"))
+    assert depthwise in dispatched_ops(ours, x, weight, bias, CASES[0])[1]
+    assert depthwise in dispatched_ops(ours, x[0], weight, None, CASES[0])[1]
+    line = torch.ones(3)
+    assert separable in dispatched_ops(upsample_ext.fixed_conv_transpose2d, x, (line, line))[1]
+    assert separable in dispatched_ops(upsample_ext.bilinear_conv_transpose2d, x, 2)[1]
+    x = torch.randn(2, 4, 5, 6)
+    for shape, options in (
+        ((4, 2, 3, 3), {"groups": 1}),
+        ((4, 3, 3, 3), {"groups": 2}),
+        ((4, 2, 3, 3), {"groups": 4}),  # two outputs a channel
+        ((4, 1, 3, 3), {"groups": 4, "stride": [2]}),
+    ):
+        weight = torch.randn(shape)
+        found, names = dispatched_ops(upsample_ext.conv_transpose2d, x, weight, **options)
+        assert depthwise not in names
+        assert torch.equal(found, F.conv_transpose2d(x, weight, **options))
+
+
+def test_unbatched_and_single_numbers():
+    x, weight, bias = tensors(CASES[0], torch.float32)
+    for image in (x, x[0]):
+        found = upsample_ext.conv_transpose2d(image, weight, bias, 2, padding=1, groups=3)
+        torch.testing.assert_close(found, F.conv_transpose2d(image, weight, bias, 2, padding=1, groups=3))
+    settings = ([2, 3], [1, 0], [0, 1], 3, [1, 2])
+    torch.testing.assert_close(
+        upsample_ext.conv_transpose2d(x, weight, None, *settings),
+        F.conv_transpose2d(x, weight, None, *settings),
+    )
+
+
+def test_more_planes_than_16_bits_count():
+    x, weight = torch.randn(1, 65537, 1, 2), torch.randn(65537, 1, 1, 2)
+    found = upsample_ext.conv_transpose2d(x, weight, groups=65537)[0, :, 0]
+    first, second = weight[:, 0, 0, :1], weight[:, 0, 0, 1:]
+    samples = x[0, :, 0]
+    torch.testing.assert_close(found, F.pad(samples * first, (0, 1)) + F.pad(samples * second, (1, 0)))
+
+
+# ---- layouts -----------------------------------------------------------------------------------------------
+
+LAYOUT_CASES = [
+    ((2, 3, 5, 9), (3, 4), (2, 3), (1, 1), (1, 0), (1, 1)),
+    ((1, 1, 6, 5), (4, 2), (1, 2), (0, 0), (0, 0), (1, 1)),
+    ((1, 3, 7, 1), (2, 3), (2, 2), (0, 0), (0, 0), (1, 1)),
+    ((2, 1, 1, 8), (3, 3), (1, 2), (1, 1), (0, 1), (1, 1)),
+    ((1, 4, 1, 1), (2, 3), (2, 2), (0, 0), (0, 0), (1, 1)),
+    ((3, 35, 4, 6), (4, 4), (2, 2), (1, 1), (0, 0), (1, 1)),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("case", LAYOUT_CASES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_any_strides(case, layout, dtype, device):
+    x, weight, bias = tensors(case, dtype, device)
+    x = LAYOUTS[layout](x)
+    found = ours(x, weight, bias, case)
+    assert_as_exact(
+        found, native(*(t.double() for t in (x, weight, bias)), case), native(x, weight, bias, case)
+    )
+    # The gradients read any strides too; each number is a sum of a few hundred products at most.
+    grad = LAYOUTS[layout](torch.randn(found.shape, dtype=torch.float64, device=device).to(dtype))
+    geometry = (case[2], case[3], case[5], False)
+    limit = 1e-12 if dtype == torch.float64 else 2 * torch.finfo(dtype).eps
+    for op, second, size in (
+        (OPS.depthwise_conv_transpose2d_backward_input, weight, case[0][2:]),
+        (OPS.depthwise_conv_transpose2d_backward_weight, x, case[1]),
+    ):
+        wide = op(grad.double().contiguous(), second.double().contiguous(), size, *geometry)
+        torch.testing.assert_close(op(grad, second, size, *geometry).double(), wide, rtol=limit, atol=limit)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 3, 5, 7), (2, 1, 5, 7), (1, 3, 1, 1), (1, 1, 1, 1)])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced", "transposed"])
+@pytest.mark.parametrize("weight_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("where", ["cpu", "meta"])
+def test_strides_are_natives(shape, layout, weight_format, where):
+    x = LAYOUTS[layout](torch.randn(shape))
+    weight = torch.empty((shape[1], 1, 2, 3), memory_format=weight_format).normal_()
+    expected = F.conv_transpose2d(x, weight, stride=2, groups=shape[1])
+    moved = [torch.empty_strided(t.shape, t.stride(), device=where) for t in (x, weight)]
+    found = upsample_ext.conv_transpose2d(*moved, stride=2, groups=shape[1])
+    assert found.stride() == expected.stride()
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_weight_and_bias_of_any_strides(channels_last, level):
+    case = CASES[0]
+    x, weight, bias = tensors(case, torch.float32, channels_last=channels_last)
+    expected = ours(x, weight, bias, case)
+    innermost = weight.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+    assert torch.equal(ours(x, innermost, bias, case), expected)
+    assert torch.equal(ours(x, weight.as_strided(weight.shape, (16, 77, 4, 1)), bias, case), expected)
+    spread = torch.stack((bias, bias), 1)[:, 0]
+    assert torch.equal(ours(x, weight, spread, case), expected)
+    one = weight[:1].expand(3, 1, 4, 4)
+    torch.testing.assert_close(ours(x, one, bias, case), native(x, one.contiguous(), bias, case))
+
+
+# ---- infinities and NaN ------------------------------------------------------------------------------------
+
+
+def by_definition(x, weight, case):
+    """Every tap adds the image to a strided slice of the output: only taps that exist are multiplied."""
+    (n, c, h, w), (kh, kw), stride, padding, output_padding, dilation = case
+    full = [
+        (size - 1) * step + spread * (taps - 1) + extra + 1
+        for size, taps, step, extra, spread in zip(
+            (h, w), (kh, kw), stride, output_padding, dilation, strict=True
+        )
+    ]
+    out = x.new_zeros(n, c, *full)
+    for i in range(kh):
+        for j in range(kw):
+            y0, x0 = i * dilation[0], j * dilation[1]
+            rows = slice(y0, y0 + (h - 1) * stride[0] + 1, stride[0])
+            columns = slice(x0, x0 + (w - 1) * stride[1] + 1, stride[1])
+            out[:, :, rows, columns] += x * weight[:, 0, i, j].view(1, c, 1, 1)
+    return out[:, :, padding[0] : full[0] - padding[0], padding[1] : full[1] - padding[1]]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("case", [CASES[i] for i in (0, 1, 2, 3, 4, 10, 11, 12)])
+def test_infinities_and_nan_reach_as_far_as_the_kernel(case, channels_last, level):
+    x, weight, _ = tensors(case, torch.float32, channels_last=channels_last)
+    x[..., 0, 0], x[..., -1, -1], x[..., x.shape[2] // 2, x.shape[3] // 2] = torch.inf, -torch.inf, torch.nan
+    weight[:, :, 0] = 0.0  # an existing tap of weight 0 makes a NaN of an infinity
+    expected = by_definition(x.double(), weight.double(), case)
+    found = ours(x, weight, None, case).double()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+# ---- replicated border -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("case", NON_EMPTY)
+def test_replicate_is_an_input_extended_by_its_edge(case, channels_last, level):
+    values = tensors(case, torch.float64, channels_last=channels_last, requires_grad=True)
+    x, weight, bias = values
+    _, kernel, stride, padding, output_padding, dilation = case
+    found = OPS.depthwise_conv_transpose2d(*values, stride, padding, output_padding, dilation, True)
+    reach = [d * k + o + p for d, k, o, p in zip(dilation, kernel, output_padding, padding, strict=True)]
+    rows, columns = (
+        torch.arange(-more, size + more).clamp(0, size - 1)
+        for more, size in zip(reach, x.shape[2:], strict=True)
+    )
+    extended = x[:, :, rows][:, :, :, columns]
+    further = [p + r * s for p, r, s in zip(padding, reach, stride, strict=True)]
+    expected = F.conv_transpose2d(
+        extended, weight, bias, stride, further, output_padding, x.shape[1], dilation
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    grad = torch.randn_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, values, grad),
+        torch.autograd.grad(expected, values, grad),
+        rtol=1e-12,
+        atol=1e-11,
+    )
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", NON_EMPTY)
+def test_fixed_kernels(case, dtype, padding_mode, device):
+    (n, c, h, w), (kh, kw), stride, padding, output_padding, dilation = case
+    x = torch.randn(n, c, h, w, device=device, dtype=torch.float64).to(dtype)
+    lines = [torch.randn(k, device=device, dtype=torch.float64).to(dtype) for k in (kh, kw)]
+
+    def fixed(x, kernel):
+        return upsample_ext.fixed_conv_transpose2d(
+            x, kernel, stride, padding, output_padding, dilation, padding_mode=padding_mode
+        )
+
+    exact = reference.separable(
+        x,
+        *(
+            reference.conv_transpose_matrix(size, line.tolist(), s, p, o, d, padding_mode == "replicate")
+            for size, line, s, p, o, d in zip(
+                (h, w), lines, stride, padding, output_padding, dilation, strict=True
+            )
+        ),
+    )
+    outer = torch.outer(*lines)  # rounded to the dtype, as a weight is
+    for kernel in (tuple(lines), outer, outer.expand(c, kh, kw)):
+        if not isinstance(kernel, tuple):
+            exact = fixed(x.double(), kernel.double())
+        found = fixed(x, kernel)
+        # Sums in float32 or wider: what is left for half types is the last rounding.
+        eps = RELATIVE.get(dtype, torch.finfo(dtype).eps * 0.51)
+        slack = eps * exact.abs().max().item() * (1e-3 if dtype in HALVES else 1)
+        assert bool(((found.double() - exact).abs() <= eps * exact.abs() + slack).all())
+        assert torch.equal(fixed(x[0], kernel), found[0])
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bilinear_layer_in_every_dtype(factor, dtype, device):
+    x = torch.randn(2, 3, 4, 6, device=device, dtype=torch.float64).to(dtype)
+    kernel, stride, padding = upsample_ext.caffe_upsample_params(factor)
+    weight = upsample_ext.make_bilinear_weights(kernel, 3, dtype=torch.float64, device=device)
+    zeros = F.conv_transpose2d(x.double(), weight, stride=stride, padding=padding, groups=3)
+    of_native = F.conv_transpose2d(x, weight.to(dtype), stride=stride, padding=padding, groups=3)
+    assert_as_exact(upsample_ext.bilinear_conv_transpose2d(x, factor), zeros, of_native)
+    resized = F.interpolate(x.double(), scale_factor=factor, mode="bilinear")
+    found = upsample_ext.bilinear_conv_transpose2d(x, factor, padding_mode="replicate")
+    assert_as_exact(found, resized, F.interpolate(x, scale_factor=factor, mode="bilinear"))
+    one = upsample_ext.bilinear_conv_transpose2d(x[0], factor, padding_mode="replicate")
+    assert torch.equal(one, found[0])
+
+
+# ---- adjoints, threads, the bias gradient ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("replicate", [False, True])
+@pytest.mark.parametrize("case", NON_EMPTY)
+def test_adjoint_identities(case, replicate, channels_last, level):
+    """<conv(x, w), y> = <x, backward_input(y, w)> = <w, backward_weight(y, x)>"""
+    _, kernel, stride, padding, output_padding, dilation = case
+    x, weight, _ = tensors(case, torch.float64, channels_last=channels_last)
+    tail = (stride, padding, dilation, replicate)
+    out = OPS.depthwise_conv_transpose2d(
+        x, weight, None, stride, padding, output_padding, dilation, replicate
+    )
+    y = torch.randn_like(out)
+    products = out * y
+    limit = 1e-13 * products.abs().sum().item() + 1e-13
+    by_input = x * OPS.depthwise_conv_transpose2d_backward_input(y, weight, x.shape[2:], *tail)
+    by_weight = weight * OPS.depthwise_conv_transpose2d_backward_weight(y, x, kernel, *tail)
+    assert abs(by_input.sum() - products.sum()).item() <= limit
+    assert abs(by_weight.sum() - products.sum()).item() <= limit
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_same_bits_for_any_number_of_threads(dtype, channels_last, threads, level):
+    case = ((3, 70, 33, 47), (4, 4), (2, 2), (1, 1), (0, 0), (1, 1))
+    values = tensors(case, dtype, channels_last=channels_last, requires_grad=True)
+    grad = torch.randn_like(ours(*values, case))
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        out = ours(*values, case)
+        results.append([out.detach(), *torch.autograd.grad(out, values, grad)])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(2, 3, 5, 9), (1, 1, 6, 5), (4, 70, 3, 301), (3, 4, 1, 1), (0, 3, 4, 5)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_channel_sum(shape, layout, dtype, device, level):
+    x = LAYOUTS[layout](torch.randn(shape, device=device, dtype=torch.float64).to(dtype))
+    expected, size = x.double().sum((0, 2, 3)), x.double().abs().sum((0, 2, 3))
+    found = OPS.channel_sum(x)
+    assert found.shape == (shape[1],) and found.dtype == dtype
+    # One rounding of the result; in acc at most about 100 additions one after the other (301 / 4, a rest).
+    chain = torch.finfo(torch.promote_types(dtype, torch.float32)).eps / 2 * 100
+    limit = torch.finfo(dtype).eps / 2 * expected.abs() + chain * size
+    assert bool(((found.double() - expected).abs() <= limit).all())

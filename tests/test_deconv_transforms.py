@@ -1,0 +1,440 @@
+"""Transposed convolution: derivatives, vmap, torch.func, compile, export, autocast, subclasses, errors."""
+
+import re
+
+import pytest
+import torch
+from dispatched_ops import dispatched_ops
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+
+import upsample_ext
+
+OPS = torch.ops.upsample_ext
+SHAPE, KERNEL = (2, 3, 4, 5), (3, 4)
+GEOMETRY = {"stride": (2, 3), "padding": (1, 2), "output_padding": (1, 0), "groups": 3, "dilation": (1, 2)}
+STRIDE, PADDING, OUTPUT_PADDING, DILATION = (2, 3), (1, 2), (1, 0), (1, 2)
+
+
+def tensors(dtype=torch.float64, requires_grad=False):
+    shapes = SHAPE, (3, 1, *KERNEL), (3,)
+    return [torch.randn(shape, dtype=dtype, requires_grad=requires_grad) for shape in shapes]
+
+
+def ours(x, weight, bias=None):
+    return upsample_ext.conv_transpose2d(x, weight, bias, **GEOMETRY)
+
+
+def native(x, weight, bias=None):
+    return F.conv_transpose2d(x, weight, bias, **GEOMETRY)
+
+
+def backward_input(replicate):
+    def function(grad_output, weight):
+        return OPS.depthwise_conv_transpose2d_backward_input(
+            grad_output, weight, SHAPE[2:], STRIDE, PADDING, DILATION, replicate
+        )
+
+    return function
+
+
+def backward_weight(replicate):
+    def function(grad_output, x):
+        return OPS.depthwise_conv_transpose2d_backward_weight(
+            grad_output, x, KERNEL, STRIDE, PADDING, DILATION, replicate
+        )
+
+    return function
+
+
+# ---- derivatives -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replicate", [False, True])
+def test_every_op_passes_gradcheck(replicate):
+    x, weight, bias = tensors(requires_grad=True)
+
+    def forward(x, weight, bias):
+        return OPS.depthwise_conv_transpose2d(
+            x, weight, bias, STRIDE, PADDING, OUTPUT_PADDING, DILATION, replicate
+        )
+
+    grad = torch.randn_like(forward(x, weight, bias)).requires_grad_()
+    for function, values in (
+        (forward, (x, weight, bias)),
+        (backward_input(replicate), (grad, weight)),
+        (backward_weight(replicate), (grad, x)),
+        (OPS.channel_sum, (x,)),
+    ):
+        torch.autograd.gradcheck(
+            function, values, check_forward_ad=True, check_batched_grad=True, check_batched_forward_grad=True
+        )
+        torch.autograd.gradgradcheck(function, values, check_fwd_over_rev=True, check_batched_grad=True)
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+def test_fixed_kernels_pass_gradcheck(padding_mode):
+    x = torch.randn(SHAPE, dtype=torch.float64, requires_grad=True)
+    lines = torch.randn(3, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+    for kernel in (lines, torch.outer(*lines)):
+
+        def function(x, kernel=kernel):
+            return upsample_ext.fixed_conv_transpose2d(x, kernel, (2, 3), 1, padding_mode=padding_mode)
+
+        torch.autograd.gradcheck(function, (x,), check_forward_ad=True, check_batched_grad=True)
+        torch.autograd.gradgradcheck(function, (x,), check_fwd_over_rev=True)
+
+
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (1, 2)])
+def test_some_of_the_derivatives(wanted):
+    values, directions = tensors(), tensors()
+    for i in wanted:
+        values[i].requires_grad_()
+    leaves = [values[i] for i in wanted]
+    torch.testing.assert_close(
+        torch.autograd.grad(ours(*values).square().sum(), leaves),
+        torch.autograd.grad(native(*values).square().sum(), leaves),
+    )
+    with forward_ad.dual_level():
+        duals = [
+            forward_ad.make_dual(v.detach(), d) if i in wanted else v.detach()
+            for i, (v, d) in enumerate(zip(values, directions, strict=True))
+        ]
+        found, expected = (forward_ad.unpack_dual(f(*duals)).tangent for f in (ours, native))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wanted", [(0, 1, 2), (0,), (1,), (1, 2)])
+def test_compiled_autograd(wanted):
+    from torch._dynamo import compiled_autograd
+
+    values = tensors()
+    for i in wanted:
+        values[i].requires_grad_()
+    leaves = [values[i] for i in wanted]
+    expected = torch.autograd.grad(native(*values).square().sum(), leaves)
+    torch._dynamo.reset()
+    with compiled_autograd._enable(torch.compile(backend="aot_eager", fullgraph=True)):
+        ours(*values).square().sum().backward()
+    torch.testing.assert_close([leaf.grad for leaf in leaves], list(expected))
+
+
+# ---- vmap and torch.func -----------------------------------------------------------------------------------
+
+
+def mapped(values, in_dims, size=3):
+    return [
+        v if d is None else torch.stack([torch.randn_like(v) for _ in range(size)], d)
+        for v, d in zip(values, in_dims, strict=True)
+    ]
+
+
+def assert_vmap_is_a_loop(function, values, in_dims):
+    values = mapped(values, in_dims)
+    size = next(v.shape[d] for v, d in zip(values, in_dims, strict=True) if d is not None)
+    one_by_one = [
+        function(*(v if d is None else v.select(d, i) for v, d in zip(values, in_dims, strict=True)))
+        for i in range(size)
+    ]
+    torch.testing.assert_close(torch.vmap(function, in_dims)(*values), torch.stack(one_by_one))
+
+
+@pytest.mark.parametrize(
+    "in_dims",
+    [(0, None, None), (None, 0, None), (None, None, 0), (4, 1, None), (2, None, 1), (1, 3, 0), (0, 0, 1)],
+)
+def test_vmap(in_dims):
+    assert_vmap_is_a_loop(ours, tensors(), in_dims)
+
+
+@pytest.mark.parametrize("in_dims", [(0, None), (None, 0), (3, 1), (1, 0)])
+@pytest.mark.parametrize("replicate", [False, True])
+def test_vmap_of_the_backward_ops(in_dims, replicate):
+    x, weight, bias = tensors()
+    grad = torch.randn_like(ours(x, weight, bias))
+    assert_vmap_is_a_loop(backward_input(replicate), (grad, weight), in_dims)
+    assert_vmap_is_a_loop(backward_weight(replicate), (grad, x), in_dims)
+    assert_vmap_is_a_loop(OPS.channel_sum, (x,), (2,))
+
+
+@pytest.mark.parametrize(
+    "in_dims", [(0, None, None), (3, None, None), (None, 0, None), (1, 1, 0), (None, 0, 1)]
+)
+@pytest.mark.parametrize("replicate", [False, True])
+def test_vmap_of_the_separable_ops(in_dims, replicate):
+    lines = torch.randn(3, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+
+    def forward(x, kernel_h, kernel_w):
+        return OPS.separable_conv_transpose2d(
+            x, kernel_h, kernel_w, STRIDE, PADDING, OUTPUT_PADDING, DILATION, replicate
+        )
+
+    def backward(grad, kernel_h, kernel_w):
+        return OPS.separable_conv_transpose2d_backward(
+            grad, kernel_h, kernel_w, SHAPE[2:], STRIDE, PADDING, DILATION, replicate
+        )
+
+    x = tensors()[0]
+    assert_vmap_is_a_loop(forward, (x, *lines), in_dims)
+    assert_vmap_is_a_loop(backward, (torch.randn_like(forward(x, *lines)), *lines), in_dims)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f, x, w, b: torch.func.grad(f, (0, 1, 2))(x, w, b),
+        lambda f, x, w, b: torch.func.jacrev(torch.func.grad(f, 2), 1)(x, w, b),
+        lambda f, x, w, b: torch.func.jacfwd(torch.func.grad(f, 1), 0)(x, w, b),
+        lambda f, x, w, b: torch.func.hessian(f, 1)(x, w, b),
+        lambda f, x, w, b: torch.func.jvp(f, (x, w, b), (x + 1, w * w, b - 2)),
+        lambda f, x, w, b: torch.func.vjp(f, x, w, b)[1](torch.ones((), dtype=x.dtype)),
+        lambda f, x, w, b: torch.vmap(torch.func.grad(f, (0, 1)), (0, None, None))(
+            torch.stack((x, 2 * x, -x)), w, b
+        ),
+    ],
+    ids=["grad", "jacrev", "jacfwd", "hessian", "jvp", "vjp", "per-sample"],
+)
+def test_torch_func(transform):
+    values = tensors()
+    found, expected = (transform(lambda *v, f=f: f(*v).square().sum(), *values) for f in (ours, native))
+    torch.testing.assert_close(found, expected)
+
+
+# ---- compile, export, trace --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_one_graph_serves_every_size():
+    weight = torch.randn(3, 1, 7, 9, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    kernel = torch.ones(7, 9, dtype=torch.float64)  # no size that an image also has: dynamo would tie the two
+
+    def function(x):
+        y = upsample_ext.conv_transpose2d(x, weight, bias, 2, 1, 0, x.shape[1], 1)
+        y = upsample_ext.bilinear_conv_transpose2d(y, 2, padding_mode="replicate")
+        return upsample_ext.fixed_conv_transpose2d(y, kernel, padding_mode="replicate").square().mean()
+
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = torch.compile(function, fullgraph=True, dynamic=True, backend="aot_eager")
+    for shape in ((2, 3, 4, 5), (5, 3, 6, 8), (4, 3, 10, 11)):
+        x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        expected, found = function(x), compiled(x)
+        torch.testing.assert_close(found, expected)
+        wanted = (x, weight, bias)
+        torch.testing.assert_close(torch.autograd.grad(found, wanted), torch.autograd.grad(expected, wanted))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+class _Layer(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(3, 1, 4, 4))
+
+    def forward(self, x):
+        y = upsample_ext.conv_transpose2d(x, self.weight, None, 2, 1, groups=3)
+        return upsample_ext.bilinear_conv_transpose2d(y, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
+def test_export_and_trace():
+    layer, x, other = _Layer(), torch.randn(2, 3, 4, 5), torch.randn(2, 3, 6, 7)
+    dynamic = {2: torch.export.Dim("height", min=2), 3: torch.export.Dim("width", min=2)}
+    exported = torch.export.export(layer, (x,), dynamic_shapes=(dynamic,)).module()
+    torch.testing.assert_close(exported(other), layer(other))
+    torch.testing.assert_close(torch.jit.trace(layer, (x,))(other), layer(other))
+
+
+def test_the_bilinear_line_is_kept_only_where_it_may_be():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    x = torch.randn(1, 2, 3, 4)
+    with torch.inference_mode():
+        upsample_ext.bilinear_conv_transpose2d(x, 13)
+    upsample_ext.bilinear_conv_transpose2d(x.clone().requires_grad_(), 13).sum().backward()
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(x)
+        assert upsample_ext.bilinear_conv_transpose2d(fake, 11).shape == (1, 2, 33, 44)
+    assert upsample_ext.bilinear_conv_transpose2d(fake, 11).shape == (1, 2, 33, 44)  # outside of its mode
+    assert type(upsample_ext.bilinear_conv_transpose2d(x, 11)) is torch.Tensor
+    with torch.device("meta"):
+        assert upsample_ext.bilinear_conv_transpose2d(x, 9).device == x.device
+    found = torch.func.vmap(lambda x: upsample_ext.bilinear_conv_transpose2d(x, 17))(x[None])
+    torch.testing.assert_close(found[0], upsample_ext.bilinear_conv_transpose2d(x, 17))
+
+
+# ---- subclasses --------------------------------------------------------------------------------------------
+
+
+class _Subclass(torch.Tensor):
+    calls = []  # noqa: RUF012 (for the test to look into)
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        cls.calls.append(func)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def test_torch_function_subclasses():
+    x, weight, bias = tensors()
+    expected = ours(x, weight, bias)
+    for values in ((x.as_subclass(_Subclass), weight, bias), (x, weight, bias.as_subclass(_Subclass))):
+        _Subclass.calls.clear()
+        found = ours(*values)
+        assert type(found) is _Subclass and upsample_ext.conv_transpose2d in _Subclass.calls
+        assert torch.equal(found.as_subclass(torch.Tensor), expected)
+    lines = torch.ones(2).as_subclass(_Subclass), torch.ones(2)
+    assert type(upsample_ext.fixed_conv_transpose2d(x, lines)) is _Subclass
+    assert type(upsample_ext.bilinear_conv_transpose2d(x.as_subclass(_Subclass), 2)) is _Subclass
+
+
+# ---- autocast ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("is_low", [(False,) * 3, (True, False, False), (True,) * 3])
+def test_autocast_casts_as_native(low, is_low):
+    values = [
+        t.to(low if cast else torch.float32).requires_grad_()
+        for t, cast in zip(tensors(), is_low, strict=True)
+    ]
+    with torch.autocast("cpu", dtype=low):
+        found, names = dispatched_ops(ours, *values)
+        expected = native(*values)
+        grad = torch.randn_like(found)
+        gradients = torch.autograd.grad(found, values, grad, create_graph=True)
+        second = torch.autograd.grad(gradients[0].float().square().sum(), values[1])[0]
+    assert "upsample_ext::depthwise_conv_transpose2d" in names
+    assert found.dtype == expected.dtype == low and second.dtype == values[1].dtype
+    exact = native(*(t.detach().to(low).double() for t in values))
+    error = (found.double() - exact).abs().max()
+    assert error <= 2 * (expected.double() - exact).abs().max()
+    assert [g.dtype for g in gradients] == [t.dtype for t in values]
+
+
+def test_autocast_leaves_double_alone():
+    values = tensors()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert ours(*values).dtype == native(*values).dtype == torch.float64
+
+
+# ---- errors ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shape, weight, arguments",
+    [
+        ((2, 4, 5, 6), (4, 1, 3, 3), {"groups": 3}),
+        ((2, 4, 5, 6), (3, 1, 3, 3), {"groups": 4}),
+        ((2, 4, 5, 6), (4, 1, 3, 3), {"groups": 4, "padding": -1}),
+        ((2, 4, 5, 6), (4, 1, 3, 3), {"groups": 4, "dilation": 0}),
+        ((2, 4, 5, 6), (4, 1, 3, 3), {"groups": 4, "padding": 9}),
+        ((2, 4, 5, 6), (4, 1, 3, 3), {"groups": 4, "output_padding": 1}),
+        ((2, 4, 5, 6), (4, 1, 3, 3), {"groups": 4, "stride": (1, 2, 3)}),
+        ((2, 4, 5, 6), (4, 1, 3, 3), {"groups": 4, "stride": "2"}),
+        ((2, 4, 5, 6), (4, 1, 3, 3), {"groups": 4, "bias": torch.ones(3)}),
+        ((2, 4, 5, 6), (4, 1, 3, 3), {"groups": 4, "bias": torch.ones(4, dtype=torch.float64)}),
+        ((2, 4, 0, 6), (4, 1, 3, 3), {"groups": 4}),
+        ((5, 6), (4, 1, 3, 3), {"groups": 4}),
+        ((2, 4, 5, 6), (4, 1, 3), {"groups": 4}),
+    ],
+)
+def test_errors_are_natives(shape, weight, arguments):
+    x, w = torch.randn(shape), torch.randn(weight)
+    with pytest.raises(Exception) as expected:  # noqa: B017 (whatever native raises)
+        F.conv_transpose2d(x, w, **arguments)
+    with pytest.raises(expected.type) as found:
+        upsample_ext.conv_transpose2d(x, w, **arguments)
+    # PyTorch names an argument's position when it was given by position, which is how we hand it on.
+    assert re.sub(r" \(position \d\)", "", str(found.value)) == str(expected.value)
+
+
+@pytest.mark.parametrize(
+    "error, message, arguments",
+    [
+        (RuntimeError, "requires grad", {"kernel": torch.ones(2, 2, requires_grad=True)}),
+        (RuntimeError, "requires grad", {"kernel": (torch.ones(2), torch.ones(2, requires_grad=True))}),
+        (TypeError, "floating", {"kernel": torch.ones(2, 2, dtype=torch.int64)}),
+        (TypeError, "a tensor or a pair", {"kernel": [1.0, 2.0]}),
+        (TypeError, "a tensor or a pair", {"kernel": (torch.ones(2),) * 3}),
+        (ValueError, "1-D", {"kernel": (torch.ones(2), torch.ones(2, 2))}),
+        (ValueError, r"\(kH, kW\)", {"kernel": torch.ones(3)}),
+        (ValueError, r"kernel \(3, kH, kW\)", {"kernel": torch.ones(2, 2, 2)}),
+        (ValueError, "padding_mode", {"kernel": torch.ones(2, 2), "padding_mode": "reflect"}),
+        (TypeError, "stride", {"kernel": torch.ones(2, 2), "stride": 1.5}),
+        (RuntimeError, "stride", {"kernel": torch.ones(2, 2), "stride": 0}),
+        (RuntimeError, "output_padding", {"kernel": torch.ones(2, 2), "output_padding": 1}),
+        (RuntimeError, "output size", {"kernel": (torch.ones(2), torch.ones(2)), "padding": 9}),
+    ],
+)
+def test_errors_of_fixed_kernels(error, message, arguments):
+    with pytest.raises(error, match=message) as found:
+        upsample_ext.fixed_conv_transpose2d(torch.ones(1, 3, 4, 4), **arguments)
+    assert "conv_transpose2d" in str(found.value)
+
+
+@pytest.mark.parametrize("name", ["bilinear_kernel", "caffe_upsample_params"])
+@pytest.mark.parametrize(
+    "value, error", [(0, ValueError), (-3, ValueError), (2.0, TypeError), (True, TypeError)]
+)
+def test_errors_of_sizes(name, value, error):
+    with pytest.raises(error, match=name):
+        getattr(upsample_ext, name)(value)
+
+
+def test_errors_of_bilinear_kernels():
+    with pytest.raises(ValueError, match="convention"):
+        upsample_ext.bilinear_kernel(4, convention="other")
+    with pytest.raises(TypeError, match="dtype"):
+        upsample_ext.bilinear_kernel(4, dtype=torch.int32)
+    with pytest.raises(ValueError, match="padding_mode"):
+        upsample_ext.bilinear_conv_transpose2d(torch.ones(1, 1, 2, 2), 2, padding_mode="other")
+    with pytest.raises(ValueError, match="num_channels"):
+        upsample_ext.make_bilinear_weights(4, 0)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda f, bi, bw, x, w: f(x[0], w, None), "4-D input"),
+        (lambda f, bi, bw, x, w: f(x, w[:2], None), "expected a weight"),
+        (lambda f, bi, bw, x, w: f(x, w.float(), None), "of dtype"),
+        (lambda f, bi, bw, x, w: f(x, w, w[:2, 0, 0, 0]), "a bias"),
+        (lambda f, bi, bw, x, w: f(x.int(), w.int(), None), "floating"),
+        (lambda f, bi, bw, x, w: f(x, w, None, stride=(0, 1)), "stride greater than 0"),
+        (lambda f, bi, bw, x, w: bi(x, w), "does not fit"),
+        (lambda f, bi, bw, x, w: bw(x, x[:1]), "one batch"),
+        (lambda f, bi, bw, x, w: OPS.channel_sum(x[0]), "4-D input"),
+    ],
+)
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_errors_of_the_ops(call, message, requires_grad):
+    x, weight, _ = tensors(requires_grad=requires_grad)
+
+    def forward(x, weight, bias, stride=STRIDE):
+        return OPS.depthwise_conv_transpose2d(
+            x, weight, bias, stride, PADDING, OUTPUT_PADDING, DILATION, False
+        )
+
+    with pytest.raises(RuntimeError, match=message) as found:
+        call(forward, backward_input(False), backward_weight(False), x, weight)
+    assert str(found.value).startswith(("depthwise_conv_transpose2d", "channel_sum"))
+
+
+# ---- what goes through PyTorch -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+def test_complex_images(padding_mode):
+    x, kernel = torch.randn(SHAPE, dtype=torch.complex128), torch.randn(KERNEL, dtype=torch.float64)
+    options = {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2), "padding_mode": padding_mode}
+    found = upsample_ext.fixed_conv_transpose2d(x, kernel, **options)
+    for part, real in ((found.real, x.real), (found.imag, x.imag)):
+        torch.testing.assert_close(part, upsample_ext.fixed_conv_transpose2d(real, kernel, **options))
+    found = upsample_ext.bilinear_conv_transpose2d(x, 3, padding_mode=padding_mode)
+    expected = upsample_ext.bilinear_conv_transpose2d(x.real.contiguous(), 3, padding_mode=padding_mode)
+    torch.testing.assert_close(found.real, expected, rtol=1e-6, atol=1e-6)
+    weight = torch.randn(3, 1, *KERNEL, dtype=torch.complex128)
+    torch.testing.assert_close(ours(x, weight), native(x, weight))

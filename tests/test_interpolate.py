@@ -1,0 +1,579 @@
+"""interpolate() and upsample_bilinear2d(): values, shapes, layouts, errors, out=, against native."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import reference
+import torch
+from dispatched_ops import OUR_UPSAMPLE, dispatched_ops
+from image_layouts import LAYOUTS
+from torch.nn import functional as F
+
+import upsample_ext
+
+FLOATS = [torch.float32, torch.float64]
+HALVES = [torch.float16, torch.bfloat16]
+CORNERS = [False, True]
+
+# (input shape, output size): up and down, portrait and landscape, unequal factors, sizes 1, 2, 3, 129.
+RESIZES = [
+    ((2, 3, 5, 7), (10, 14)),
+    ((2, 3, 7, 5), (28, 5)),
+    ((1, 4, 6, 11), (3, 40)),
+    ((2, 2, 11, 6), (30, 4)),
+    ((1, 1, 1, 1), (3, 5)),
+    ((2, 5, 1, 9), (4, 9)),
+    ((3, 1, 9, 1), (9, 4)),
+    ((1, 3, 2, 3), (129, 1)),
+    ((1, 2, 129, 3), (2, 129)),
+    ((2, 1, 3, 129), (7, 300)),
+    ((1, 19, 8, 16), (64, 128)),
+    ((1, 3, 64, 48), (21, 17)),
+    ((1, 2, 4, 6), (4, 6)),
+    ((4, 33, 3, 4), (6, 8)),
+    ((1, 2, 3, 4), (1, 1)),
+    ((0, 3, 4, 5), (8, 9)),
+]
+LAYOUT_SHAPES = [
+    ((2, 3, 5, 9), (10, 13)),
+    ((1, 1, 6, 5), (4, 12)),
+    ((1, 3, 7, 1), (9, 3)),
+    ((2, 1, 1, 8), (2, 20)),
+    ((1, 4, 1, 1), (2, 3)),
+    ((3, 8, 4, 17), (4, 17)),
+]
+
+
+def image(shape, dtype, device, layout="contiguous"):
+    if dtype == torch.uint8:
+        x = torch.randint(0, 256, shape, device=device).to(dtype)
+    else:
+        x = torch.randn(shape, device=device, dtype=torch.float64).to(dtype)
+    return LAYOUTS[layout](x)
+
+
+def assert_same_form(ours, native):
+    assert ours.shape == native.shape
+    assert ours.dtype == native.dtype
+    assert ours.device == native.device
+    assert ours.stride() == native.stride()
+
+
+def assert_within_rounding(ours, native, x, output_size, align_corners, scales=None):
+    """A few roundings of the absolute values that each output sums."""
+    scale = reference.resize(x.abs(), output_size, align_corners, scales)
+    error = (ours.cpu().double() - native.cpu().double()).abs()
+    assert (error <= 6 * torch.finfo(x.dtype).eps * scale).all(), error.max()
+
+
+def largest_error(result, exact):
+    return (result.cpu().double() - exact).abs().max().item() if result.numel() else 0.0
+
+
+def check_against_native(x, align_corners, size=None, scale_factor=None, recompute=None):
+    ours, ops = dispatched_ops(
+        upsample_ext.interpolate, x, size, scale_factor, "bilinear", align_corners, recompute
+    )
+    assert OUR_UPSAMPLE in ops
+    native = F.interpolate(x, size, scale_factor, "bilinear", align_corners, recompute)
+    assert_same_form(ours, native)
+    scales = None
+    if scale_factor is not None and not recompute:
+        scales = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * 2
+    output_size = tuple(native.shape[2:])
+    exact = reference.resize(x, output_size, align_corners, scales)
+    if x.dtype == torch.uint8:
+        assert largest_error(ours, exact) <= 0.55
+    elif x.dtype in HALVES:
+        assert largest_error(ours, exact) <= 2 * largest_error(native, exact)
+    else:
+        assert_within_rounding(ours, native, x, output_size, align_corners, scales)
+        assert_within_rounding(ours, exact, x, output_size, align_corners, scales)
+
+
+# ---- values ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("align_corners", CORNERS)
+@pytest.mark.parametrize("dtype", [*FLOATS, *HALVES, torch.uint8])
+@pytest.mark.parametrize(("shape", "size"), RESIZES)
+def test_values_of_every_resize(shape, size, dtype, align_corners, device, level):
+    check_against_native(image(shape, dtype, device), align_corners, size=size)
+    check_against_native(image(shape, dtype, device, "channels_last"), align_corners, size=size)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *HALVES, torch.uint8])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_values_and_strides_of_every_layout(layout, dtype, device, level):
+    for shape, size in LAYOUT_SHAPES:
+        for align_corners in CORNERS:
+            check_against_native(image(shape, dtype, device, layout), align_corners, size=size)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.uint8])
+@pytest.mark.parametrize(
+    "scale_factor",
+    [2, 3, 0.5, 1.37, 0.6, 1.0, 7.9, (2, 3), (0.51, 2.71), [1.9, 0.3], (1, 2.5), (2.0, 1.0000001)],
+)
+def test_values_of_scale_factors(scale_factor, dtype, device):
+    for shape in [(2, 3, 9, 14), (1, 2, 31, 10)]:
+        for align_corners in CORNERS:
+            for recompute in (None, False, True):
+                check_against_native(
+                    image(shape, dtype, device), align_corners, scale_factor=scale_factor, recompute=recompute
+                )
+
+
+def test_scale_factor_sets_the_coordinates_unless_recomputed(device):
+    x = torch.arange(10.0, device=device).expand(1, 1, 10, 10)
+    given = upsample_ext.interpolate(x, scale_factor=1.37, mode="bilinear")
+    recomputed = upsample_ext.interpolate(x, scale_factor=1.37, mode="bilinear", recompute_scale_factor=True)
+    by_size = upsample_ext.interpolate(x, size=(13, 13), mode="bilinear")
+    assert torch.equal(recomputed, by_size)
+    assert (given - recomputed).abs().max() > 0.05
+    native = F.interpolate(x, scale_factor=1.37, mode="bilinear")
+    torch.testing.assert_close(given, native, rtol=0, atol=4e-6)
+
+
+@pytest.mark.parametrize("size", [(6, 9), [6, 9], torch.Size([6, 9]), 7, 129])
+def test_forms_of_size(size, device):
+    x = image((1, 2, 4, 5), torch.float32, device)
+    for function in (F.interpolate, upsample_ext.interpolate):
+        result = function(x, size, mode="bilinear")
+        expected = (size, size) if isinstance(size, int) else tuple(size)
+        assert tuple(result.shape[2:]) == expected
+    check_against_native(x, False, size=size)
+
+
+def test_numbers_of_numpy_are_taken_as_native_takes_them():
+    x = torch.randn(1, 2, 4, 5)
+    for arguments in [
+        {"size": (np.int64(6), np.int32(7))},
+        {"scale_factor": np.float64(1.7)},
+        {"scale_factor": (np.float32(1.7), 2.0)},
+        {"size": torch.tensor([6, 7]).tolist()},
+        {"size": (True, 3)},
+    ]:
+        assert_same_outcome(
+            lambda arguments=arguments: upsample_ext.interpolate(x, mode="bilinear", **arguments),
+            lambda arguments=arguments: F.interpolate(x, mode="bilinear", **arguments),
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_wide_rows_follow_native_coordinates(dtype, device, level):
+    """Native's float32 coordinates are off by 2e-4 at x3 and width 700; a drop-in is off by as much."""
+    x = torch.rand(1, 1, 2, 700, dtype=dtype, device=device)
+    ours = upsample_ext.interpolate(x, scale_factor=(1, 3), mode="bilinear")
+    native = F.interpolate(x, scale_factor=(1, 3), mode="bilinear")
+    torch.testing.assert_close(ours, native, rtol=0, atol=4 * torch.finfo(dtype).eps)
+    step, o = 1 / 3, torch.arange(2100, dtype=torch.float64)
+    true = ((o + 0.5) * step - 0.5).clamp(0, 699)
+    low = true.floor().long()
+    high = (low + 1).clamp(max=699)
+    row = x[0, 0, 0].cpu().double()
+    ideal = row[low] + (true - low) * (row[high] - row[low])
+    distance = (ours[0, 0, 0].cpu().double() - ideal).abs().max()
+    assert distance < 1e-12 if dtype == torch.float64 else distance > 1e-5
+
+
+@pytest.mark.parametrize("shape", [(65537, 1, 2, 3), (1, 65539, 3, 1), (2, 40000, 1, 2)])
+def test_more_than_65535_planes(shape, device):
+    for layout in ("contiguous", "channels_last"):
+        check_against_native(image(shape, torch.float32, device, layout), False, size=(3, 4))
+
+
+def test_constants_stay_constant_at_every_size(device, level):
+    for size in range(1, 40):
+        x = torch.full((1, 2, 7, 13), 255, dtype=torch.uint8, device=device)
+        for layout in ("contiguous", "channels_last"):
+            result = upsample_ext.interpolate(LAYOUTS[layout](x), size=(size, 41 - size), mode="bilinear")
+            assert (result == 255).all()
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_values_beyond_the_normal_range(dtype, device, level):
+    """Subnormals, the largest values and signed zeros survive the way through float32."""
+    info = torch.finfo(dtype)
+    values = [
+        info.max,
+        -info.max,
+        info.smallest_normal,
+        info.smallest_normal / 4,
+        -info.smallest_normal / 8,
+        0.0,
+        -0.0,
+        1.0,
+    ]
+    x = torch.tensor(values * 5, dtype=dtype, device=device).reshape(1, 1, 2, 20)
+    for layout in ("contiguous", "channels_last"):
+        y = LAYOUTS[layout](x)
+        for align_corners in CORNERS:
+            check_against_native(y, align_corners, size=(2, 20))
+            check_against_native(y, align_corners, size=(4, 40))
+    same = upsample_ext.interpolate(x, size=(2, 20), mode="bilinear")
+    assert torch.equal(same, x)
+
+
+# ---- infinities and NaN ----------------------------------------------------------------------------------
+
+
+def assert_same_specials(ours, native):
+    for kind in (torch.isnan, torch.isposinf, torch.isneginf):
+        assert torch.equal(kind(ours), kind(native)), kind.__name__
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *HALVES])
+@pytest.mark.parametrize("align_corners", CORNERS)
+def test_infinities_and_nan_spread_as_native(dtype, align_corners, device, level):
+    for shape, size in [
+        ((1, 2, 9, 21), (18, 42)),
+        ((1, 3, 9, 21), (9, 21)),
+        ((1, 3, 9, 21), (9, 50)),
+        ((1, 3, 9, 21), (30, 21)),
+        ((1, 3, 20, 33), (7, 11)),
+        ((2, 9, 6, 1), (12, 1)),
+        ((1, 1, 1, 1), (3, 3)),
+    ]:
+        x = torch.randn(shape, device=device).to(dtype)
+        for value in (math.inf, -math.inf, math.nan):
+            x[torch.rand(shape, device=device) < 0.04] = value
+        for layout in ("contiguous", "channels_last", "transposed"):
+            y = LAYOUTS[layout](x)
+            ours = upsample_ext.interpolate(y, size=size, mode="bilinear", align_corners=align_corners)
+            native = F.interpolate(y, size=size, mode="bilinear", align_corners=align_corners)
+            assert_same_specials(ours, native)
+
+
+def test_equal_infinities_do_not_become_nan(device):
+    x = torch.full((1, 1, 4, 4), math.inf, device=device)
+    assert torch.isposinf(upsample_ext.interpolate(x, size=(3, 3), mode="bilinear")).all()
+
+
+# ---- errors ----------------------------------------------------------------------------------------------
+
+
+def outcome(function):
+    try:
+        result = function()
+    except Exception as error:
+        return type(error), str(error)
+    return result
+
+
+def assert_same_outcome(ours, native):
+    ours, native = outcome(ours), outcome(native)
+    if isinstance(native, torch.Tensor):
+        assert isinstance(ours, torch.Tensor), ours
+        assert_same_form(ours, native)
+        torch.testing.assert_close(ours, native, equal_nan=True)
+    else:
+        assert ours == native
+
+
+MALFORMED = {
+    "neither": {},
+    "both": {"size": (3, 3), "scale_factor": 2},
+    "one_size": {"size": (3,)},
+    "three_sizes": {"size": (3, 3, 3)},
+    "three_scales": {"scale_factor": (2, 2, 2)},
+    "empty_size": {"size": ()},
+    "zero_size": {"size": (0, 3)},
+    "zero_int": {"size": 0},
+    "negative_size": {"size": (-1, 3)},
+    "float_size": {"size": (3.0, 3.0)},
+    "one_float_size": {"size": 3.5},
+    "string_size": {"size": "33"},
+    "tensor_size": {"size": torch.tensor([3, 3])},
+    "none_in_size": {"size": (None, 3)},
+    "huge_size": {"size": (2**63, 3)},
+    "zero_scale": {"scale_factor": 0.0},
+    "tiny_scale": {"scale_factor": 1e-3},
+    "negative_scale": {"scale_factor": -2.0},
+    "infinite_scale": {"scale_factor": math.inf},
+    "nan_scale": {"scale_factor": math.nan},
+    "string_scale": {"scale_factor": "2"},
+    "tensor_scale": {"scale_factor": torch.tensor(2.0)},
+    "tensor_scales": {"scale_factor": (torch.tensor(2.0), torch.tensor(1.5))},
+    "recompute_with_size": {"size": (3, 3), "recompute_scale_factor": True},
+    "text_align_corners": {"size": (3, 3), "align_corners": "no"},
+    "int_align_corners": {"size": (3, 3), "align_corners": 1},
+    "text_recompute": {"scale_factor": 2, "recompute_scale_factor": "no"},
+    "antialias": {"size": (2, 2), "antialias": True},
+    "antialias_text": {"size": (2, 2), "antialias": "yes"},
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_arguments_end_as_native(case, device):
+    x = torch.randn(1, 2, 4, 5, device=device)
+    arguments = {"mode": "bilinear", **MALFORMED[case]}
+    assert_same_outcome(
+        lambda: upsample_ext.interpolate(x, **arguments), lambda: F.interpolate(x, **arguments)
+    )
+
+
+@pytest.mark.parametrize("mode", ["Bilinear", "bilinar", "", None, 7, "lanczos", "linear", "trilinear"])
+@pytest.mark.parametrize("antialias", [False, True])
+def test_unknown_modes_end_as_native(mode, antialias):
+    x = torch.randn(1, 2, 4, 5)
+    for align_corners in (None, True):
+        arguments = {"size": (3, 3), "mode": mode, "align_corners": align_corners, "antialias": antialias}
+        assert_same_outcome(
+            lambda arguments=arguments: upsample_ext.interpolate(x, **arguments),
+            lambda arguments=arguments: F.interpolate(x, **arguments),
+        )
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(), (3,), (3, 4), (2, 3, 4), (1, 2, 3, 4, 5), (1, 0, 3, 3), (1, 2, 0, 3), (1, 2, 3, 0), (0, 0, 3, 3)],
+)
+def test_wrong_shapes_end_as_native(shape):
+    x = torch.randn(shape)
+    for arguments in ({"size": (3, 3)}, {"scale_factor": 2.0}, {"size": 5}, {"scale_factor": (2.0, 2.0)}):
+        assert_same_outcome(
+            lambda arguments=arguments: upsample_ext.interpolate(x, mode="bilinear", **arguments),
+            lambda arguments=arguments: F.interpolate(x, mode="bilinear", **arguments),
+        )
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.int8, torch.int16, torch.int32, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn],
+)
+def test_other_dtypes_end_as_native(dtype):
+    x = torch.zeros(1, 2, 4, 5).to(dtype)
+    for size in ((3, 3), (4, 5)):
+        assert_same_outcome(
+            lambda size=size: upsample_ext.interpolate(x, size=size, mode="bilinear"),
+            lambda size=size: F.interpolate(x, size=size, mode="bilinear"),
+        )
+
+
+@pytest.mark.parametrize("input", [None, 3, [1.0], np.zeros((1, 1, 2, 2), dtype=np.float32), "x"])
+def test_what_is_no_tensor_ends_as_native(input):
+    assert_same_outcome(
+        lambda: upsample_ext.interpolate(input, size=(3, 3), mode="bilinear"),
+        lambda: F.interpolate(input, size=(3, 3), mode="bilinear"),
+    )
+
+
+def test_positional_arguments_and_names_are_native_own():
+    import inspect
+
+    ours, native = (inspect.signature(f) for f in (upsample_ext.interpolate, F.interpolate))
+    assert list(ours.parameters) == list(native.parameters)
+    assert [p.default for p in ours.parameters.values()] == [p.default for p in native.parameters.values()]
+    assert [p.kind for p in ours.parameters.values()] == [p.kind for p in native.parameters.values()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (((2, 3, 4), (3, 3), False), ["upsample_bilinear2d", "4-D", "[2, 3, 4]"]),
+        (((1, 0, 4, 4), (3, 3), False), ["upsample_bilinear2d", "non-empty", "[1, 0, 4, 4]"]),
+        (((1, 2, 4, 4), (0, 3), False), ["upsample_bilinear2d", "greater than 0", "[0, 3]"]),
+    ],
+)
+@pytest.mark.parametrize("where", ["cpu", "meta"])
+def test_messages_of_the_op_name_it_what_it_expects_and_what_came(arguments, says, where):
+    shape, *rest = arguments
+    for requires_grad in (False, True):
+        with pytest.raises(RuntimeError) as error:
+            x = torch.zeros(shape, device=where, requires_grad=requires_grad)
+            torch.ops.upsample_ext.upsample_bilinear2d(x, *rest)
+        for words in says:
+            assert words in str(error.value)
+
+
+def test_messages_of_the_backward_op():
+    backward = torch.ops.upsample_ext.upsample_bilinear2d_backward
+    op = "upsample_bilinear2d_backward"
+    with pytest.raises(RuntimeError, match=op + r": expected a 4-D grad_output .*\[3, 3\]"):
+        backward(torch.zeros(3, 3), (2, 2), False)
+    with pytest.raises(RuntimeError, match=op + ": expected input_size greater than 0"):
+        backward(torch.zeros(1, 1, 3, 3), (2, 0), False)
+    with pytest.raises(NotImplementedError, match="not implemented for 'Int'"):
+        torch.ops.upsample_ext.upsample_bilinear2d(torch.zeros(1, 1, 2, 2, dtype=torch.int32), (3, 3), False)
+
+
+# ---- fallbacks -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments"),
+    [
+        ((1, 2, 6), {"size": 9, "mode": "linear"}),
+        ((1, 2, 6), {"scale_factor": 2}),
+        ((1, 2, 6), {"size": 4, "mode": "area"}),
+        ((1, 2, 6, 5), {"scale_factor": 2}),
+        ((1, 2, 6, 5), {"size": (3, 3), "mode": "nearest-exact"}),
+        ((1, 2, 6, 5), {"size": (3, 3), "mode": "area"}),
+        ((1, 2, 6, 5), {"size": (9, 9), "mode": "bicubic", "align_corners": True}),
+        ((1, 2, 6, 5), {"size": (3, 3), "mode": "bicubic", "antialias": True}),
+        ((1, 2, 6, 5), {"size": (3, 3), "mode": "bilinear", "antialias": True}),
+        ((1, 2, 3, 4, 5), {"size": (6, 6, 6), "mode": "trilinear"}),
+        ((1, 2, 3, 4, 5), {"scale_factor": 2, "mode": "nearest"}),
+    ],
+)
+def test_what_is_not_ours_goes_to_pytorch(shape, arguments):
+    x = torch.randn(shape)
+    ours, ops = dispatched_ops(upsample_ext.interpolate, x, **arguments)
+    assert not any(name.startswith("upsample_ext::") for name in ops)
+    assert torch.equal(ours, F.interpolate(x, **arguments))
+
+
+def test_other_kinds_of_tensor_go_to_pytorch():
+    dense = torch.rand(1, 2, 4, 5)
+    quantized = torch.quantize_per_tensor(dense, 0.01, 0, torch.quint8)
+    nested = torch.nested.nested_tensor([torch.rand(2, 4, 5), torch.rand(2, 3, 5)])
+    for x in (quantized, dense.to_sparse(), nested, dense.to(torch.complex64)):
+        ours = outcome(lambda x=x: upsample_ext.interpolate(x, size=(6, 7), mode="bilinear"))
+        native = outcome(lambda x=x: F.interpolate(x, size=(6, 7), mode="bilinear"))
+        if isinstance(native, torch.Tensor):
+            assert type(ours) is type(native)
+            assert ours.dtype == native.dtype
+            dense_of = (lambda t: t.dequantize()) if native.is_quantized else (lambda t: t)
+            assert torch.equal(dense_of(ours), dense_of(native))
+        else:
+            # PyTorch appends the list of an op's kernels and a C++ trace to some messages.
+            assert ours[0] == native[0] and ours[1].splitlines()[0] == native[1].splitlines()[0]
+
+
+# ---- upsample_bilinear2d and out= ------------------------------------------------------------------------
+
+
+def test_the_op_equals_interpolate(device):
+    x = image((2, 3, 5, 4), torch.float32, device)
+    for arguments in ({"size": (8, 9)}, {"scale_factor": 1.7}, {"size": 3, "align_corners": True}):
+        ours = upsample_ext.upsample_bilinear2d(x, **arguments)
+        assert torch.equal(ours, upsample_ext.interpolate(x, mode="bilinear", **arguments))
+    with pytest.raises(ValueError, match="only one of size or scale_factor"):
+        upsample_ext.upsample_bilinear2d(x, 3, 2.0)
+
+
+def native_into(x, size, out, align_corners=False):
+    return torch._C._nn.upsample_bilinear2d(x, size, align_corners, out=out)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *HALVES, torch.uint8])
+@pytest.mark.parametrize(
+    "layout", ["contiguous", "channels_last", "sliced", "steps", "transposed", "odd_size_1"]
+)
+def test_out_keeps_its_strides(layout, dtype, device, level):
+    for shape in [(2, 3, 8, 9), (1, 1, 8, 9), (2, 3, 8, 1)]:
+        x = image((*shape[:2], 5, 4), dtype, device)
+        out = LAYOUTS[layout](torch.zeros(shape, dtype=dtype, device=device))
+        strides, data = out.stride(), out.data_ptr()
+        expected = upsample_ext.interpolate(x, size=shape[2:], mode="bilinear")
+        version = out._version
+        result, ops = dispatched_ops(upsample_ext.upsample_bilinear2d, x, shape[2:], out=out)
+        assert f"{OUR_UPSAMPLE}.out" in ops
+        assert result is out
+        assert out.stride() == strides and out.data_ptr() == data and out._version > version
+        assert torch.equal(out, expected)
+
+
+def test_out_leaves_what_lies_between_alone(device):
+    buffer = torch.full((2, 4, 20, 22), -7.0, device=device)
+    out = buffer[:, 1:3, 2:18:2, 1:20:2]
+    x = image((2, 2, 5, 4), torch.float32, device)
+    upsample_ext.upsample_bilinear2d(x, (8, 10), out=out)
+    assert torch.equal(out, upsample_ext.interpolate(x, size=(8, 10), mode="bilinear"))
+    out.fill_(-7.0)
+    assert (buffer == -7).all()
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_an_empty_out_is_resized_without_a_warning(layout, device):
+    x = image((2, 3, 5, 4), torch.float32, device, layout)
+    ours, native = (torch.empty(0, device=device) for _ in range(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        upsample_ext.upsample_bilinear2d(x, scale_factor=2, out=ours)
+        native_into(x, (10, 8), native)
+    assert_same_form(ours, native)
+    torch.testing.assert_close(ours, native)
+
+
+def test_a_full_out_of_another_shape_is_resized_with_the_native_warning(device):
+    x = image((2, 3, 5, 4), torch.float32, device)
+    ours, native = (torch.empty(7, device=device) for _ in range(2))
+    with pytest.warns(UserWarning, match="An output with one or more elements was resized") as our_warning:
+        upsample_ext.upsample_bilinear2d(x, (10, 8), out=ours)
+    with pytest.warns(UserWarning, match="An output with one or more elements was resized") as native_warning:
+        native_into(x, (10, 8), native)
+    assert str(our_warning[0].message).splitlines()[0] == str(native_warning[0].message).splitlines()[0]
+    assert_same_form(ours, native)
+    torch.testing.assert_close(ours, native)
+
+
+def test_out_that_cannot_be_one_raises(device):
+    x = image((2, 3, 5, 4), torch.float32, device)
+    good = torch.zeros(2, 3, 8, 9, device=device)
+
+    def into(out, input=x):
+        return upsample_ext.upsample_bilinear2d(input, (8, 9), out=out)
+
+    with pytest.raises(RuntimeError, match="dtype"):
+        into(good.double())
+    with pytest.raises(RuntimeError, match="device"):
+        into(good.to("meta"))
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        into(good.clone().requires_grad_())
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        into(good, x.clone().requires_grad_())
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        into(torch.zeros(2, 3, 1, 9, device=device).expand(2, 3, 8, 9))
+    with pytest.raises(ValueError, match="either size or scale_factor"):
+        upsample_ext.upsample_bilinear2d(x, out=good)
+    with torch.no_grad():
+        into(good, x.clone().requires_grad_())
+    assert torch.equal(good, upsample_ext.interpolate(x, size=(8, 9), mode="bilinear"))
+
+
+def test_out_that_shares_memory_with_the_input_raises(device):
+    buffer = torch.zeros(10000, device=device)
+
+    def view(offset, *shape):
+        return buffer[offset : offset + math.prod(shape)].view(shape)
+
+    x = view(0, 1, 2, 8, 8)
+    x.normal_()
+    kept = x.clone()
+    with pytest.raises(RuntimeError, match="unsupported operation"):
+        upsample_ext.upsample_bilinear2d(x, (8, 8), out=x)
+    for offset in (1, 64, 127):
+        with pytest.raises(RuntimeError, match="unsupported operation"):
+            upsample_ext.upsample_bilinear2d(x, (16, 16), out=view(offset, 1, 2, 16, 16))
+    assert torch.equal(x, kept)
+    beside = view(128, 1, 2, 16, 16)
+    upsample_ext.upsample_bilinear2d(x, (16, 16), out=beside)
+    assert torch.equal(beside, upsample_ext.interpolate(kept, size=(16, 16), mode="bilinear"))
+
+
+def test_interleaved_views_that_share_no_element_are_right(device):
+    """Even columns of a buffer into its odd ones: the extents overlap, the elements do not."""
+    buffer = torch.randn(1, 2, 6, 20, device=device)
+    x, out = buffer[..., ::2], buffer[..., 1::2]
+    kept = x.clone()
+    upsample_ext.upsample_bilinear2d(x, (6, 10), out=out, align_corners=True)
+    assert torch.equal(out, upsample_ext.interpolate(kept, size=(6, 10), mode="bilinear", align_corners=True))
+    half = torch.randn(1, 2, 6, 20, device=device)
+    x, out = half[:, :, ::2], half[:, :, 1::2]
+    expected = upsample_ext.interpolate(x.clone(), size=(3, 20), mode="bilinear")
+    upsample_ext.upsample_bilinear2d(x, (3, 20), out=out)
+    assert torch.equal(out, expected)
+
+
+def test_out_for_what_is_not_ours():
+    """The call goes to PyTorch with its out=, errors included."""
+    x = torch.zeros(1, 2, 4, 5, dtype=torch.int32)
+    out = torch.zeros(1, 2, 3, 3, dtype=torch.int32)
+    assert_same_outcome(
+        lambda: upsample_ext.upsample_bilinear2d(x, (3, 3), out=out),
+        lambda: F.interpolate(x, (3, 3), mode="bilinear"),
+    )

@@ -1,0 +1,210 @@
+"""Instruction-set levels: forced by name, kept apart in the objects, portable to other processors."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import upsample_ext
+from upsample_ext._library import C
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
+FLAGS = ["-std=c++20", "-O3", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", f"-I{CSRC}"]
+LEVELS = ("baseline", "avx2", "avx512")
+KERNEL_CHECK = ROOT / "tests" / "native" / "resample_check.cpp"
+KERNEL_SOURCES = [
+    KERNEL_CHECK,
+    *sorted((CSRC / "geometry").glob("*.cpp")),
+    CSRC / "cpu" / "levels.cpp",
+    *sorted((CSRC / "cpu" / "levels").glob("*.cpp")),
+]
+needs_checkout = pytest.mark.skipif(not CSRC.is_dir(), reason="needs the sources")
+needs_x86 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the levels are of x86-64")
+
+
+def run(*command, **options):
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+
+
+def checked(*command, **options):
+    result = run(*command, **options)
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def python(code, **environment):
+    return run(sys.executable, "-c", code, env={**os.environ, **environment}, cwd=ROOT)
+
+
+# ---- choosing a level ------------------------------------------------------------------------------------
+
+
+def test_the_levels_of_this_processor_start_with_the_portable_one():
+    available = list(C.levels())
+    assert available[0] == "baseline"
+    assert set(available) <= set(LEVELS)
+    assert C.level() in available
+    assert upsample_ext.info().level == C.level()
+    assert upsample_ext.info().levels == tuple(available)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_environment_forces_a_level(level):
+    result = python(
+        "import upsample_ext, torch; print(upsample_ext.info().level); "
+        "print(upsample_ext.upsample_bilinear2d(torch.tensor([[[[1.0, 3.0]]]]), (1, 4)).flatten().tolist())",
+        UPSAMPLE_EXT_LEVEL=level,
+    )
+    if level in C.levels():
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.split("\n")[:2] == [level, "[1.0, 1.5, 2.5, 3.0]"]
+    else:
+        assert result.returncode != 0
+        assert "UPSAMPLE_EXT_LEVEL" in result.stderr and level in result.stderr
+
+
+def test_an_unknown_level_is_refused_with_the_known_ones_named():
+    result = python("import upsample_ext", UPSAMPLE_EXT_LEVEL="sse9")
+    assert result.returncode != 0
+    last = result.stderr.strip().split("\n")[-1]
+    assert "UPSAMPLE_EXT_LEVEL" in last and "sse9" in last
+    assert all(level in last for level in C.levels())
+
+
+def test_set_level_changes_the_level_and_refuses_unknown_names():
+    before = C.level()
+    try:
+        for level in C.levels():
+            C.set_level(level)
+            assert C.level() == level
+        with pytest.raises((ValueError, RuntimeError), match="sse9"):
+            C.set_level("sse9")
+        assert C.level() == C.levels()[-1]
+    finally:
+        C.set_level(before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.uint8])
+def test_all_levels_agree_to_rounding(dtype):
+    """No level is more than rounding away from the portable one, whatever a vector's width leaves over."""
+    torch.manual_seed(0)
+    tolerance = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+    before = C.level()
+    try:
+        for height, width in ((5, 7), (1, 33), (16, 129)):
+            image = torch.rand(2, 3, height, width, dtype=torch.float64).mul(255).round()
+            image = image.to(dtype) if dtype == torch.uint8 else image.div(255).to(dtype)
+            for input in (image, image.contiguous(memory_format=torch.channels_last)):
+                results = []
+                for level in C.levels():
+                    C.set_level(level)
+                    results.append(
+                        upsample_ext.upsample_bilinear2d(input, (2 * height + 1, 3 * width)).double()
+                    )
+                for result in results[1:]:
+                    limit = 1 if dtype == torch.uint8 else tolerance[dtype]
+                    assert (result - results[0]).abs().max() <= limit
+    finally:
+        C.set_level(before)
+
+
+# ---- the objects -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def level_objects(tmp_path_factory):
+    """The three level files compiled as setup.py compiles them; they know no torch, so this takes seconds."""
+    folder = tmp_path_factory.mktemp("levels")
+    objects = {}
+    for level in LEVELS:
+        objects[level] = folder / f"{level}.o"
+        checked(
+            os.environ.get("CXX", "g++"),
+            *FLAGS,
+            "-c",
+            CSRC / "cpu" / "levels" / f"{level}.cpp",
+            "-o",
+            objects[level],
+        )
+    return objects
+
+
+@needs_checkout
+@needs_x86
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_level_defines_nothing_outside_its_namespace(level_objects, level):
+    """The linker merges what two levels both define, and may keep the one with the newer instructions."""
+    own = re.compile(rf"upsample_ext::{level}::|upsample_ext::level_{level}$")
+    leaked = []
+    for line in checked("nm", "-C", "--defined-only", level_objects[level]).splitlines():
+        kind, name = re.match(r"[0-9a-f]* +(\S) (.*)", line).groups()
+        exported = kind.isupper() or kind in "uvw"  # lower case is local to the object, but for these three
+        if exported and not own.search(name):
+            leaked.append(line)
+    assert not leaked, "\n".join(leaked)
+
+
+@needs_checkout
+@needs_x86
+@pytest.mark.parametrize(("level", "registers"), [("baseline", "[yz]mm"), ("avx2", "zmm")])
+def test_a_level_uses_no_registers_of_a_higher_one(level_objects, level, registers):
+    code = checked("objdump", "-d", "--no-show-raw-insn", level_objects[level])
+    found = [line for line in code.splitlines() if re.search(rf"%{registers}\d", line)]
+    assert not found, "\n".join(found[:5])
+
+
+@needs_checkout
+@needs_x86
+@pytest.mark.parametrize(("level", "registers"), [("avx2", "ymm"), ("avx512", "zmm")])
+def test_a_level_uses_its_own_registers(level_objects, level, registers):
+    code = checked("objdump", "-d", "--no-show-raw-insn", level_objects[level])
+    assert len(re.findall(rf"%{registers}\d", code)) > 100
+
+
+@needs_checkout
+@needs_x86
+def test_the_library_keeps_wide_registers_inside_their_levels():
+    """The linked library itself: a function with 32- or 64-byte registers belongs to a level's namespace."""
+    code = checked("objdump", "-d", "-C", "--no-show-raw-insn", C.__file__)
+    homes = {"%ymm": re.compile(r"upsample_ext::avx(2|512)::"), "%zmm": re.compile("upsample_ext::avx512::")}
+    function, wrong = "", set()
+    for line in code.splitlines():
+        if line.endswith(">:"):
+            function = line.split("<", 1)[1][:-2]
+        wrong |= {
+            function for register, home in homes.items() if register in line and not home.search(function)
+        }
+    assert not wrong, sorted(wrong)
+
+
+# ---- kernels without torch: under sanitizers, and on another processor -----------------------------------
+
+
+@needs_checkout
+@pytest.mark.slow
+def test_kernels_under_sanitizers(tmp_path):
+    program = tmp_path / "resample_check"
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
+    flags = [flag for flag in FLAGS if flag != "-O3"]
+    checked(os.environ.get("CXX", "g++"), *flags, *sanitizers, *KERNEL_SOURCES, "-o", program)
+    for level in C.levels():
+        output = checked(program, env={**os.environ, "UPSAMPLE_EXT_LEVEL": level, "LD_PRELOAD": ""})
+        assert f"level {level}: all results are right" in output
+
+
+@needs_checkout
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("aarch64-linux-gnu-g++"), reason="no cross compiler for aarch64")
+def test_kernels_on_aarch64(tmp_path):
+    program = tmp_path / "resample_check"
+    checked("aarch64-linux-gnu-g++", *FLAGS, "-Wall", "-Werror", "-static", *KERNEL_SOURCES, "-o", program)
+    assert program.read_bytes()[18:20] == b"\xb7\x00"  # e_machine is AArch64
+    if shutil.which("qemu-aarch64"):
+        output = checked("qemu-aarch64", program)
+        assert "level baseline: all results are right" in output
