@@ -1,0 +1,173 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from . import deconv, report, resample
+from .contest import FRESH, Row
+from .environment import describe
+from .measure import FULL, QUICK
+from .memory import Allocation
+from .result import Result, run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parse(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a CPU build"
+        print(f"benchmarks: --device cuda: torch {torch.__version__} ({built}) sees no GPU", file=sys.stderr)
+        return 2
+    if options.plot and importlib.util.find_spec("matplotlib") is None:
+        print("benchmarks: --plot needs matplotlib: pip install matplotlib", file=sys.stderr)
+        return 2
+    rows = [row for row in _all_rows(options.device) if _wanted(row, options)]
+    if options.list:
+        print("\n".join(row.name for row in rows))
+        return 0
+    if not rows:
+        print(f"benchmarks: no row matches --filter {options.filter!r}; --list shows all", file=sys.stderr)
+        return 2
+
+    device, allocation = torch.device(options.device), Allocation(options.cold)
+    environment = describe(device, allocation.description)
+    table = report.Table(len(rows) * len(options.threads))
+    table.head(environment)
+    results: list[Result] = []
+    interrupted = False
+    try:
+        for result in _measure(rows, options, device, allocation, table):
+            results.append(result)
+            table.row(result)
+    except KeyboardInterrupt:
+        interrupted = True
+        print(f"\ninterrupted: {len(results)} of {len(rows) * len(options.threads)} rows")
+    table.foot(results)
+    if results:
+        _write(results, environment, options)
+    if interrupted:
+        return 130
+    return 1 if any(result.wrong for result in results) else 0
+
+
+def _measure(
+    rows: Sequence[Row],
+    options: argparse.Namespace,
+    device: torch.device,
+    allocation: Allocation,
+    table: report.Table,
+) -> Iterator[Result]:
+    """All rows on new pages first: once the heap has grown, new tensors come out of it."""
+    for fresh in (True, False):
+        chosen = [row for row in rows if (row.output == FRESH) == fresh]
+        allocation.use_new_pages() if fresh else allocation.keep_pages(0)
+        for threads in options.threads:
+            for row in chosen:
+                yield run(
+                    row,
+                    device,
+                    threads,
+                    QUICK if options.quick else FULL,
+                    compiled=_compiles(row, options),
+                    allocation=allocation,
+                    progress=lambda what, row=row: table.progress(row, what),
+                )
+                gc.collect()
+
+
+def _write(results: Sequence[Result], environment: dict[str, str], options: argparse.Namespace) -> None:
+    if options.plot and not options.csv:
+        options.csv = options.plot / "benchmark.csv"
+    if options.csv:
+        report.write_csv(options.csv, results, environment)
+        print(f"wrote {options.csv}")
+    if options.plot:
+        from .plot import draw
+
+        for path in draw(options.csv, options.plot):
+            print(f"wrote {path}")
+    if options.markdown:
+        report.write_markdown(options.markdown, results, environment, _command(options))
+        print(f"wrote {options.markdown}")
+
+
+def _command(options: argparse.Namespace) -> str:
+    quick = " --quick" if options.quick else ""
+    cuda = " --device cuda" if options.device == "cuda" else ""
+    threads = " ".join(map(str, options.threads))
+    chosen = f" --filter {shlex.quote(options.filter)}" if options.filter else ""
+    return f"python -m benchmarks{quick}{cuda}{chosen} --threads {threads}"
+
+
+def _all_rows(device: str) -> list[Row]:
+    rows = [*resample.rows(), *deconv.rows()]
+    # On CUDA the caching allocator makes "fresh" and "mapped" the same.
+    return [row for row in rows if device == "cpu" or row.output != FRESH]
+
+
+def _wanted(row: Row, options: argparse.Namespace) -> bool:
+    return (row.quick or not options.quick) and (
+        not options.filter or re.search(options.filter, row.name) is not None
+    )
+
+
+def _compiles(row: Row, options: argparse.Namespace) -> bool:
+    return not options.no_compile and (
+        row.compiled == "quick" or (row.compiled == "full" and not options.quick)
+    )
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Correctness and speed of every op against PyTorch, torch.compile, OpenCV, and against "
+        "the floor: filling the output, reading grad_output. Exits with 1 when a result is wrong.",
+        epilog=report.LEGEND,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer rows and rounds: under two minutes on two cores"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="thread counts to measure (default: 1 and all cores; all cores under --quick)",
+    )
+    parser.add_argument(
+        "--filter", metavar="REGEX", help="only rows whose name, as --list prints it, matches"
+    )
+    parser.add_argument("--list", action="store_true", help="print the rows' names and stop")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument(
+        "--cold",
+        action="store_true",
+        help="leave the memory allocator alone, so that large new tensors cost page faults in every row",
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write every figure as CSV")
+    parser.add_argument(
+        "--plot", type=Path, metavar="DIR", help="draw the CSV as PNG pictures (needs matplotlib)"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the README's table")
+    options = parser.parse_args(arguments)
+    if options.threads is None:
+        every = torch.get_num_threads()
+        options.threads = [every] if options.quick or options.device == "cuda" else sorted({1, every})
+    if min(options.threads) < 1:
+        parser.error("--threads: a positive number of threads")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

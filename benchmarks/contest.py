@@ -1,0 +1,186 @@
+"""What a benchmark row is: one op on one shape, and the sides that compute the same thing.
+
+A ``Row`` only describes; its ``make`` builds the ``Contest`` (tensors and callables) when its turn comes, so
+that one row's memory is gone before the next one starts. Families (resample.py, deconv.py) declare rows;
+``contest`` below turns two functions, ours and PyTorch's, into the sides of one pass.
+
+To add an op: write a function that returns ``contest(...)`` for a row, and list its rows in the family's
+``rows()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch._functorch import config as functorch_config
+
+Side = Callable[[], object]
+Function = Callable[..., Tensor]
+
+FORWARD, BACKWARD, BACKWARD_WEIGHT, BOTH = "forward", "backward", "backward weight", "both"
+CONTIGUOUS, CHANNELS_LAST = "contiguous", "channels_last"
+
+# Where a result lands. OUT: a preallocated tensor. MAPPED: a new tensor on pages the process already holds.
+# FRESH: a new tensor on new pages, which the kernel faults in one by one.
+OUT, MAPPED, FRESH = "out=", "mapped", "fresh"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. ``make(row, device)`` builds its sides."""
+
+    op: str
+    shape: tuple[int, ...]
+    to: str
+    """The output size, as ``x8`` or ``224x224``."""
+    make: Callable[[Row, torch.device], Contest]
+    variant: str = ""
+    """What else tells it from its neighbours: the kernel, align_corners."""
+    direction: str = FORWARD
+    dtype: torch.dtype = torch.float32
+    layout: str = CONTIGUOUS
+    output: str = MAPPED
+    quick: bool = False
+    """Is it measured under --quick?"""
+    compiled: str = "never"
+    """When torch.compile is a rival (it takes a while to compile): "never", "full", "quick" (always)."""
+    headline: bool = False
+    """Is it in the README's table (--markdown)?"""
+
+    @property
+    def input(self) -> str:
+        return "x".join(map(str, self.shape))
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def name(self) -> str:
+        """What --filter matches and --list prints."""
+        what = (self.op, self.input, self.to, self.variant, self.direction)
+        return " ".join(filter(None, (*what, self.dtype_name, self.layout, self.output)))
+
+
+@dataclass
+class Contest:
+    """The sides of one row: callables without arguments that each compute the whole thing once."""
+
+    ours: Side
+    rivals: dict[str, Side]
+    """By name: "native", "opencv", "resize" (our own resize to the same size)."""
+    floor: Side
+    """Writing the output (``fill_``), reading grad_output (``sum``), or both: what no kernel can avoid."""
+    floor_bytes: int
+    reference: Callable[[], Iterator[tuple[slice, tuple[Tensor, ...]]]]
+    """The exact results in float64, batch item by batch item where they are independent of each other."""
+    compiled: Callable[[], Side] | None = None
+    """Builds the torch.compile side."""
+
+
+def random_input(row: Row, device: torch.device) -> Tensor:
+    """An input of the row's shape, dtype and layout, the same in every run."""
+    generator = torch.Generator(device).manual_seed(0)
+    if row.dtype == torch.uint8:
+        values = torch.randint(0, 256, row.shape, generator=generator, dtype=torch.uint8, device=device)
+    else:
+        values = torch.randn(row.shape, generator=generator, device=device).to(row.dtype)
+    return values.contiguous(memory_format=memory_format(row.layout))
+
+
+def memory_format(layout: str) -> torch.memory_format:
+    return torch.channels_last if layout == CHANNELS_LAST else torch.contiguous_format
+
+
+def contest(
+    row: Row,
+    inputs: Sequence[Tensor],
+    *,
+    ours: Function,
+    native: Function,
+    others: dict[str, Function] | None = None,
+    sides: dict[str, Side] | None = None,
+) -> Contest:
+    """The contest of ``row.direction`` between functions of ``inputs``.
+
+    ``others`` are further functions of the same inputs; ``sides`` are ready-made callables (OpenCV's). The
+    reference is ``native`` in float64. Backward passes run on a retained graph, so that they time the
+    gradient alone.
+    """
+    every = tuple(range(len(inputs)))
+    gradient_of = {FORWARD: (), BACKWARD: (0,), BACKWARD_WEIGHT: (1,), BOTH: every}[row.direction]
+    leaves = [tensor.detach().requires_grad_(index in gradient_of) for index, tensor in enumerate(inputs)]
+    with torch.no_grad():
+        result = native(*inputs)
+    grad_output = torch.ones_like(result)
+    if gradient_of:
+        generator = torch.Generator(result.device).manual_seed(1)
+        grad_output = torch.empty_like(result).copy_(
+            torch.randn(result.shape, generator=generator, device=result.device)
+        )
+
+    def side(function: Function) -> Side:
+        return _side(row.direction, function, leaves, gradient_of, grad_output)
+
+    def compiled() -> Side:
+        torch.compiler.reset()
+        # Several backward passes through one compiled graph need the buffers it would otherwise reuse.
+        functorch_config.donated_buffer = False
+        return side(torch.compile(native, fullgraph=True, dynamic=False))
+
+    fill = torch.empty_like(result)
+    floors: dict[str, Side] = {
+        FORWARD: lambda: fill.fill_(1),
+        BOTH: lambda: (fill.fill_(1), grad_output.sum()),
+    }
+    rivals = {"native": side(native)}
+    rivals.update({name: side(function) for name, function in (others or {}).items()})
+    rivals.update(sides or {})
+    return Contest(
+        ours=side(ours),
+        rivals=rivals,
+        floor=floors.get(row.direction, lambda: grad_output.sum()),
+        floor_bytes=(2 if row.direction == BOTH else 1) * result.numel() * result.element_size(),
+        reference=lambda: _reference(native, inputs, gradient_of, grad_output),
+        compiled=compiled,
+    )
+
+
+def _side(
+    direction: str, function: Function, leaves: list[Tensor], gradient_of: Sequence[int], grad_output: Tensor
+) -> Side:
+    if direction == FORWARD:
+        return lambda: function(*leaves)
+    wanted = [leaves[index] for index in gradient_of]
+    if direction == BOTH:
+        return lambda: torch.autograd.grad(function(*leaves), wanted, grad_output)
+    output: list[Tensor] = []
+
+    def backward() -> object:
+        if not output:  # built at the first call: torch.compile compiles there, and may fail there
+            output.append(function(*leaves))
+        return torch.autograd.grad(output[0], wanted, grad_output, retain_graph=True)
+
+    return backward
+
+
+def _reference(
+    native: Function, inputs: Sequence[Tensor], gradient_of: Sequence[int], grad_output: Tensor
+) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
+    """``native`` in float64, one batch item at a time unless a parameter's gradient sums over them."""
+    batch = inputs[0].shape[0]
+    whole = any(index > 0 for index in gradient_of)
+    for item in [slice(0, batch)] if whole else [slice(n, n + 1) for n in range(batch)]:
+        wide = [(inputs[0][item]).double(), *(tensor.double() for tensor in inputs[1:])]
+        for index in gradient_of:
+            wide[index].requires_grad_(True)
+        result = native(*wide)
+        if not gradient_of:
+            yield item, (result,)
+        else:
+            wanted = [wide[index] for index in gradient_of]
+            grads = torch.autograd.grad(result, wanted, grad_output[item].double())
+            yield (slice(None) if whole else item), grads

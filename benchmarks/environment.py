@@ -1,0 +1,93 @@
+"""What a measurement depends on, for the head of every output."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+import upsample_ext
+from upsample_ext._library import C
+
+
+def describe(device: torch.device, allocation: str) -> dict[str, str]:
+    """Name -> value, in the order in which to print them."""
+    facts = {"upsample_ext": _version(), "level": C.level(), "torch": torch.__version__}
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        facts["gpu"] = f"{properties.name} (sm_{properties.major}{properties.minor})"
+        facts["cuda"] = str(torch.version.cuda)
+    facts |= {
+        "cpu": _cpu_name(),
+        "cores": str(os.cpu_count()),
+        "aten_level": torch.backends.cpu.get_cpu_capability(),
+        "huge_pages": _huge_pages(),
+        "allocation": allocation,
+        "opencv": _distribution("opencv-python-headless", "opencv-python"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+    }
+    return facts
+
+
+class Neighbours:
+    """How much of the machine other programs take, from its making on (Linux only)."""
+
+    def __init__(self) -> None:
+        self._start = _processor_seconds()
+
+    def share(self) -> float | None:
+        """Of all cores, 0 to 1; None where the system does not tell."""
+        if self._start is None or (now := _processor_seconds()) is None:
+            return None
+        busy, total, own = (after - before for before, after in zip(self._start, now, strict=True))
+        return max(0.0, busy - own) / total if total else 0.0
+
+
+def _processor_seconds() -> tuple[float, float, float] | None:
+    """Seconds since the start, summed over the cores: busy, all, and this process's."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return None
+    user, nice, system, idle, iowait, irq, softirq, steal = (int(field) for field in fields)
+    busy = user + nice + system + irq + softirq + steal
+    tick = os.sysconf("SC_CLK_TCK")
+    return busy / tick, (busy + idle + iowait) / tick, time.process_time()
+
+
+def _version() -> str:
+    return getattr(upsample_ext, "__version__", None) or _distribution("upsample-ext")
+
+
+def _distribution(*names: str) -> str:
+    for name in names:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "not installed"
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _huge_pages() -> str:
+    try:
+        setting = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    except OSError:
+        return "unknown"
+    return setting.split("[")[1].split("]")[0]

@@ -1,0 +1,186 @@
+"""Rows of bilinear resize: ``interpolate`` into a new tensor, ``upsample_bilinear2d`` into ``out=``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import upsample_ext
+
+from .contest import (
+    BACKWARD,
+    BOTH,
+    CHANNELS_LAST,
+    FORWARD,
+    FRESH,
+    MAPPED,
+    OUT,
+    Contest,
+    Row,
+    Side,
+    contest,
+    random_input,
+)
+
+SEGMENTATION = (1, 19, 128, 256)
+SEGMENTATION_LARGE = (4, 150, 128, 128)
+DECODER = (4, 64, 128, 128)
+FPN = (8, 64, 56, 56)
+FPN_DETECTION = (1, 256, 50, 76)
+FCN = (1, 21, 65, 65)
+PHOTO = (1, 3, 1080, 1920)
+FEATURES = (1, 32, 240, 320)
+TINY = (1, 1, 2, 2)
+
+
+def output_size(row: Row) -> tuple[int, int]:
+    """``x1.37`` or ``224x224`` as (height, width)."""
+    if row.to.startswith("x"):
+        height, width = (int(extent * float(row.to[1:])) for extent in row.shape[-2:])
+    else:
+        height, width = map(int, row.to.split("x"))
+    return height, width
+
+
+def make(row: Row, device: torch.device) -> Contest:
+    """The contest of a row whose variant is "" or "align_corners"."""
+    align_corners = row.variant == "align_corners"
+    size = output_size(row)
+    factor = float(row.to[1:]) if row.to.startswith("x") else None
+    target = {"size": None, "scale_factor": factor} if factor else {"size": size}
+    input = random_input(row, device)
+
+    def ours(x: Tensor) -> Tensor:
+        return upsample_ext.interpolate(x, **target, mode="bilinear", align_corners=align_corners)
+
+    def native(x: Tensor) -> Tensor:
+        if x.is_cuda and x.dtype == torch.uint8:  # native has no kernel for it: what one writes instead
+            return native(x.float()).round().clamp(0, 255).to(torch.uint8)
+        return F.interpolate(x, **target, mode="bilinear", align_corners=align_corners)
+
+    opencv = None if align_corners else opencv_resize(row, input, size)
+    sides = {"opencv": opencv} if opencv else {}
+    result = contest(row, [input], ours=ours, native=native, sides=sides)
+    if row.output == OUT:
+        mine = native(input)
+        theirs = torch.empty_like(mine)
+        result.ours = lambda: upsample_ext.upsample_bilinear2d(
+            input, **target, align_corners=align_corners, out=mine
+        )
+        result.rivals["native"] = lambda: torch._C._nn.upsample_bilinear2d(
+            input, size, align_corners, factor, factor, out=theirs
+        )
+    return result
+
+
+def opencv_resize(row: Row, input: Tensor, size: tuple[int, int]) -> Side | None:
+    """``cv2.resize`` where it computes the same: per plane, or per image of up to 4 interleaved channels."""
+    same_type = input.device.type == "cpu" and input.dtype in (torch.float32, torch.uint8)
+    if row.direction != FORWARD or not same_type:
+        return None
+    if row.to.startswith("x") and any(extent * float(row.to[1:]) % 1 for extent in row.shape[-2:]):
+        return None  # OpenCV scales by the ratio of the sizes, not by the factor
+    interleaved = row.layout == CHANNELS_LAST and row.shape[1] > 1
+    if interleaved and row.shape[1] > 4:
+        return None
+    try:
+        import cv2
+    except ImportError:
+        return None
+
+    def images(tensor: Tensor) -> list:
+        tensor = tensor.permute(0, 2, 3, 1) if interleaved else tensor.flatten(0, 1)
+        return list(tensor.numpy())
+
+    def empty() -> Tensor:
+        format = torch.channels_last if interleaved else torch.contiguous_format
+        return torch.empty((*row.shape[:2], *size), dtype=input.dtype, memory_format=format)
+
+    sources, (height, width) = images(input), size
+    reused = (empty(),) if row.output == OUT else None
+    targets = images(reused[0]) if reused else None
+
+    def side() -> Tensor:
+        cv2.setNumThreads(torch.get_num_threads())
+        output = reused[0] if reused else empty()
+        for source, target in zip(sources, targets or images(output), strict=True):
+            cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+        return output
+
+    return side
+
+
+def rows() -> Iterator[Row]:
+    """All rows of the family."""
+    yield from _float32()
+    yield from _half()
+    yield from _channels_last()
+    yield from _factors()
+    yield from _uint8()
+    yield from _overhead()
+
+
+def _row(shape: tuple[int, ...], to: str, **fields: object) -> Row:
+    op = "upsample_bilinear2d" if fields.get("output") == OUT else "interpolate"
+    return Row(op=op, shape=shape, to=to, make=make, **fields)  # type: ignore[arg-type]
+
+
+def _float32() -> Iterator[Row]:
+    shapes = [(SEGMENTATION, "x8"), (FPN, "x2"), (FPN_DETECTION, "x2"), (FCN, "x8"), (PHOTO, "x2")]
+    for shape, to in [*shapes, (DECODER, "x4"), (SEGMENTATION_LARGE, "x4")]:
+        base = _row(shape, to)
+        small = shape in (SEGMENTATION, FPN, FPN_DETECTION)
+        compiled = "quick" if shape == SEGMENTATION else "full"
+        shown = shape in (SEGMENTATION, FPN, PHOTO)
+        yield replace(base, output=FRESH, quick=shape in (SEGMENTATION, FPN, PHOTO), headline=shown)
+        yield _row(shape, to, output=OUT, quick=small or shape == PHOTO, headline=shown)
+        yield replace(base, output=MAPPED, quick=shape == SEGMENTATION, compiled=compiled)
+        yield replace(
+            base, direction=BACKWARD, quick=small or shape == PHOTO, compiled="full", headline=shown
+        )
+        yield replace(base, direction=BOTH, quick=shape == FPN, compiled="quick" if shape == FPN else "full")
+    yield _row(SEGMENTATION, "x8", variant="align_corners", output=OUT)
+    yield _row(SEGMENTATION, "x8", variant="align_corners", direction=BACKWARD)
+
+
+def _half() -> Iterator[Row]:
+    for dtype in (torch.bfloat16, torch.float16):
+        for shape, to in ((SEGMENTATION, "x8"), (FPN, "x2"), (FPN_DETECTION, "x2")):
+            shown = dtype == torch.bfloat16 and shape == SEGMENTATION
+            yield _row(shape, to, dtype=dtype, quick=shape == FPN or shown, headline=shown)
+            quick = dtype == torch.bfloat16 and shape == FPN
+            yield _row(shape, to, dtype=dtype, direction=BACKWARD, quick=quick, headline=shown)
+
+
+def _channels_last() -> Iterator[Row]:
+    for shape, to in ((SEGMENTATION, "x8"), (FPN, "x2"), (FPN_DETECTION, "x2"), (PHOTO, "x2")):
+        quick = shape in (FPN, FPN_DETECTION)
+        yield _row(
+            shape, to, layout=CHANNELS_LAST, quick=quick or shape == PHOTO, headline=shape == FPN_DETECTION
+        )
+        yield _row(shape, to, layout=CHANNELS_LAST, direction=BACKWARD, quick=quick)
+    yield _row(FPN_DETECTION, "x2", layout=CHANNELS_LAST, dtype=torch.bfloat16)
+    yield _row(FPN_DETECTION, "x2", layout=CHANNELS_LAST, dtype=torch.bfloat16, direction=BACKWARD)
+
+
+def _factors() -> Iterator[Row]:
+    for to in ("x1.37", "x0.6", "x3", "x2.5", "224x224"):
+        yield _row(FEATURES, to, quick=to in ("x1.37", "x0.6"), headline=to == "x1.37")
+        yield _row(FEATURES, to, direction=BACKWARD, quick=to == "x1.37")
+
+
+def _uint8() -> Iterator[Row]:
+    for to in ("x2", "540x960", "224x224"):
+        for layout in ("contiguous", CHANNELS_LAST):
+            shown = layout == CHANNELS_LAST and to != "540x960"
+            yield _row(PHOTO, to, dtype=torch.uint8, layout=layout, quick=True, headline=shown)
+
+
+def _overhead() -> Iterator[Row]:
+    """What a call costs when there is nothing to compute."""
+    yield _row(TINY, "x2", quick=True, headline=True)
+    yield _row(TINY, "x2", direction=BOTH, quick=True)
