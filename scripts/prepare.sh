@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# Sourced by demo.sh and test.sh: changes to the checkout, makes .venv in it with torch and the extras named as
+# arguments, and builds the extension in place. Everything already there is kept, so that a second run is fast.
+#
+#   PYTHON         the Python to start from (python3). If it has a torch that fits, that torch is used.
+#   TORCH_PACKAGE  what to install where it has none (torch==2.13.0)
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+PYTHON=${PYTHON:-python3}
+TORCH_PACKAGE=${TORCH_PACKAGE:-torch==2.13.0}
+
+# Installs Debian packages where that is possible without asking; otherwise says which are missing.
+install_system_packages() {
+  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  else
+    echo "These system packages are missing: $*" >&2
+    return 1
+  fi
+}
+
+prepare_system() {
+  command -v "$PYTHON" >/dev/null || install_system_packages python3
+  local missing=()
+  command -v "${CXX:-g++}" >/dev/null || missing+=(g++)
+  "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  "$PYTHON" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null ||
+    missing+=(python3-dev)
+  [ ${#missing[@]} -eq 0 ] || install_system_packages "${missing[@]}"
+}
+
+# The folder of the starting Python's torch if its version is supported (setup.py has the range), otherwise nothing.
+fitting_torch() {
+  "$PYTHON" - <<'END' 2>/dev/null || true
+import pathlib, runpy, torch
+low, high = runpy.run_path("setup.py", run_name="range")["TORCH_RANGE"]
+if low <= tuple(map(int, torch.__version__.split(".")[:2])) < high:
+    print(pathlib.Path(torch.__file__).parent.parent)
+END
+}
+
+# Prints the requirements of the extras named as arguments, one a line.
+requirements() {
+  .venv/bin/python - "$@" <<'END'
+import pathlib, sys
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    from pip._vendor import tomli as tomllib
+project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())
+print(*project["build-system"]["requires"], sep="\n")
+for extra in sys.argv[1:]:
+    print(*project["project"]["optional-dependencies"][extra], sep="\n")
+END
+}
+
+prepare_environment() {
+  local packages
+  if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+    echo "Making .venv"
+    "$PYTHON" -m venv --clear .venv
+    packages=$(fitting_torch)
+    if [ -n "$packages" ]; then
+      # A path file reaches the packages of a virtual environment too, --system-site-packages would not.
+      echo "$packages" >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
+    fi
+  fi
+  # Installing what is installed takes seconds, so remember what was asked for.
+  requirements "$@" >.venv/wanted.txt
+  touch .venv/installed.txt
+  if grep -qvxFf .venv/installed.txt .venv/wanted.txt; then
+    echo "Installing what the build needs, and the extras $*"
+    .venv/bin/python -c 'import torch' 2>/dev/null || .venv/bin/python -m pip install -q "$TORCH_PACKAGE"
+    .venv/bin/python -m pip install -q -r .venv/wanted.txt
+    cat .venv/wanted.txt >>.venv/installed.txt
+  fi
+}
+
+build() {
+  echo "Building the extension (the first time takes some minutes)"
+  local log=.venv/build.log
+  .venv/bin/python setup.py build_ext --inplace >"$log" 2>&1 || {
+    cat "$log" >&2
+    return 1
+  }
+  grep -A1 -B1 'CPU ONLY' "$log" || true
+}
+
+prepare_system
+prepare_environment "$@"
+export PATH="$PWD/.venv/bin:$PATH"  # ninja, ruff and clang-format are found there
+build
+python -m upsample_ext info

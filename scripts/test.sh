@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Builds the package, checks the style of all sources and runs the test suite. Arguments go to pytest.
+set -euo pipefail
+# shellcheck source=prepare.sh
+source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh" lint plot bench test
+
+# For the tests of the portable path, which are skipped where this cannot be installed.
+if ! command -v aarch64-linux-gnu-g++ >/dev/null || ! command -v qemu-aarch64 >/dev/null; then
+  install_system_packages g++-aarch64-linux-gnu qemu-user || true
+fi
+
+ruff check .
+ruff format --check .
+find csrc tests -regex '.*\.\(cpp\|h\|cu\|cuh\)' -print0 | xargs -0 clang-format --dry-run -Werror
+
+python -m pytest -q -n 2 --dist loadgroup "$@"
