@@ -190,6 +190,7 @@ def test_one_compilation_serves_every_size(way, training, device):
 
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(function, fullgraph=True, dynamic=True, backend=counter)
+    frames = []
     for h, w in SIZES:
         x = torch.randn(2, 3, h, w, device=device, requires_grad=training)
         other = torch.randn(1, 1, h + 3, w + 2, device=device)
@@ -197,7 +198,10 @@ def test_one_compilation_serves_every_size(way, training, device):
         assert torch.equal(result, function(x, other))
         if training:
             result.sum().backward()
-    assert counter.frame_count == 1
+        frames.append(counter.frame_count)
+    # A float out of a global is first tried as an input, then as a constant: two frames in one compilation.
+    assert frames[0] == 1 or (way in ("scales", "recompute") and frames[0] == 2)
+    assert frames == frames[:1] * len(SIZES)
 
 
 def test_automatic_dynamic_shapes_settle_after_the_second_size():
