@@ -26,6 +26,8 @@ struct ResampleParams {
   int64_t batch, channels;
   Strides in, out;
   AxisTaps<acc> height, width;
+  // Where `height` is the transpose of another table, that one; empty otherwise.
+  AxisTaps<acc> height_forward;
   // Rows of work are (n, c, output row), or (n, output row) with all channels at once when both sides hold
   // the channels of a pixel side by side.
   bool channels_last;

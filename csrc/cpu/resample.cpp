@@ -4,11 +4,11 @@
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
-#include <unistd.h>
 
 #include "../geometry/axis_table.h"
 #include "../ops/typed_ops.h"
 #include "huge_pages.h"
+#include "last_level_cache.h"
 #include "levels.h"
 #include "work_memory.h"
 
@@ -43,18 +43,6 @@ static Tensor fresh(Tensor result) {
   return result;
 }
 
-// Whether a result of so many bytes would push itself out of the last cache before anyone reads it.
-static bool exceeds_cache(int64_t bytes) {
-  static const int64_t cache = [] {
-    long size = 0;
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-    size = sysconf(_SC_LEVEL3_CACHE_SIZE);
-#endif
-    return size > 0 ? static_cast<int64_t>(size) : int64_t{32} << 20;
-  }();
-  return bytes > cache;
-}
-
 // About as many output elements as are worth a thread's waking.
 constexpr int64_t kGrain = 16384;
 
@@ -66,7 +54,7 @@ static bool dense_pixels(const Tensor& image) {
 // output = A_h input A_w^T. Both images may have any strides; a stride of a size-1 dimension is never used.
 template <class scalar_t, class acc>
 static void resample(const Tensor& input, const Tensor& output, const AxisTable<acc>& height,
-                     const AxisTable<acc>& width) {
+                     const AxisTable<acc>& width, const AxisTaps<acc>& height_forward = {}) {
   const ResampleKernel<acc>& kernel = kernel_of(active_level(), scalar_t{});
   ResampleParams<acc> params{};
   params.input = input.const_data_ptr();
@@ -77,7 +65,8 @@ static void resample(const Tensor& input, const Tensor& output, const AxisTable<
   params.out = strides_of(output);
   params.height = height.taps();
   params.width = width.taps();
-  params.stream = exceeds_cache(output.numel() * output.element_size());
+  params.height_forward = height_forward;
+  params.stream = output.numel() * output.element_size() > last_level_cache_bytes();
   params.channels_last = params.channels > 1 && params.in.channel == 1 && params.out.channel == 1;
   optional<AxisTable<acc>> interleaved;
   if (params.channels_last && params.channels < kernel.lanes && dense_pixels(input) && dense_pixels(output)) {
@@ -154,15 +143,16 @@ static void upsample_out_cpu(const Tensor& input, SymIntArrayRef output_size, bo
 static Tensor upsample_backward_cpu(const Tensor& grad_output, SymIntArrayRef input_size, bool align_corners,
                                     optional<double> scale_h, optional<double> scale_w) {
   Tensor grad_input = fresh(make_upsample_grad_input(grad_output, input_size));
-  dispatch_dtype(
-      "upsample_bilinear2d_backward", grad_output.scalar_type(), false, [&](auto scalar, auto sum) {
-        using acc = decltype(sum);
-        const auto height = AxisTable<acc>::linear(grad_input.size(2), grad_output.size(2), align_corners,
-                                                   scale_h.value_or(0.0));
-        const auto width = AxisTable<acc>::linear(grad_input.size(3), grad_output.size(3), align_corners,
-                                                  scale_w.value_or(0.0));
-        resample<decltype(scalar)>(grad_output, grad_input, height.transposed(), width.transposed());
-      });
+  dispatch_dtype("upsample_bilinear2d_backward", grad_output.scalar_type(), false,
+                 [&](auto scalar, auto sum) {
+                   using acc = decltype(sum);
+                   const auto height = AxisTable<acc>::linear(grad_input.size(2), grad_output.size(2),
+                                                              align_corners, scale_h.value_or(0.0));
+                   const auto width = AxisTable<acc>::linear(grad_input.size(3), grad_output.size(3),
+                                                             align_corners, scale_w.value_or(0.0));
+                   resample<decltype(scalar)>(grad_output, grad_input, height.transposed(),
+                                              width.transposed(), height.taps());
+                 });
   return grad_input;
 }
 
@@ -208,15 +198,16 @@ static Tensor separable_backward_cpu(const Tensor& grad_output, const Tensor& ke
   dispatch_dtype(
       "fixed_conv_transpose2d_backward", grad_output.scalar_type(), false, [&](auto scalar, auto sum) {
         using acc = decltype(sum);
-        const auto table = [&](const Tensor& kernel, int axis) {
+        const auto forward = [&](const Tensor& kernel, int axis) {
           const char* op = "fixed_conv_transpose2d_backward";
           const int64_t least =
               conv_transpose_extent(op, input_size[axis], kernel.size(0), args, axis).expect_int();
           return conv_transpose_table<acc>(kernel, grad_input.size(2 + axis), axis, stride, padding,
-                                           grad_output.size(2 + axis) - least, dilation, replicate)
-              .transposed();
+                                           grad_output.size(2 + axis) - least, dilation, replicate);
         };
-        resample<decltype(scalar)>(grad_output, grad_input, table(kernel_h, 0), table(kernel_w, 1));
+        const auto height = forward(kernel_h, 0), width = forward(kernel_w, 1);
+        resample<decltype(scalar)>(grad_output, grad_input, height.transposed(), width.transposed(),
+                                   height.taps());
       });
   return grad_input;
 }

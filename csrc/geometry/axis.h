@@ -126,6 +126,9 @@ struct AxisTaps {
   const T* weight = nullptr;
   int64_t taps_per_row = 0;  // when every row has the same number, otherwise 0
   int64_t max_taps = 0;
+  // Every output has at most two taps, some have two, on the same or neighbouring samples, and samples only
+  // go forward from one output to the next: resize either way, not the gradient of an upsampling.
+  bool interpolates = false;
 };
 
 }  // namespace upsample_ext

@@ -27,6 +27,14 @@ void AxisTable<T>::classify() {
   }
   taps_.taps_per_row = least == most ? most : 0;
   taps_.max_taps = most;
+  taps_.interpolates = most == 2;
+  int64_t first = 0;  // of the last output that had taps
+  for (int64_t o = 0; o < taps_.out_size && taps_.interpolates; ++o) {
+    const int64_t *begin = taps_.index + taps_.offset[o], *end = taps_.index + taps_.offset[o + 1];
+    if (begin == end) continue;
+    taps_.interpolates = begin[0] >= first && end[-1] - begin[0] >= 0 && end[-1] - begin[0] <= 1;
+    first = begin[0];
+  }
 }
 
 template <class T>
@@ -43,6 +51,7 @@ AxisTable<T> AxisTable<T>::linear(int64_t in_size, int64_t out_size, bool align_
     table.weight()[2 * o + 1] = taps.weight1;
   }
   table.taps_.taps_per_row = table.taps_.max_taps = 2;
+  table.taps_.interpolates = true;
   return table;
 }
 

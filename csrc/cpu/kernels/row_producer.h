@@ -1,181 +1,252 @@
-// One output row of y = A_h x A_w^T in two steps: blend the source rows into a buffer of acc (once per output
-// row, vector after vector), then expand or reduce that buffer along the width.
+// Along the height: the source rows of one result row, summed into a row of acc. columns.h takes the width
+// from there.
 //
 // Every op of the package takes its rows from here, so that a fused op sees bit for bit what resize would
 // store.
 #pragma once
 
-#include "simd.h"
+#include "columns.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// buffer[x] = sum over taps t of weight[t] * input[index[t] * row_stride + x * stride], x < count.
-template <class T, class acc = acc_of<T>>
-inline void blend_rows(acc* buffer, const T* input, int64_t row_stride, int64_t stride, int64_t count,
-                       const AxisTaps<acc>& axis, int64_t out_row) {
-  const int64_t begin = axis.offset[out_row], taps = axis.offset[out_row + 1] - begin;
-  const int64_t* index = axis.index + begin;
-  const acc* weight = axis.weight + begin;
-  int64_t x = 0;
-  if (taps == 0) {
-    for (; x < count; ++x) buffer[x] = acc(0);
-    return;
+// A row of an image as it is walked: `segments` runs of `length` neighbouring samples, `stride` apart. One
+// run of all pixels, or of all pixels' channels; one run a pixel where only some of its channels are taken.
+struct RowShape {
+  int64_t segments, length, stride;
+  int64_t size() const { return segments * length; }
+};
+
+// Whole vectors, or the first `count` lanes of the last one.
+template <bool kPart, class T>
+inline auto load_some(const T* p, int64_t count) {
+  if constexpr (kPart) {
+    return load_part(p, count);
+  } else {
+    return load(p);
   }
-  if (taps == 2 && stride == 1) {
-    const T* row0 = input + index[0] * row_stride;
-    const T* row1 = input + index[1] * row_stride;
-    const vec<acc> w0 = splat(weight[0]), w1 = splat(weight[1]);
-    for (; x + lanes<acc> <= count; x += lanes<acc>) {
-      store(buffer + x, multiply_add_vector(w1, load(row1 + x), w0 * load(row0 + x)));
+}
+template <bool kPart, class T, class V>
+inline void store_some(T* p, V v, int64_t count) {
+  if constexpr (kPart) {
+    store_part(p, v, count);
+  } else {
+    store(p, v);
+  }
+}
+
+// ---- gathering: one result row at a time
+// -------------------------------------------------------------------
+
+// buffer[x] = sum over taps t of weight[t] * input[index[t] * row_stride + x], x < count.
+template <class T, class acc>
+inline void blend_segment(acc* buffer, const T* input, int64_t row_stride, int64_t count,
+                          const int64_t* index, const acc* weight, int64_t taps) {
+  int64_t x = 0;
+  while (x + lanes<acc> <= count) {
+    const T* source = input + index[0] * row_stride + x;
+    vec<acc> sum = splat(weight[0]) * load(source);
+    for (int64_t t = 1; t < taps; ++t) {
+      sum = multiply_add_vector(splat(weight[t]), load(input + index[t] * row_stride + x), sum);
     }
-  } else if (stride == 1) {
-    constexpr int64_t step = 2 * lanes<acc>;
-    for (; x + step <= count; x += step) {
-      const T* source = input + index[0] * row_stride + x;
-      vec<acc> sum0 = splat(weight[0]) * load(source), sum1 = splat(weight[0]) * load(source + lanes<acc>);
-      for (int64_t t = 1; t < taps; ++t) {
-        source = input + index[t] * row_stride + x;
-        sum0 = multiply_add_vector(splat(weight[t]), load(source), sum0);
-        sum1 = multiply_add_vector(splat(weight[t]), load(source + lanes<acc>), sum1);
-      }
-      store(buffer + x, sum0);
-      store(buffer + x + lanes<acc>, sum1);
-    }
+    store(buffer + x, sum);
+    x += lanes<acc>;
+    // The rest as a whole vector too, some of it a second time.
+    if (x < count && x + lanes<acc> > count) x = count - lanes<acc>;
   }
   for (; x < count; ++x) {
-    acc sum = weight[0] * to_acc(input[index[0] * row_stride + x * stride]);
+    acc sum = weight[0] * to_acc(input[index[0] * row_stride + x]);
     for (int64_t t = 1; t < taps; ++t) {
-      sum = multiply_add(weight[t], to_acc(input[index[t] * row_stride + x * stride]), sum);
+      sum = multiply_add(weight[t], to_acc(input[index[t] * row_stride + x]), sum);
     }
     buffer[x] = sum;
   }
 }
 
-// sum over the taps of one output column, for a buffer of one value per column.
-template <class acc>
-inline acc sum_taps(const acc* buffer, const AxisTaps<acc>& axis, int64_t out_column) {
-  int64_t t = axis.offset[out_column];
-  const int64_t end = axis.offset[out_column + 1];
-  if (t == end) return acc(0);
-  acc sum = axis.weight[t] * buffer[axis.index[t]];
-  for (++t; t < end; ++t) sum = multiply_add(axis.weight[t], buffer[axis.index[t]], sum);
-  return sum;
+template <class T, class acc>
+inline void blend_rows(acc* buffer, const T* input, int64_t row_stride, const RowShape& shape,
+                       const AxisTaps<acc>& axis, int64_t out_row) {
+  const int64_t begin = axis.offset[out_row], taps = axis.offset[out_row + 1] - begin;
+  if (taps == 0) {
+    for (int64_t x = 0; x < shape.size(); ++x) buffer[x] = acc(0);
+    return;
+  }
+  for (int64_t s = 0; s < shape.segments; ++s) {
+    blend_segment(buffer + s * shape.length, input + s * shape.stride, row_stride, shape.length,
+                  axis.index + begin, axis.weight + begin, taps);
+  }
 }
 
-// ---- expansion: at most two taps per output column
-// ----------------------------------------------------------
+// ---- scattering: one pass over the input
+// -------------------------------------------------------------------
+//
+// The gradient of an interpolation: each row of the input is read once and added to the one or two result
+// rows that it touches, in the order of the input's rows. That is also the order in which a result row sums,
+// so that it does not matter where a thread's rows begin.
 
-// A block of `lanes` neighbouring output columns: where each has two taps and they lie close together
-// (everywhere inside an image when upsampling), each tap of the whole block is one load and one permutation.
-template <class acc>
-struct ColumnBlock {
-  vec_index<acc> lane0, lane1;
-  vec<acc> weight0, weight1;
-  int64_t base0, base1;
-  bool compact;
-};
-
-template <class acc>
-constexpr int64_t column_blocks(int64_t out_size) {
-  return (out_size + lanes<acc> - 1) / lanes<acc>;
+// sum0[x] += weight0[r] * rows[r][x], and the same for sum1; kFresh: sum1 has no value yet.
+template <int kRows, bool kFresh, bool kPart, class T, class acc>
+inline void scatter_vector(acc* sum0, acc* sum1, const T* const* rows, const vec<acc>* weight0,
+                           const vec<acc>* weight1, int64_t x, int64_t count) {
+  vec<acc> a = load_some<kPart>(sum0 + x, count), b{};
+  if (!kFresh) b = load_some<kPart>(sum1 + x, count);
+  for (int r = 0; r < kRows; ++r) {
+    const vec<acc> value = load_some<kPart>(rows[r] + x, count);
+    a = multiply_add_vector(weight0[r], value, a);
+    b = kFresh && r == 0 ? weight1[r] * value : multiply_add_vector(weight1[r], value, b);
+  }
+  store_some<kPart>(sum0 + x, a, count);
+  store_some<kPart>(sum1 + x, b, count);
 }
 
-template <class acc>
-inline void plan_columns(ColumnBlock<acc>* blocks, const AxisTaps<acc>& axis) {
-  for (int64_t b = 0; b < column_blocks<acc>(axis.out_size); ++b) {
-    ColumnBlock<acc>& block = blocks[b];
-    int64_t least0 = INT64_MAX, least1 = INT64_MAX, most0 = 0, most1 = 0;
-    int64_t index0[lanes<acc>], index1[lanes<acc>];
-    block.compact = true;
-    for (int64_t i = 0; i < lanes<acc>; ++i) {
-      int64_t o = b * lanes<acc> + i;
-      if (o >= axis.out_size) o = axis.out_size - 1;
-      const int64_t t = axis.offset[o];
-      if (axis.offset[o + 1] - t != 2) {
-        block.compact = false;
-        break;
+template <int kRows, bool kFresh, class T, class acc>
+inline void scatter_segment(acc* sum0, acc* sum1, const T* const* rows, const vec<acc>* weight0,
+                            const vec<acc>* weight1, int64_t count) {
+  int64_t x = 0;
+  for (; x + lanes<acc> <= count; x += lanes<acc>) {
+    scatter_vector<kRows, kFresh, false>(sum0, sum1, rows, weight0, weight1, x, lanes<acc>);
+  }
+  if (x < count) {
+    scatter_vector<kRows, kFresh, true>(sum0, sum1, rows, weight0, weight1, x, count - x);
+  }
+}
+
+// sum[x] += weight * row[x]
+template <bool kPart, class T, class acc>
+inline void add_vector(acc* sum, const T* row, vec<acc> weight, int64_t count) {
+  const vec<acc> value = load_some<kPart>(row, count);
+  store_some<kPart>(sum, multiply_add_vector(weight, value, load_some<kPart>(sum, count)), count);
+}
+
+template <class T, class acc>
+inline void add_segment(acc* sum, const T* row, vec<acc> weight, int64_t count) {
+  int64_t x = 0;
+  for (; x + lanes<acc> <= count; x += lanes<acc>) add_vector<false>(sum + x, row + x, weight, lanes<acc>);
+  if (x < count) add_vector<true>(sum + x, row + x, weight, count - x);
+}
+
+template <class T, class acc>
+class RowScatter {
+ public:
+  // `forward` is the interpolation and `transposed` its transpose; rows of `shape` lie row_stride apart; sum0
+  // and sum1 hold shape.size() each.
+  RowScatter(const T* input, int64_t row_stride, const RowShape& shape, const AxisTaps<acc>& transposed,
+             const AxisTaps<acc>& forward, acc* sum0, acc* sum1)
+      : input_(input),
+        row_stride_(row_stride),
+        shape_(shape),
+        transposed_(transposed),
+        forward_(forward),
+        sum_{sum0, sum1} {}
+
+  // Starts at result row `begin`; the rows from `end` on are someone else's.
+  void start(int64_t begin, int64_t end) {
+    row_ = begin;
+    end_ = end;
+    fresh_[0] = fresh_[1] = true;
+    const int64_t tap = transposed_.offset[begin];  // the first of this row, or of the next that has one
+    next_ = tap < transposed_.offset[transposed_.out_size] ? transposed_.index[tap] : forward_.out_size;
+  }
+
+  // The next result row; valid until the one after is asked for.
+  const acc* produce() {
+    while (next_ < forward_.out_size && first_touched(next_) <= row_) take_rows();
+    make_sum(0);
+    acc* finished = sum_[0];
+    sum_[0] = sum_[1];
+    sum_[1] = finished;
+    fresh_[0] = fresh_[1];
+    fresh_[1] = true;
+    ++row_;
+    return finished;
+  }
+
+ private:
+  static constexpr int kMostRows = 4;
+
+  // Rows without taps are passed over at once.
+  int64_t first_touched(int64_t input_row) const {
+    const int64_t tap = forward_.offset[input_row];
+    return tap < forward_.offset[input_row + 1] ? forward_.index[tap] : -1;
+  }
+
+  bool alike(int64_t a, int64_t b) const {
+    const int64_t *p = forward_.index + forward_.offset[a], *q = forward_.index + forward_.offset[b];
+    return p[0] == q[0] && p[1] == q[1];
+  }
+
+  // A sum that has no value yet becomes -0, to which any product can be added without a trace.
+  void make_sum(int i) {
+    if (!fresh_[i]) return;
+    for (int64_t x = 0; x < shape_.size(); ++x) sum_[i][x] = acc(-0.0);
+    fresh_[i] = false;
+  }
+
+  // Adds the next input row, or as many as touch the same two result rows.
+  void take_rows() {
+    const int64_t first = next_, taps = forward_.offset[first + 1] - forward_.offset[first];
+    const int64_t* index = forward_.index + forward_.offset[first];
+    if (taps != 2 || index[0] != row_ || index[1] != row_ + 1 || row_ + 1 == end_) return take_row();
+    int count = 1;
+    while (count < kMostRows && first + count < forward_.out_size &&
+           forward_.offset[first + count + 1] - forward_.offset[first + count] == 2 &&
+           alike(first, first + count)) {
+      ++count;
+    }
+    next_ += count;
+    make_sum(0);
+    const bool fresh = fresh_[1];
+    fresh_[1] = false;
+    switch (count) {
+      case 1:
+        return fresh ? add_to_both<1, true>(first) : add_to_both<1, false>(first);
+      case 2:
+        return fresh ? add_to_both<2, true>(first) : add_to_both<2, false>(first);
+      case 3:
+        return fresh ? add_to_both<3, true>(first) : add_to_both<3, false>(first);
+      default:
+        return fresh ? add_to_both<4, true>(first) : add_to_both<4, false>(first);
+    }
+  }
+
+  template <int kRows, bool kFresh>
+  void add_to_both(int64_t first) {
+    vec<acc> weight0[kRows], weight1[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      weight0[r] = splat(forward_.weight[forward_.offset[first + r]]);
+      weight1[r] = splat(forward_.weight[forward_.offset[first + r] + 1]);
+    }
+    for (int64_t s = 0; s < shape_.segments; ++s) {
+      const T* rows[kRows];
+      for (int r = 0; r < kRows; ++r) rows[r] = input_ + (first + r) * row_stride_ + s * shape_.stride;
+      scatter_segment<kRows, kFresh>(sum_[0] + s * shape_.length, sum_[1] + s * shape_.length, rows, weight0,
+                                     weight1, shape_.length);
+    }
+  }
+
+  // One input row whose taps are fewer, the same, or in part someone else's.
+  void take_row() {
+    const int64_t input_row = next_++;
+    for (int64_t t = forward_.offset[input_row]; t < forward_.offset[input_row + 1]; ++t) {
+      const int64_t target = forward_.index[t] - row_;
+      if (target < 0 || target > 1 || row_ + target >= end_) continue;
+      make_sum(static_cast<int>(target));
+      const vec<acc> weight = splat(forward_.weight[t]);
+      for (int64_t s = 0; s < shape_.segments; ++s) {
+        add_segment(sum_[target] + s * shape_.length, input_ + input_row * row_stride_ + s * shape_.stride,
+                    weight, shape_.length);
       }
-      index0[i] = axis.index[t];
-      index1[i] = axis.index[t + 1];
-      block.weight0[i] = axis.weight[t];
-      block.weight1[i] = axis.weight[t + 1];
-      least0 = index0[i] < least0 ? index0[i] : least0;
-      least1 = index1[i] < least1 ? index1[i] : least1;
-      most0 = index0[i] > most0 ? index0[i] : most0;
-      most1 = index1[i] > most1 ? index1[i] : most1;
-    }
-    block.compact = block.compact && most0 - least0 < lanes<acc> && most1 - least1 < lanes<acc>;
-    if (!block.compact) continue;
-    block.base0 = least0;
-    block.base1 = least1;
-    for (int64_t i = 0; i < lanes<acc>; ++i) {
-      block.lane0[i] = index0[i] - least0;
-      block.lane1[i] = index1[i] - least1;
     }
   }
-}
 
-// The columns of a compact block. The buffer must be readable `lanes` beyond its end.
-template <class acc>
-inline vec<acc> expand_columns(const acc* buffer, const ColumnBlock<acc>& block) {
-  const vec<acc> v0 = permute(load(buffer + block.base0), block.lane0);
-  const vec<acc> v1 = permute(load(buffer + block.base1), block.lane1);
-  return multiply_add_vector(block.weight1, v1, block.weight0 * v0);
-}
-
-// ---- reduction: many neighbouring taps per output column, as in the gradient of an upsampling
-// ---------------------
-
-// The taps of one column as whole vectors of the buffer from `start` on; the last is filled up with NaN
-// weights, whose products are dropped (a zero weight would make NaN of an infinity that is not the column's).
-template <class acc>
-struct ColumnWindow {
-  int64_t start;
-  int64_t first_vector, vectors;  // into the plan's weights; none where the taps are not neighbours
+  const T* input_;
+  int64_t row_stride_;
+  RowShape shape_;
+  AxisTaps<acc> transposed_, forward_;
+  acc* sum_[2];
+  bool fresh_[2];
+  int64_t row_, end_, next_;
 };
-
-template <class acc>
-inline int64_t window_vectors(const AxisTaps<acc>& axis, int64_t column) {
-  const int64_t begin = axis.offset[column], end = axis.offset[column + 1];
-  for (int64_t t = begin + 1; t < end; ++t) {
-    if (axis.index[t] != axis.index[begin] + t - begin) return 0;
-  }
-  return (end - begin + lanes<acc> - 1) / lanes<acc>;
-}
-
-template <class acc>
-inline int64_t window_plan_vectors(const AxisTaps<acc>& axis) {
-  int64_t vectors = 0;
-  for (int64_t o = 0; o < axis.out_size; ++o) vectors += window_vectors(axis, o);
-  return vectors;
-}
-
-template <class acc>
-inline void plan_windows(vec<acc>* weights, ColumnWindow<acc>* windows, const AxisTaps<acc>& axis) {
-  int64_t next = 0;
-  for (int64_t o = 0; o < axis.out_size; ++o) {
-    const int64_t begin = axis.offset[o], taps = axis.offset[o + 1] - begin;
-    windows[o] = {taps > 0 ? axis.index[begin] : 0, next, window_vectors(axis, o)};
-    for (int64_t i = 0; i < windows[o].vectors * lanes<acc>; ++i) {
-      weights[next + i / lanes<acc>][i % lanes<acc>] =
-          i < taps ? axis.weight[begin + i] : acc(__builtin_nan(""));
-    }
-    next += windows[o].vectors;
-  }
-}
-
-// Like the expansion, this reads up to `lanes` beyond the buffer's end.
-template <class acc>
-inline acc reduce_window(const acc* buffer, const vec<acc>* weights, const ColumnWindow<acc>& window) {
-  const acc* source = buffer + window.start;
-  const vec<acc>* weight = weights + window.first_vector;
-  const int64_t last = window.vectors - 1;
-  const vec<acc> product = weight[last] * load(source + last * lanes<acc>);
-  vec<acc> sum = (vec<acc>)((weight[last] == weight[last]) & (vec_index<acc>)product);
-  for (int64_t k = 0; k < last; ++k) sum = multiply_add_vector(weight[k], load(source + k * lanes<acc>), sum);
-  return sum_lanes(sum);
-}
 
 }  // namespace UPSAMPLE_LEVEL
 }  // namespace upsample_ext

@@ -117,6 +117,25 @@ inline vec<double> permute(vec<double> v, vec_index<double> index) {
 #endif
 }
 
+// lane i of the result is lane index[i] of the two vectors side by side
+#if UPSAMPLE_VECTOR_BYTES == 64
+inline vec<float> permute_two(vec<float> a, vec<float> b, vec_index<float> index) {
+  return (vec<float>)_mm512_permutex2var_ps((__m512)a, (__m512i)index, (__m512)b);
+}
+inline vec<double> permute_two(vec<double> a, vec<double> b, vec_index<double> index) {
+  return (vec<double>)_mm512_permutex2var_pd((__m512d)a, (__m512i)index, (__m512d)b);
+}
+#else
+template <class V, class I>
+inline V permute_two(V a, V b, I index) {
+  return (index & static_cast<int64_t>(sizeof(V) / sizeof(a[0]))) != 0 ? permute(b, index)
+                                                                       : permute(a, index);
+}
+#endif
+
+// Whether moving lanes within registers is cheaper than loading them one by one.
+constexpr bool kPermutes = kVectorBytes > 16;
+
 // ---- one element: storage type <-> acc ------------------------------------------------------------------
 
 inline float bits_to_float(uint32_t u) {
@@ -234,6 +253,34 @@ inline void store(half_t* p, vec<float> v) {
   for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
 #endif
 }
+
+// The first `count` lanes of a vector, 0 < count < lanes: nothing beyond them is read or written.
+template <class T>
+inline auto load_part(const T* p, int64_t count) {
+  T values[kVectorBytes / sizeof(to_acc(T{}))] = {};
+  __builtin_memcpy(values, p, static_cast<size_t>(count) * sizeof(T));
+  return load(values);
+}
+template <class T, class V>
+inline void store_part(T* p, V v, int64_t count) {
+  T values[sizeof(V) / sizeof(v[0])];
+  store(values, v);
+  __builtin_memcpy(p, values, static_cast<size_t>(count) * sizeof(T));
+}
+#if UPSAMPLE_VECTOR_BYTES == 64
+inline void store_part(float* p, vec<float> v, int64_t count) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
+}
+inline void store_part(double* p, vec<double> v, int64_t count) {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << count) - 1), (__m512d)v);
+}
+inline vec<float> load_part(const float* p, int64_t count) {
+  return (vec<float>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+}
+inline vec<double> load_part(const double* p, int64_t count) {
+  return (vec<double>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), p);
+}
+#endif
 
 // Stores that go past the cache: for a large output they save reading each line before it is overwritten. The
 // address must be aligned to the bytes written; a type without such a store takes the ordinary one.

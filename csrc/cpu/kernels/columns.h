@@ -1,0 +1,365 @@
+// Along the width: how a vector of neighbouring output columns takes its taps from a row.
+//
+// Neighbouring columns read neighbouring samples, so that tap t of `lanes` columns is a load of one, two or
+// four vectors (windows) and a permutation of their lanes. A plan, built once per call from the width's
+// table, says where the windows of each block of columns start, which lane goes where, and with what weight.
+// Blocks that repeat the previous one's lanes and weights bit for bit share its taps: with a factor that is a
+// power of two all blocks inside the image do, and the taps then stay in registers.
+//
+// Where the taps of a column are many (the gradient of a large factor) the roles change: a column is the sum
+// over the lanes of its own window. What fits neither is summed one column after the other.
+#pragma once
+
+#include "simd.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// How far apart the samples of a block lie. kShared: every column has every tap, all in one window; kNear:
+// every column has every tap, each in a window of its own; kWide, kWidest: two or four windows a tap, which
+// may be absent; kFar: anything else.
+enum class Reach : int32_t { kShared, kNear, kWide, kWidest, kFar };
+
+constexpr int64_t windows_of(Reach reach) {
+  constexpr int64_t windows[] = {1, 1, 2, 4, 0};
+  return windows[static_cast<int>(reach)];
+}
+
+// One tap of all columns of a block: samples base + offset + lane. An absent tap has the sign bit set.
+template <class acc>
+struct ColumnTap {
+  vec_index<acc> lane;
+  vec<acc> weight;
+  int64_t offset;
+};
+
+template <class acc>
+struct ColumnBlock {
+  int64_t base;
+  int32_t tap, taps;  // into the plan's taps
+  Reach reach;
+};
+
+// The taps of one column as whole vectors of the row from `start` on; the last is filled up with NaN weights,
+// whose products are dropped (a zero weight would make NaN of an infinity that is not the column's).
+template <class acc>
+struct ColumnWindow {
+  int64_t start;
+  int64_t first_vector, vectors;  // into the plan's weights; none where the taps are not neighbours
+};
+
+// Lies at the start of the plan's memory; blocks and taps, or windows and weights, follow.
+template <class acc>
+struct ColumnPlan {
+  ColumnBlock<acc>* blocks;
+  ColumnTap<acc>* taps;
+  ColumnWindow<acc>* windows;
+  vec<acc>* weights;
+  int64_t block_count;
+  int64_t needed;  // samples a row must have for its windows to lie inside it
+};
+
+// Columns with more taps than this are summed over the lanes of their own windows.
+constexpr int64_t kMostBlockTaps = 10;
+
+template <class acc>
+inline bool plans_windows(const AxisTaps<acc>& axis) {
+  return axis.max_taps > kMostBlockTaps;
+}
+
+template <class acc>
+inline int64_t count_blocks(const AxisTaps<acc>& axis) {
+  return (axis.out_size + lanes<acc> - 1) / lanes<acc>;
+}
+
+inline int64_t whole_vectors(int64_t bytes) {
+  return (bytes + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
+}
+
+template <class acc>
+inline int64_t window_vectors(const AxisTaps<acc>& axis, int64_t column) {
+  const int64_t begin = axis.offset[column], end = axis.offset[column + 1];
+  for (int64_t t = begin + 1; t < end; ++t) {
+    if (axis.index[t] != axis.index[begin] + t - begin) return 0;
+  }
+  return (end - begin + lanes<acc> - 1) / lanes<acc>;
+}
+
+template <class acc>
+inline int64_t column_plan_bytes(const AxisTaps<acc>& axis) {
+  const int64_t head = whole_vectors(sizeof(ColumnPlan<acc>));
+  if (plans_windows(axis)) {
+    int64_t vectors = 0;
+    for (int64_t o = 0; o < axis.out_size; ++o) vectors += window_vectors(axis, o);
+    return head + whole_vectors(axis.out_size * static_cast<int64_t>(sizeof(ColumnWindow<acc>))) +
+           vectors * kVectorBytes;
+  }
+  return head + whole_vectors(count_blocks(axis) * static_cast<int64_t>(sizeof(ColumnBlock<acc>))) +
+         count_blocks(axis) * axis.max_taps * static_cast<int64_t>(sizeof(ColumnTap<acc>));
+}
+
+// ---- building the plan
+// -------------------------------------------------------------------------------------
+
+// The samples that tap t of `lanes` columns from `first` on takes, -1 where a column has no such tap.
+template <class acc>
+struct TapSamples {
+  int64_t index[lanes<acc>];
+  acc weight[lanes<acc>];
+  int64_t least, most;
+  bool everywhere;
+};
+
+template <class acc>
+inline TapSamples<acc> samples_of_tap(const AxisTaps<acc>& axis, int64_t first, int64_t t) {
+  TapSamples<acc> samples;
+  samples.least = INT64_MAX;
+  samples.most = 0;
+  samples.everywhere = true;
+  for (int64_t i = 0; i < lanes<acc>; ++i) {
+    const int64_t o = smaller(first + i, axis.out_size - 1), at = axis.offset[o] + t;
+    const bool present = at < axis.offset[o + 1];
+    samples.index[i] = present ? axis.index[at] : -1;
+    samples.weight[i] = present ? axis.weight[at] : acc(0);
+    samples.everywhere = samples.everywhere && present;
+    if (!present) continue;
+    samples.least = smaller(samples.least, samples.index[i]);
+    samples.most = larger(samples.most, samples.index[i]);
+  }
+  if (samples.least > samples.most) samples.least = samples.most = 0;  // no column has the tap
+  return samples;
+}
+
+template <class acc>
+inline Reach reach_of(const TapSamples<acc>& samples) {
+  const int64_t span = samples.most - samples.least + 1;
+  if (!kPermutes && span > INT32_MAX / 2) return Reach::kFar;
+  if (!kPermutes) return samples.everywhere ? Reach::kNear : Reach::kWide;
+  if (span <= lanes<acc> && samples.everywhere) return Reach::kNear;
+  if (span <= 2 * lanes<acc>) return Reach::kWide;
+  return span <= 4 * lanes<acc> ? Reach::kWidest : Reach::kFar;
+}
+
+inline Reach farther(Reach a, Reach b) { return a > b ? a : b; }
+
+template <class acc>
+inline bool same_tap(const ColumnTap<acc>& a, const ColumnTap<acc>& b) {
+  return a.offset == b.offset && __builtin_memcmp(&a.lane, &b.lane, sizeof a.lane) == 0 &&
+         __builtin_memcmp(&a.weight, &b.weight, sizeof a.weight) == 0;
+}
+
+// The block of columns from `first` on; its taps are appended at plan.taps[next]. Windows start where they
+// lie inside the row as a whole, wherever the row is long enough.
+template <class acc>
+inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis, int64_t first,
+                                   int64_t next) {
+  using Lane = decltype(vec_index<acc>{}[0] + 0);
+  const Lane absent = static_cast<Lane>(uint64_t{1} << (8 * sizeof(Lane) - 1));
+  int64_t taps = axis.max_taps > 2 ? 0 : axis.max_taps;
+  for (int64_t o = first; o < smaller(first + lanes<acc>, axis.out_size); ++o) {
+    taps = larger(taps, axis.offset[o + 1] - axis.offset[o]);
+  }
+  ColumnBlock<acc> block{0, static_cast<int32_t>(next), static_cast<int32_t>(taps), Reach::kNear};
+  int64_t least = INT64_MAX, most = 0;
+  for (int64_t t = 0; t < taps; ++t) {
+    const TapSamples<acc> samples = samples_of_tap(axis, first, t);
+    block.reach = farther(block.reach, reach_of(samples));
+    least = smaller(least, samples.least);
+    most = larger(most, samples.most);
+  }
+  if (block.reach == Reach::kFar) return block;
+  if (kPermutes && block.reach == Reach::kNear && most - least < lanes<acc>) block.reach = Reach::kShared;
+  for (int64_t t = 0; t < taps; ++t) {
+    const TapSamples<acc> samples = samples_of_tap(axis, first, t);
+    const int64_t start = block.reach == Reach::kShared ? least : samples.least;
+    const int64_t latest = axis.in_size - windows_of(block.reach) * lanes<acc>;
+    const int64_t base = kPermutes ? larger(0, smaller(start, latest)) : start;
+    if (t == 0) block.base = base;
+    ColumnTap<acc>& tap = plan.taps[next + t];
+    tap.offset = base - block.base;
+    for (int64_t i = 0; i < lanes<acc>; ++i) {
+      tap.lane[i] = samples.index[i] < 0 ? absent : static_cast<Lane>(samples.index[i] - base);
+      tap.weight[i] = samples.weight[i];
+    }
+  }
+  return block;
+}
+
+template <class acc>
+inline void plan_blocks(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
+  plan.block_count = count_blocks(axis);
+  plan.needed = 0;
+  int64_t next = 0;
+  for (int64_t b = 0; b < plan.block_count; ++b) {
+    ColumnBlock<acc> block = plan_block(plan, axis, b * lanes<acc>, next);
+    bool repeats = b > 0 && block.reach != Reach::kFar && block.reach == plan.blocks[b - 1].reach &&
+                   block.taps == plan.blocks[b - 1].taps;
+    for (int64_t t = 0; repeats && t < block.taps; ++t) {
+      repeats = same_tap(plan.taps[plan.blocks[b - 1].tap + t], plan.taps[next + t]);
+    }
+    if (repeats) {
+      block.tap = plan.blocks[b - 1].tap;
+    } else if (block.reach != Reach::kFar) {
+      next += block.taps;
+    }
+    plan.blocks[b] = block;
+    if (kPermutes) plan.needed = larger(plan.needed, windows_of(block.reach) * lanes<acc>);
+  }
+}
+
+template <class acc>
+inline void plan_windows(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
+  plan.block_count = 0;
+  int64_t next = 0;
+  for (int64_t o = 0; o < axis.out_size; ++o) {
+    const int64_t begin = axis.offset[o], taps = axis.offset[o + 1] - begin;
+    plan.windows[o] = {taps > 0 ? axis.index[begin] : 0, next, window_vectors(axis, o)};
+    for (int64_t i = 0; i < plan.windows[o].vectors * lanes<acc>; ++i) {
+      plan.weights[next + i / lanes<acc>][i % lanes<acc>] =
+          i < taps ? axis.weight[begin + i] : acc(__builtin_nan(""));
+    }
+    next += plan.windows[o].vectors;
+  }
+}
+
+template <class acc>
+inline void build_column_plan(void* memory, const AxisTaps<acc>& axis) {
+  ColumnPlan<acc>& plan = *static_cast<ColumnPlan<acc>*>(memory);
+  char* rest = static_cast<char*>(memory) + whole_vectors(sizeof plan);
+  plan.blocks = reinterpret_cast<ColumnBlock<acc>*>(rest);
+  plan.taps = reinterpret_cast<ColumnTap<acc>*>(
+      rest + whole_vectors(count_blocks(axis) * static_cast<int64_t>(sizeof(ColumnBlock<acc>))));
+  plan.windows = reinterpret_cast<ColumnWindow<acc>*>(rest);
+  plan.weights = reinterpret_cast<vec<acc>*>(
+      rest + whole_vectors(axis.out_size * static_cast<int64_t>(sizeof(ColumnWindow<acc>))));
+  if (plans_windows(axis)) {
+    plan_windows(plan, axis);
+  } else {
+    plan_blocks(plan, axis);
+  }
+}
+
+// ---- using it
+// ----------------------------------------------------------------------------------------------
+
+// The samples p[lane] of a tap; zero where it is absent.
+template <Reach kReach, class acc, class T>
+inline vec<acc> fetch(const T* p, vec_index<acc> lane) {
+  if constexpr (!kPermutes) {
+    vec<acc> v;
+    for (int64_t i = 0; i < lanes<acc>; ++i) {
+      v[i] = kReach == Reach::kWide && lane[i] < 0 ? acc(0) : to_acc(p[lane[i]]);
+    }
+    return v;
+  } else if constexpr (windows_of(kReach) == 1) {
+    return permute(load(p), lane);
+  } else {
+    vec<acc> v = permute_two(load(p), load(p + lanes<acc>), lane);
+    if constexpr (kReach == Reach::kWidest) {
+      const vec<acc> upper = permute_two(load(p + 2 * lanes<acc>), load(p + 3 * lanes<acc>), lane);
+      v = (lane & 2 * lanes<acc>) != 0 ? upper : v;
+    }
+    return lane < 0 ? vec<acc>{} : v;
+  }
+}
+
+// A block's columns: the sum over its taps of a row of samples.
+template <Reach kReach, class acc>
+inline vec<acc> sum_block(const acc* row, const ColumnBlock<acc>& block, const ColumnTap<acc>* taps) {
+  vec<acc> sum = taps[0].weight * fetch<kReach, acc>(row + block.base, taps[0].lane);
+  for (int64_t t = 1; t < block.taps; ++t) {
+    const acc* p = row + (block.base + taps[t].offset);
+    sum = multiply_add_vector(taps[t].weight, fetch<kReach, acc>(p, taps[t].lane), sum);
+  }
+  return sum;
+}
+
+// One column, tap by tap.
+template <class acc>
+inline acc sum_taps(const acc* row, const AxisTaps<acc>& axis, int64_t column) {
+  int64_t t = axis.offset[column];
+  const int64_t end = axis.offset[column + 1];
+  if (t == end) return acc(0);
+  acc sum = axis.weight[t] * row[axis.index[t]];
+  for (++t; t < end; ++t) sum = multiply_add(axis.weight[t], row[axis.index[t]], sum);
+  return sum;
+}
+
+// One column, over the lanes of its windows.
+template <class acc>
+inline acc sum_window(const acc* row, const ColumnPlan<acc>& plan, const ColumnWindow<acc>& window) {
+  const acc* source = row + window.start;
+  const vec<acc>* weight = plan.weights + window.first_vector;
+  const int64_t last = window.vectors - 1;
+  const vec<acc> product = weight[last] * load(source + last * lanes<acc>);
+  vec<acc> sum = (vec<acc>)((weight[last] == weight[last]) & (vec_index<acc>)product);
+  for (int64_t k = 0; k < last; ++k) sum = multiply_add_vector(weight[k], load(source + k * lanes<acc>), sum);
+  return sum_lanes(sum);
+}
+
+// Samples that a row must be readable beyond its end for the functions below.
+template <class acc>
+constexpr int64_t kRowPadding = 4 * lanes<acc>;
+
+// How a vector leaves: into the cache, past it, or in part.
+enum class Put { kStore, kStream, kPart };
+
+template <Put kPut, class T, class V>
+inline void put(T* p, V v, int64_t count) {
+  if constexpr (kPut == Put::kStream) {
+    stream(p, v);
+  } else if constexpr (kPut == Put::kPart) {
+    store_part(p, v, count);
+  } else {
+    store(p, v);
+  }
+}
+
+// Whether vectors of acc from p on may be streamed.
+template <class acc, class T>
+inline bool streamable(const T* p) {
+  return reinterpret_cast<uintptr_t>(p) % (lanes<acc> * sizeof(T)) == 0;
+}
+
+template <class acc>
+inline bool same_taps(const ColumnBlock<acc>& a, const ColumnBlock<acc>& b) {
+  return a.tap == b.tap && a.reach == b.reach;
+}
+
+// `count` columns of block b.
+template <Put kPut, class T, class acc>
+inline void write_block(T* out, const acc* row, const ColumnPlan<acc>& plan, const AxisTaps<acc>& axis,
+                        int64_t b, int64_t count) {
+  const ColumnBlock<acc>& block = plan.blocks[b];
+  const ColumnTap<acc>* taps = plan.taps + block.tap;
+  if (block.reach == Reach::kFar || block.taps == 0) {
+    for (int64_t o = 0; o < count; ++o) from_acc(sum_taps(row, axis, b * lanes<acc> + o), out + o);
+  } else if (windows_of(block.reach) == 1) {
+    put<kPut>(out, sum_block<Reach::kNear>(row, block, taps), count);
+  } else if (block.reach == Reach::kWide) {
+    put<kPut>(out, sum_block<Reach::kWide>(row, block, taps), count);
+  } else {
+    put<kPut>(out, sum_block<Reach::kWidest>(row, block, taps), count);
+  }
+}
+
+// All columns of a padded row, to unit stride.
+template <Put kPut, class T, class acc>
+inline void write_columns(T* out, const acc* row, const ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
+  if (plans_windows(axis)) {
+    for (int64_t o = 0; o < axis.out_size; ++o) {
+      const ColumnWindow<acc>& window = plan.windows[o];
+      from_acc(window.vectors > 0 ? sum_window(row, plan, window) : sum_taps(row, axis, o), out + o);
+    }
+    return;
+  }
+  const int64_t whole = axis.out_size / lanes<acc>, rest = axis.out_size % lanes<acc>;
+  for (int64_t b = 0; b < whole; ++b) write_block<kPut>(out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
+  if (rest > 0) write_block<Put::kPart>(out + whole * lanes<acc>, row, plan, axis, whole, rest);
+}
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext

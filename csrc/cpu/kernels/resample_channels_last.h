@@ -1,0 +1,236 @@
+// Channels-last images: vectors run over the channels of a pixel.
+//
+// Interpolation goes straight from the input to the output: all result pixels between the same four corners,
+// two rows of up to four, are made from one load of each corner. Everything else sums its source rows into a
+// buffer first, a tile of channels at a time so that it stays in cache, then pixels of the buffer.
+#pragma once
+
+#include "row_producer.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+// ---- interpolation
+// -----------------------------------------------------------------------------------------
+
+constexpr int kTileRows = 2, kTileColumns = 4;
+
+// Result pixels, rows by columns, between the same four corners.
+template <class T, class acc>
+struct PixelTile {
+  const T *corner00, *corner01, *corner10, *corner11;
+  T* out[kTileRows];
+  int64_t column_stride;
+  acc down0[kTileRows], down1[kTileRows], across0[kTileColumns], across1[kTileColumns];
+};
+
+template <int kRows, int kColumns, Put kPut, class T, class acc>
+inline void interpolate_channels(const PixelTile<T, acc>& tile, int64_t c, int64_t count) {
+  constexpr bool kPart = kPut == Put::kPart;
+  const vec<acc> corner00 = load_some<kPart>(tile.corner00 + c, count);
+  const vec<acc> corner01 = load_some<kPart>(tile.corner01 + c, count);
+  const vec<acc> corner10 = load_some<kPart>(tile.corner10 + c, count);
+  const vec<acc> corner11 = load_some<kPart>(tile.corner11 + c, count);
+  for (int r = 0; r < kRows; ++r) {
+    const vec<acc> left =
+        multiply_add_vector(splat(tile.down1[r]), corner10, splat(tile.down0[r]) * corner00);
+    const vec<acc> right =
+        multiply_add_vector(splat(tile.down1[r]), corner11, splat(tile.down0[r]) * corner01);
+    for (int s = 0; s < kColumns; ++s) {
+      const vec<acc> sum = multiply_add_vector(splat(tile.across1[s]), right, splat(tile.across0[s]) * left);
+      put<kPut>(tile.out[r] + s * tile.column_stride + c, sum, count);
+    }
+  }
+}
+
+template <int kRows, int kColumns, class T, class acc>
+inline void interpolate_pixels(const PixelTile<T, acc>& tile, int64_t channels, bool streams) {
+  int64_t c = 0;
+  if (streams) {
+    for (; c < channels; c += lanes<acc>)
+      interpolate_channels<kRows, kColumns, Put::kStream>(tile, c, lanes<acc>);
+    return;
+  }
+  for (; c + lanes<acc> <= channels; c += lanes<acc>) {
+    interpolate_channels<kRows, kColumns, Put::kStore>(tile, c, lanes<acc>);
+  }
+  if (c == channels) return;
+  if (c > 0) {  // the rest as a whole vector too, some channels a second time
+    interpolate_channels<kRows, kColumns, Put::kStore>(tile, channels - lanes<acc>, lanes<acc>);
+  } else {
+    interpolate_channels<kRows, kColumns, Put::kPart>(tile, c, channels);
+  }
+}
+
+template <int kRows, class T, class acc>
+inline void interpolate_columns(const PixelTile<T, acc>& tile, int columns, int64_t channels, bool streams) {
+  if (columns == 4) return interpolate_pixels<kRows, 4>(tile, channels, streams);
+  if (columns == 2) return interpolate_pixels<kRows, 2>(tile, channels, streams);
+  interpolate_pixels<kRows, 1>(tile, channels, streams);
+}
+
+// How many outputs from `o` on have two taps, and the same ones; at most `most`, and a power of two.
+template <class acc>
+inline int alike_outputs(const AxisTaps<acc>& axis, int64_t o, int64_t end, int most) {
+  const int64_t* index = axis.index + axis.offset[o];
+  int count = 1;
+  while (count < most && o + count < end && axis.offset[o + count + 1] - axis.offset[o + count] == 2) {
+    const int64_t* next = axis.index + axis.offset[o + count];
+    if (next[0] != index[0] || next[1] != index[1]) break;
+    ++count;
+  }
+  return count == 3 ? 2 : count;
+}
+
+// Result rows oy .. oy + rows, which read the same two source rows.
+template <class T, class acc>
+inline void interpolate_pixel_rows(const ResampleParams<acc>& p, const T* in, T* out, int64_t oy, int rows) {
+  const int64_t ty = p.height.offset[oy];
+  PixelTile<T, acc> tile;
+  tile.column_stride = p.out.width;
+  bool streams = p.stream && p.channels % lanes<acc> == 0 && p.out.width % lanes<acc> == 0;
+  for (int r = 0; r < rows; ++r) {
+    tile.down0[r] = p.height.weight[ty + 2 * r];
+    tile.down1[r] = p.height.weight[ty + 2 * r + 1];
+    streams = streams && streamable<acc>(out + (oy + r) * p.out.height);
+  }
+  const T *row0 = in + p.height.index[ty] * p.in.height, *row1 = in + p.height.index[ty + 1] * p.in.height;
+  for (int64_t ox = 0; ox < p.width.out_size;) {
+    const int columns = alike_outputs(p.width, ox, p.width.out_size, kTileColumns);
+    const int64_t tx = p.width.offset[ox], x0 = p.width.index[tx] * p.in.width;
+    const int64_t x1 = p.width.index[tx + 1] * p.in.width;
+    tile.corner00 = row0 + x0, tile.corner01 = row0 + x1;
+    tile.corner10 = row1 + x0, tile.corner11 = row1 + x1;
+    for (int s = 0; s < columns; ++s) {
+      tile.across0[s] = p.width.weight[tx + 2 * s];
+      tile.across1[s] = p.width.weight[tx + 2 * s + 1];
+    }
+    for (int r = 0; r < rows; ++r) tile.out[r] = out + (oy + r) * p.out.height + ox * p.out.width;
+    if (rows == 2) {
+      interpolate_columns<2>(tile, columns, p.channels, streams);
+    } else {
+      interpolate_columns<1>(tile, columns, p.channels, streams);
+    }
+    ox += columns;
+  }
+}
+
+// ---- any tables
+// --------------------------------------------------------------------------------------------
+
+constexpr int64_t kTileBytes = 32 << 10;
+
+// Channels taken at a time.
+template <class acc>
+inline int64_t channel_tile(const ResampleParams<acc>& p) {
+  const int64_t fit = kTileBytes / (static_cast<int64_t>(sizeof(acc)) * p.width.in_size);
+  const int64_t most = larger(fit, 4 * lanes<acc>);
+  if (p.channels <= most) return p.channels;
+  const int64_t tiles = (p.channels + most - 1) / most;  // of equal size: none is too thin for vectors
+  const int64_t even = (p.channels + tiles - 1) / tiles;
+  return (even + lanes<acc> - 1) / lanes<acc> * lanes<acc>;
+}
+
+template <class acc>
+inline int64_t channels_last_row_bytes(const ResampleParams<acc>& p) {
+  return whole_vectors((p.width.in_size * channel_tile(p) + lanes<acc>)*static_cast<int64_t>(sizeof(acc)));
+}
+
+template <class acc>
+int64_t channels_last_scratch_bytes(const ResampleParams<acc>& p) {
+  return 2 * channels_last_row_bytes(p);
+}
+
+// out[c] = sum over the taps of column o of row[index * tile + c], c < tile.
+template <Put kPut, class T, class acc>
+inline void sum_pixel_channels(T* out, const acc* row, int64_t tile, const AxisTaps<acc>& axis, int64_t o,
+                               int64_t c, int64_t count) {
+  const int64_t begin = axis.offset[o], end = axis.offset[o + 1];
+  vec<acc> sum{};
+  if (begin < end) sum = splat(axis.weight[begin]) * load(row + axis.index[begin] * tile + c);
+  for (int64_t t = begin + 1; t < end; ++t) {
+    sum = multiply_add_vector(splat(axis.weight[t]), load(row + axis.index[t] * tile + c), sum);
+  }
+  put<kPut>(out + c, sum, count);
+}
+
+// The row is padded by one vector.
+template <class T, class acc>
+inline void write_pixel(T* out, bool streams, const acc* row, int64_t tile, const AxisTaps<acc>& axis,
+                        int64_t o) {
+  int64_t c = 0;
+  if (streams) {
+    for (; c < tile; c += lanes<acc>)
+      sum_pixel_channels<Put::kStream>(out, row, tile, axis, o, c, lanes<acc>);
+    return;
+  }
+  for (; c + lanes<acc> <= tile; c += lanes<acc>) {
+    sum_pixel_channels<Put::kStore>(out, row, tile, axis, o, c, lanes<acc>);
+  }
+  if (c < tile) sum_pixel_channels<Put::kPart>(out, row, tile, axis, o, c, tile - c);
+}
+
+// Channels c .. c + tile of result rows begin .. end.
+template <class T, class acc>
+inline void resample_channels(const ResampleParams<acc>& p, const T* in, T* out, int64_t tile, int64_t begin,
+                              int64_t end, char* scratch) {
+  acc* buffer[] = {reinterpret_cast<acc*>(scratch),
+                   reinterpret_cast<acc*>(scratch + channels_last_row_bytes(p))};
+  const RowShape shape = p.in.width == tile ? RowShape{1, p.width.in_size * tile, 0}
+                                            : RowShape{p.width.in_size, tile, p.in.width};
+  const bool scatters = p.height_forward.interpolates;
+  RowScatter<T, acc> rows(in, p.in.height, shape, p.height, p.height_forward, buffer[0], buffer[1]);
+  if (scatters) rows.start(begin, end);
+  for (int64_t oy = begin; oy < end; ++oy) {
+    const acc* row = buffer[0];
+    if (scatters) {
+      row = rows.produce();
+    } else {
+      blend_rows(buffer[0], in, p.in.height, shape, p.height, oy);
+    }
+    T* out_row = out + oy * p.out.height;
+    const bool streams =
+        p.stream && tile % lanes<acc> == 0 && p.out.width % lanes<acc> == 0 && streamable<acc>(out_row);
+    for (int64_t o = 0; o < p.width.out_size; ++o) {
+      write_pixel(out_row + o * p.out.width, streams, row, tile, p.width, o);
+    }
+  }
+}
+
+template <class T, class acc>
+inline void resample_pixel_rows(const ResampleParams<acc>& p, const T* in, T* out, int64_t begin, int64_t end,
+                                char* scratch) {
+  const int64_t tile = channel_tile(p);
+  for (int64_t c = 0; c < p.channels; c += tile) {
+    resample_channels(p, in + c, out + c, smaller(tile, p.channels - c), begin, end, scratch);
+  }
+}
+
+// Rows are (n, result row).
+template <class T, class acc>
+inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
+  const int64_t height = p.height.out_size;
+  const bool directly = p.height.interpolates && p.width.taps_per_row == 2;
+  for (int64_t row = begin; row < end;) {
+    const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);
+    const T* in = static_cast<const T*>(p.input) + n * p.in.batch;
+    T* out = static_cast<T*>(p.output) + n * p.out.batch;
+    if (!directly) {
+      resample_pixel_rows(p, in, out, first, last, scratch);
+    }
+    for (int64_t oy = first; directly && oy < last;) {
+      if (p.height.offset[oy + 1] - p.height.offset[oy] != 2) {
+        resample_pixel_rows(p, in, out, oy, oy + 1, scratch);
+        ++oy;
+        continue;
+      }
+      const int rows = alike_outputs(p.height, oy, last, kTileRows);
+      interpolate_pixel_rows(p, in, out, oy, rows);
+      oy += rows;
+    }
+    row += last - first;
+  }
+}
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext

@@ -1,0 +1,260 @@
+// Planar images: the samples of a row lie side by side (or, interleaved, those of few channels do).
+//
+// Interpolation, two neighbouring taps either way, goes straight from the input to the output: a block of
+// columns fetches its four corners once for all result rows between the same two source rows, blends them
+// down the height, then along the width, and stores. No buffer comes between, which for short rows would be
+// read before its stores have reached the cache. Everything else sums its source rows into a padded row of
+// acc first (row_producer.h); the arithmetic of an element is the same either way.
+#pragma once
+
+#include "row_producer.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+template <class acc>
+inline const ColumnPlan<acc>& column_plan(const ResampleParams<acc>& p) {
+  return *static_cast<const ColumnPlan<acc>*>(p.plan);
+}
+
+// ---- interpolation
+// -----------------------------------------------------------------------------------------
+
+constexpr int kMostRows = 4;
+
+// Result rows between the same two source rows.
+template <class T, class acc>
+struct RowGroup {
+  const T *source0, *source1;
+  int count;
+  bool streams;
+  T* out[kMostRows];
+  acc weight0[kMostRows], weight1[kMostRows];
+};
+
+template <class T, class acc>
+inline bool interpolates(const ResampleParams<acc>& p) {
+  return p.height.interpolates && p.width.max_taps == 2 && p.in.width == 1 && p.out.width == 1 &&
+         p.width.in_size >= column_plan(p).needed;
+}
+
+// The result row oy and those after it, before `end`, that read the same two source rows.
+template <class T, class acc>
+inline RowGroup<T, acc> group_rows(const ResampleParams<acc>& p, const T* in, T* out, int64_t oy,
+                                   int64_t end) {
+  const int64_t* index = p.height.index + p.height.offset[oy];
+  RowGroup<T, acc> group;
+  group.source0 = in + index[0] * p.in.height;
+  group.source1 = in + index[1] * p.in.height;
+  group.count = 0;
+  group.streams = p.stream;
+  while (group.count < kMostRows && oy < end) {
+    const int64_t t = p.height.offset[oy];
+    if (p.height.offset[oy + 1] - t != 2) break;
+    if (p.height.index[t] != index[0] || p.height.index[t + 1] != index[1]) break;
+    const int r = group.count++;
+    group.out[r] = out + oy++ * p.out.height;
+    group.weight0[r] = p.height.weight[t];
+    group.weight1[r] = p.height.weight[t + 1];
+    group.streams = group.streams && streamable<acc>(group.out[r]);
+  }
+  return group;
+}
+
+// Rows first .. first + kRows of the group, blocks begin .. end, which share their taps. kPart: one block, of
+// which only `count` columns exist.
+template <Reach kReach, int kRows, Put kPut, class T, class acc>
+inline void interpolate_blocks(const RowGroup<T, acc>& group, int first, const ColumnPlan<acc>& plan,
+                               int64_t begin, int64_t end, int64_t count = lanes<acc>) {
+  const ColumnTap<acc>* taps = plan.taps + plan.blocks[begin].tap;
+  const vec_index<acc> lane0 = taps[0].lane, lane1 = taps[1].lane;
+  const vec<acc> across0 = taps[0].weight, across1 = taps[1].weight;
+  const int64_t offset1 = taps[1].offset;
+  vec<acc> down0[kRows], down1[kRows];
+  T* out[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    down0[r] = splat(group.weight0[first + r]);
+    down1[r] = splat(group.weight1[first + r]);
+    out[r] = group.out[first + r];
+  }
+  for (int64_t b = begin; b < end; ++b) {
+    const T *source0 = group.source0 + plan.blocks[b].base, *source1 = group.source1 + plan.blocks[b].base;
+    if constexpr (kReach == Reach::kShared) {
+      const vec<acc> above = load(source0), below = load(source1);
+      for (int r = 0; r < kRows; ++r) {
+        const vec<acc> row = multiply_add_vector(down1[r], below, down0[r] * above);
+        const vec<acc> left = across0 * permute(row, lane0);
+        put<kPut>(out[r] + b * lanes<acc>, multiply_add_vector(across1, permute(row, lane1), left), count);
+      }
+    } else {
+      const vec<acc> corner00 = fetch<kReach, acc>(source0, lane0);
+      const vec<acc> corner01 = fetch<kReach, acc>(source0 + offset1, lane1);
+      const vec<acc> corner10 = fetch<kReach, acc>(source1, lane0);
+      const vec<acc> corner11 = fetch<kReach, acc>(source1 + offset1, lane1);
+      for (int r = 0; r < kRows; ++r) {
+        const vec<acc> left = multiply_add_vector(down1[r], corner10, down0[r] * corner00);
+        const vec<acc> right = multiply_add_vector(down1[r], corner11, down0[r] * corner01);
+        put<kPut>(out[r] + b * lanes<acc>, multiply_add_vector(across1, right, across0 * left), count);
+      }
+    }
+  }
+}
+
+// Columns begin .. end of one row, one by one.
+template <class T, class acc>
+inline void interpolate_far(const RowGroup<T, acc>& group, int r, const AxisTaps<acc>& width, int64_t begin,
+                            int64_t end) {
+  const acc down0 = group.weight0[r], down1 = group.weight1[r];
+  const auto sample = [&](int64_t index) {
+    return multiply_add(down1, to_acc(group.source1[index]), down0 * to_acc(group.source0[index]));
+  };
+  for (int64_t o = begin; o < end; ++o) {
+    const int64_t t = width.offset[o], taps = width.offset[o + 1] - t;
+    acc sum = taps > 0 ? width.weight[t] * sample(width.index[t]) : acc(0);
+    if (taps > 1) sum = multiply_add(width.weight[t + 1], sample(width.index[t + 1]), sum);
+    from_acc(sum, group.out[r] + o);
+  }
+}
+
+template <Reach kReach, Put kPut, class T, class acc>
+inline void interpolate_run(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
+                            int64_t end, int64_t count) {
+  int r = 0;
+  // Stores into the cache want one row after the other, stores past it do not mind several at a time.
+  if (windows_of(kReach) == 1 && kPut == Put::kStream) {
+    if (group.count == 4) return interpolate_blocks<kReach, 4, kPut>(group, 0, plan, begin, end);
+    for (; r + 2 <= group.count; r += 2) interpolate_blocks<kReach, 2, kPut>(group, r, plan, begin, end);
+  }
+  for (; r < group.count; ++r) interpolate_blocks<kReach, 1, kPut>(group, r, plan, begin, end, count);
+}
+
+// Blocks begin .. end of all rows of the group, which share their taps, or one of `count` columns.
+template <Put kPut, class T, class acc>
+inline void interpolate_run(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan,
+                            const AxisTaps<acc>& width, int64_t begin, int64_t end, int64_t count) {
+  switch (plan.blocks[begin].reach) {
+    case Reach::kShared:
+      return interpolate_run<Reach::kShared, kPut>(group, plan, begin, end, count);
+    case Reach::kNear:
+      return interpolate_run<Reach::kNear, kPut>(group, plan, begin, end, count);
+    case Reach::kWide:
+      return interpolate_run<Reach::kWide, kPut>(group, plan, begin, end, count);
+    case Reach::kWidest:
+      return interpolate_run<Reach::kWidest, kPut>(group, plan, begin, end, count);
+    case Reach::kFar:
+      for (int r = 0; r < group.count; ++r) {
+        interpolate_far(group, r, width, begin * lanes<acc>, smaller(end * lanes<acc>, width.out_size));
+      }
+  }
+}
+
+template <class T, class acc>
+inline void interpolate_group(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan,
+                              const AxisTaps<acc>& width) {
+  const int64_t whole = width.out_size / lanes<acc>, rest = width.out_size % lanes<acc>;
+  for (int64_t b = 0, end; b < whole; b = end) {
+    for (end = b + 1; end < whole && same_taps(plan.blocks[b], plan.blocks[end]); ++end) {
+    }
+    if (group.streams) {
+      interpolate_run<Put::kStream>(group, plan, width, b, end, lanes<acc>);
+    } else {
+      interpolate_run<Put::kStore>(group, plan, width, b, end, lanes<acc>);
+    }
+  }
+  if (rest > 0) interpolate_run<Put::kPart>(group, plan, width, whole, whole + 1, rest);
+}
+
+// ---- any tables
+// --------------------------------------------------------------------------------------------
+
+// A padded row of acc to the output.
+template <class T, class acc>
+inline void write_row_columns(const ResampleParams<acc>& p, T* out, const acc* row) {
+  const ColumnPlan<acc>& plan = column_plan(p);
+  if (p.out.width != 1) {
+    for (int64_t o = 0; o < p.width.out_size; ++o) from_acc(sum_taps(row, p.width, o), out + o * p.out.width);
+  } else if (p.stream && streamable<acc>(out)) {
+    write_columns<Put::kStream>(out, row, plan, p.width);
+  } else {
+    write_columns<Put::kStore>(out, row, plan, p.width);
+  }
+}
+
+// Columns that do not lie side by side are runs of one.
+template <class acc>
+inline RowShape planar_row(const ResampleParams<acc>& p) {
+  return p.in.width == 1 ? RowShape{1, p.width.in_size, 0} : RowShape{p.width.in_size, 1, p.in.width};
+}
+
+template <class acc>
+inline int64_t planar_row_bytes(const ResampleParams<acc>& p) {
+  return whole_vectors((p.width.in_size + kRowPadding<acc>)*static_cast<int64_t>(sizeof(acc)));
+}
+
+// Rows are summed some at a time before their columns are: a row is not read back while its stores are on
+// their way.
+constexpr int64_t kRowBatch = 4;
+
+template <class acc>
+int64_t planar_scratch_bytes(const ResampleParams<acc>& p) {
+  return kRowBatch * planar_row_bytes(p);
+}
+
+template <class T, class acc>
+inline void resample_rows_of_plane(const ResampleParams<acc>& p, const T* in, T* out, int64_t begin,
+                                   int64_t end, char* scratch) {
+  const auto row_buffer = [&](int64_t i) {
+    return reinterpret_cast<acc*>(scratch + i * planar_row_bytes(p));
+  };
+  const RowShape shape = planar_row(p);
+  if (p.height_forward.interpolates && shape.segments == 1) {
+    RowScatter<T, acc> rows(in, p.in.height, shape, p.height, p.height_forward, row_buffer(0), row_buffer(1));
+    rows.start(begin, end);
+    for (int64_t oy = begin; oy < end; ++oy) write_row_columns(p, out + oy * p.out.height, rows.produce());
+    return;
+  }
+  for (int64_t oy = begin; oy < end; oy += kRowBatch) {
+    const int64_t count = smaller(kRowBatch, end - oy);
+    for (int64_t i = 0; i < count; ++i) {
+      blend_rows(row_buffer(i), in, p.in.height, shape, p.height, oy + i);
+    }
+    for (int64_t i = 0; i < count; ++i) write_row_columns(p, out + (oy + i) * p.out.height, row_buffer(i));
+  }
+}
+
+template <class T, class acc>
+inline void interpolate_rows_of_plane(const ResampleParams<acc>& p, const T* in, T* out, int64_t begin,
+                                      int64_t end, char* scratch) {
+  for (int64_t oy = begin; oy < end;) {
+    if (p.height.offset[oy + 1] - p.height.offset[oy] != 2) {
+      resample_rows_of_plane(p, in, out, oy, oy + 1, scratch);
+      ++oy;
+      continue;
+    }
+    const RowGroup<T, acc> group = group_rows(p, in, out, oy, end);
+    interpolate_group(group, column_plan(p), p.width);
+    oy += group.count;
+  }
+}
+
+// Rows are (n, c, result row).
+template <class T, class acc>
+inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
+  const int64_t height = p.height.out_size;
+  const bool directly = interpolates<T>(p);
+  for (int64_t row = begin; row < end;) {
+    const int64_t plane = row / height, first = row % height, last = smaller(height, first + end - row);
+    const int64_t n = plane / p.channels, c = plane % p.channels;
+    const T* in = static_cast<const T*>(p.input) + n * p.in.batch + c * p.in.channel;
+    T* out = static_cast<T*>(p.output) + n * p.out.batch + c * p.out.channel;
+    if (directly) {
+      interpolate_rows_of_plane(p, in, out, first, last, scratch);
+    } else {
+      resample_rows_of_plane(p, in, out, first, last, scratch);
+    }
+    row += last - first;
+  }
+}
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext

@@ -1,0 +1,28 @@
+// The size of the last cache that one core sees. A result larger than it is written past the caches: its
+// first lines would be gone before anyone reads them.
+#pragma once
+
+#include <unistd.h>
+
+#include <cstdint>
+#include <fstream>
+
+namespace upsample_ext {
+
+inline int64_t last_level_cache_bytes() {
+  static const int64_t bytes = [] {
+    // The kernel's own figure first: sysconf adds the caches of all cores up on some processors.
+    int64_t kilobytes = 0;
+    if (std::ifstream("/sys/devices/system/cpu/cpu0/cache/index3/size") >> kilobytes && kilobytes > 0) {
+      return kilobytes << 10;
+    }
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+    const long size = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    if (size > 0) return static_cast<int64_t>(size);
+#endif
+    return int64_t{32} << 20;
+  }();
+  return bytes;
+}
+
+}  // namespace upsample_ext
