@@ -307,6 +307,10 @@ constexpr int64_t kRowPadding = 4 * lanes<acc>;
 // How a vector leaves: into the cache, past it, or in part.
 enum class Put { kStore, kStream, kPart };
 
+// A store asks for the line this many bytes further on: kernels write several rows or pixels at a time, and the
+// processor alone does not fetch ahead of them.
+constexpr int64_t kWriteAhead = 2048;
+
 template <Put kPut, class T, class V>
 inline void put(T* p, V v, int64_t count) {
   if constexpr (kPut == Put::kStream) {
@@ -315,6 +319,7 @@ inline void put(T* p, V v, int64_t count) {
     store_part(p, v, count);
   } else {
     store(p, v);
+    __builtin_prefetch(p + kWriteAhead / static_cast<int64_t>(sizeof(T)), 1);
   }
 }
 
@@ -346,6 +351,34 @@ inline void write_block(T* out, const acc* row, const ColumnPlan<acc>& plan, con
   }
 }
 
+// Whole blocks begin .. end, which share their taps: as many as fit stay in registers.
+template <Reach kReach, int kTaps, Put kPut, class T, class acc>
+inline void write_run(T* out, const acc* row, const ColumnPlan<acc>& plan, int64_t begin, int64_t end) {
+  ColumnTap<acc> taps[kTaps];
+  for (int t = 0; t < kTaps; ++t) taps[t] = plan.taps[plan.blocks[begin].tap + t];
+  for (int64_t b = begin; b < end; ++b) {
+    const acc* p = row + plan.blocks[b].base;
+    vec<acc> sum = taps[0].weight * fetch<kReach, acc>(p, taps[0].lane);
+    for (int t = 1; t < kTaps; ++t) {
+      sum = multiply_add_vector(taps[t].weight, fetch<kReach, acc>(p + taps[t].offset, taps[t].lane), sum);
+    }
+    put<kPut>(out + b * lanes<acc>, sum, lanes<acc>);
+  }
+}
+
+template <Put kPut, class T, class acc>
+inline void write_blocks(T* out, const acc* row, const ColumnPlan<acc>& plan, const AxisTaps<acc>& axis,
+                         int64_t begin, int64_t end) {
+  const ColumnBlock<acc>& block = plan.blocks[begin];
+  if (block.taps == 4 && block.reach == Reach::kWide) {  // the gradient of x2
+    return write_run<Reach::kWide, 4, kPut>(out, row, plan, begin, end);
+  }
+  if (block.taps == 8 && block.reach == Reach::kWidest) {  // and of x4
+    return write_run<Reach::kWidest, 8, kPut>(out, row, plan, begin, end);
+  }
+  for (int64_t b = begin; b < end; ++b) write_block<kPut>(out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
+}
+
 // All columns of a padded row, to unit stride.
 template <Put kPut, class T, class acc>
 inline void write_columns(T* out, const acc* row, const ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
@@ -357,7 +390,11 @@ inline void write_columns(T* out, const acc* row, const ColumnPlan<acc>& plan, c
     return;
   }
   const int64_t whole = axis.out_size / lanes<acc>, rest = axis.out_size % lanes<acc>;
-  for (int64_t b = 0; b < whole; ++b) write_block<kPut>(out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
+  for (int64_t b = 0, end; b < whole; b = end) {
+    for (end = b + 1; end < whole && same_taps(plan.blocks[b], plan.blocks[end]); ++end) {
+    }
+    write_blocks<kPut>(out, row, plan, axis, b, end);
+  }
   if (rest > 0) write_block<Put::kPart>(out + whole * lanes<acc>, row, plan, axis, whole, rest);
 }
 

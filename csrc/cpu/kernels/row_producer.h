@@ -87,11 +87,12 @@ inline void blend_rows(acc* buffer, const T* input, int64_t row_stride, const Ro
 // sum0[x] += weight0[r] * rows[r][x], and the same for sum1; kFresh: sum1 has no value yet.
 template <int kRows, bool kFresh, bool kPart, class T, class acc>
 inline void scatter_vector(acc* sum0, acc* sum1, const T* const* rows, const vec<acc>* weight0,
-                           const vec<acc>* weight1, int64_t x, int64_t count) {
+                           const vec<acc>* weight1, int64_t ahead, int64_t x, int64_t count) {
   vec<acc> a = load_some<kPart>(sum0 + x, count), b{};
   if (!kFresh) b = load_some<kPart>(sum1 + x, count);
   for (int r = 0; r < kRows; ++r) {
     const vec<acc> value = load_some<kPart>(rows[r] + x, count);
+    __builtin_prefetch(rows[r] + x + ahead);
     a = multiply_add_vector(weight0[r], value, a);
     b = kFresh && r == 0 ? weight1[r] * value : multiply_add_vector(weight1[r], value, b);
   }
@@ -101,13 +102,13 @@ inline void scatter_vector(acc* sum0, acc* sum1, const T* const* rows, const vec
 
 template <int kRows, bool kFresh, class T, class acc>
 inline void scatter_segment(acc* sum0, acc* sum1, const T* const* rows, const vec<acc>* weight0,
-                            const vec<acc>* weight1, int64_t count) {
+                            const vec<acc>* weight1, int64_t ahead, int64_t count) {
   int64_t x = 0;
   for (; x + lanes<acc> <= count; x += lanes<acc>) {
-    scatter_vector<kRows, kFresh, false>(sum0, sum1, rows, weight0, weight1, x, lanes<acc>);
+    scatter_vector<kRows, kFresh, false>(sum0, sum1, rows, weight0, weight1, ahead, x, lanes<acc>);
   }
   if (x < count) {
-    scatter_vector<kRows, kFresh, true>(sum0, sum1, rows, weight0, weight1, x, count - x);
+    scatter_vector<kRows, kFresh, true>(sum0, sum1, rows, weight0, weight1, ahead, x, count - x);
   }
 }
 
@@ -209,6 +210,14 @@ class RowScatter {
     }
   }
 
+  // How many samples ahead to ask for. Within a long row; past all rows of this step where they are short, which
+  // the processor's own prefetching, tuned for one stream, does not do.
+  int64_t prefetch_distance(int rows) const {
+    constexpr int64_t kAhead = 4096 / sizeof(T);
+    const int64_t step = larger(1, rows * row_stride_);
+    return row_stride_ >= kAhead ? kAhead / 2 : (kAhead + step - 1) / step * step;
+  }
+
   template <int kRows, bool kFresh>
   void add_to_both(int64_t first) {
     vec<acc> weight0[kRows], weight1[kRows];
@@ -220,7 +229,7 @@ class RowScatter {
       const T* rows[kRows];
       for (int r = 0; r < kRows; ++r) rows[r] = input_ + (first + r) * row_stride_ + s * shape_.stride;
       scatter_segment<kRows, kFresh>(sum_[0] + s * shape_.length, sum_[1] + s * shape_.length, rows, weight0,
-                                     weight1, shape_.length);
+                                     weight1, prefetch_distance(kRows), shape_.length);
     }
   }
 
