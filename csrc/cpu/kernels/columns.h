@@ -41,6 +41,10 @@ struct ColumnBlock {
   int64_t base;
   int32_t tap, taps;  // into the plan's taps
   Reach reach;
+  // This many whole blocks from here on have the same reach and number of taps; either all share the same taps, or
+  // each has its own.
+  int32_t run;
+  bool shares;
 };
 
 // The taps of one column as whole vectors of the row from `start` on; the last is filled up with NaN weights,
@@ -162,7 +166,7 @@ inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& a
   for (int64_t o = first; o < smaller(first + lanes<acc>, axis.out_size); ++o) {
     taps = larger(taps, axis.offset[o + 1] - axis.offset[o]);
   }
-  ColumnBlock<acc> block{0, static_cast<int32_t>(next), static_cast<int32_t>(taps), Reach::kNear};
+  ColumnBlock<acc> block{0, static_cast<int32_t>(next), static_cast<int32_t>(taps), Reach::kNear, 1, false};
   int64_t least = INT64_MAX, most = 0;
   for (int64_t t = 0; t < taps; ++t) {
     const TapSamples<acc> samples = samples_of_tap(axis, first, t);
@@ -207,6 +211,20 @@ inline void plan_blocks(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
     }
     plan.blocks[b] = block;
     if (kPermutes) plan.needed = larger(plan.needed, windows_of(block.reach) * lanes<acc>);
+  }
+  plan_runs(plan, axis.out_size / lanes<acc>);
+}
+
+template <class acc>
+inline void plan_runs(ColumnPlan<acc>& plan, int64_t whole) {
+  for (int64_t b = whole - 2; b >= 0; --b) {
+    ColumnBlock<acc>& block = plan.blocks[b];
+    const ColumnBlock<acc>& next = plan.blocks[b + 1];
+    if (block.reach != next.reach || block.taps != next.taps) continue;
+    const bool same = block.tap == next.tap && block.reach != Reach::kFar;
+    if (next.run > 1 && next.shares != same) continue;
+    block.run = next.run + 1;
+    block.shares = same;
   }
 }
 
@@ -329,11 +347,6 @@ inline bool streamable(const T* p) {
   return reinterpret_cast<uintptr_t>(p) % (lanes<acc> * sizeof(T)) == 0;
 }
 
-template <class acc>
-inline bool same_taps(const ColumnBlock<acc>& a, const ColumnBlock<acc>& b) {
-  return a.tap == b.tap && a.reach == b.reach;
-}
-
 // `count` columns of block b.
 template <Put kPut, class T, class acc>
 inline void write_block(T* out, const acc* row, const ColumnPlan<acc>& plan, const AxisTaps<acc>& axis,
@@ -353,7 +366,7 @@ inline void write_block(T* out, const acc* row, const ColumnPlan<acc>& plan, con
 
 // Whole blocks begin .. end, which share their taps: as many as fit stay in registers.
 template <Reach kReach, int kTaps, Put kPut, class T, class acc>
-inline void write_run(T* out, const acc* row, const ColumnPlan<acc>& plan, int64_t begin, int64_t end) {
+inline void write_shared(T* out, const acc* row, const ColumnPlan<acc>& plan, int64_t begin, int64_t end) {
   ColumnTap<acc> taps[kTaps];
   for (int t = 0; t < kTaps; ++t) taps[t] = plan.taps[plan.blocks[begin].tap + t];
   for (int64_t b = begin; b < end; ++b) {
@@ -366,15 +379,16 @@ inline void write_run(T* out, const acc* row, const ColumnPlan<acc>& plan, int64
   }
 }
 
+// Whole blocks begin .. end, a run.
 template <Put kPut, class T, class acc>
-inline void write_blocks(T* out, const acc* row, const ColumnPlan<acc>& plan, const AxisTaps<acc>& axis,
-                         int64_t begin, int64_t end) {
+inline void write_run(T* out, const acc* row, const ColumnPlan<acc>& plan, const AxisTaps<acc>& axis,
+                      int64_t begin, int64_t end) {
   const ColumnBlock<acc>& block = plan.blocks[begin];
-  if (block.taps == 4 && block.reach == Reach::kWide) {  // the gradient of x2
-    return write_run<Reach::kWide, 4, kPut>(out, row, plan, begin, end);
+  if (block.shares && block.taps == 4 && block.reach == Reach::kWide) {  // the gradient of x2
+    return write_shared<Reach::kWide, 4, kPut>(out, row, plan, begin, end);
   }
-  if (block.taps == 8 && block.reach == Reach::kWidest) {  // and of x4
-    return write_run<Reach::kWidest, 8, kPut>(out, row, plan, begin, end);
+  if (block.shares && block.taps == 8 && block.reach == Reach::kWidest) {  // and of x4
+    return write_shared<Reach::kWidest, 8, kPut>(out, row, plan, begin, end);
   }
   for (int64_t b = begin; b < end; ++b) write_block<kPut>(out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
 }
@@ -390,10 +404,8 @@ inline void write_columns(T* out, const acc* row, const ColumnPlan<acc>& plan, c
     return;
   }
   const int64_t whole = axis.out_size / lanes<acc>, rest = axis.out_size % lanes<acc>;
-  for (int64_t b = 0, end; b < whole; b = end) {
-    for (end = b + 1; end < whole && same_taps(plan.blocks[b], plan.blocks[end]); ++end) {
-    }
-    write_blocks<kPut>(out, row, plan, axis, b, end);
+  for (int64_t b = 0; b < whole; b += plan.blocks[b].run) {
+    write_run<kPut>(out, row, plan, axis, b, b + plan.blocks[b].run);
   }
   if (rest > 0) write_block<Put::kPart>(out + whole * lanes<acc>, row, plan, axis, whole, rest);
 }

@@ -61,15 +61,35 @@ inline RowGroup<T, acc> group_rows(const ResampleParams<acc>& p, const T* in, T*
   return group;
 }
 
-// Rows first .. first + kRows of the group, blocks begin .. end, which share their taps. kPart: one block, of
-// which only `count` columns exist.
+// One block of columns in kRows rows; kPart: of which only `count` columns exist.
 template <Reach kReach, int kRows, Put kPut, class T, class acc>
+inline void interpolate_block(T* const* out, const T* source0, const T* source1, const vec<acc>* down0,
+                              const vec<acc>* down1, const ColumnTap<acc>& tap0, const ColumnTap<acc>& tap1,
+                              int64_t column, int64_t count) {
+  if constexpr (kReach == Reach::kShared) {
+    const vec<acc> above = load(source0), below = load(source1);
+    for (int r = 0; r < kRows; ++r) {
+      const vec<acc> row = multiply_add_vector(down1[r], below, down0[r] * above);
+      const vec<acc> left = tap0.weight * permute(row, tap0.lane);
+      put<kPut>(out[r] + column, multiply_add_vector(tap1.weight, permute(row, tap1.lane), left), count);
+    }
+  } else {
+    const vec<acc> corner00 = fetch<kReach, acc>(source0, tap0.lane);
+    const vec<acc> corner01 = fetch<kReach, acc>(source0 + tap1.offset, tap1.lane);
+    const vec<acc> corner10 = fetch<kReach, acc>(source1, tap0.lane);
+    const vec<acc> corner11 = fetch<kReach, acc>(source1 + tap1.offset, tap1.lane);
+    for (int r = 0; r < kRows; ++r) {
+      const vec<acc> left = multiply_add_vector(down1[r], corner10, down0[r] * corner00);
+      const vec<acc> right = multiply_add_vector(down1[r], corner11, down0[r] * corner01);
+      put<kPut>(out[r] + column, multiply_add_vector(tap1.weight, right, tap0.weight * left), count);
+    }
+  }
+}
+
+// Blocks begin .. end of rows first .. first + kRows of the group. kShares: their taps are the same.
+template <Reach kReach, int kRows, bool kShares, Put kPut, class T, class acc>
 inline void interpolate_blocks(const RowGroup<T, acc>& group, int first, const ColumnPlan<acc>& plan,
-                               int64_t begin, int64_t end, int64_t count = lanes<acc>) {
-  const ColumnTap<acc>* taps = plan.taps + plan.blocks[begin].tap;
-  const vec_index<acc> lane0 = taps[0].lane, lane1 = taps[1].lane;
-  const vec<acc> across0 = taps[0].weight, across1 = taps[1].weight;
-  const int64_t offset1 = taps[1].offset;
+                               int64_t begin, int64_t end, int64_t count) {
   vec<acc> down0[kRows], down1[kRows];
   T* out[kRows];
   for (int r = 0; r < kRows; ++r) {
@@ -77,26 +97,13 @@ inline void interpolate_blocks(const RowGroup<T, acc>& group, int first, const C
     down1[r] = splat(group.weight1[first + r]);
     out[r] = group.out[first + r];
   }
+  const ColumnTap<acc>* taps = plan.taps + plan.blocks[begin].tap;
+  const ColumnTap<acc> tap0 = taps[0], tap1 = taps[1];
   for (int64_t b = begin; b < end; ++b) {
     const T *source0 = group.source0 + plan.blocks[b].base, *source1 = group.source1 + plan.blocks[b].base;
-    if constexpr (kReach == Reach::kShared) {
-      const vec<acc> above = load(source0), below = load(source1);
-      for (int r = 0; r < kRows; ++r) {
-        const vec<acc> row = multiply_add_vector(down1[r], below, down0[r] * above);
-        const vec<acc> left = across0 * permute(row, lane0);
-        put<kPut>(out[r] + b * lanes<acc>, multiply_add_vector(across1, permute(row, lane1), left), count);
-      }
-    } else {
-      const vec<acc> corner00 = fetch<kReach, acc>(source0, lane0);
-      const vec<acc> corner01 = fetch<kReach, acc>(source0 + offset1, lane1);
-      const vec<acc> corner10 = fetch<kReach, acc>(source1, lane0);
-      const vec<acc> corner11 = fetch<kReach, acc>(source1 + offset1, lane1);
-      for (int r = 0; r < kRows; ++r) {
-        const vec<acc> left = multiply_add_vector(down1[r], corner10, down0[r] * corner00);
-        const vec<acc> right = multiply_add_vector(down1[r], corner11, down0[r] * corner01);
-        put<kPut>(out[r] + b * lanes<acc>, multiply_add_vector(across1, right, across0 * left), count);
-      }
-    }
+    if (!kShares) taps = plan.taps + plan.blocks[b].tap;
+    interpolate_block<kReach, kRows, kPut>(out, source0, source1, down0, down1, kShares ? tap0 : taps[0],
+                                           kShares ? tap1 : taps[1], b * lanes<acc>, count);
   }
 }
 
@@ -116,19 +123,30 @@ inline void interpolate_far(const RowGroup<T, acc>& group, int r, const AxisTaps
   }
 }
 
+template <Reach kReach, bool kShares, Put kPut, class T, class acc>
+inline void interpolate_rows(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
+                             int64_t end, int64_t count) {
+  int r = 0;
+  // Stores into the cache want one row after the other, stores past it do not mind several at a time.
+  if constexpr (windows_of(kReach) == 1 && kPut == Put::kStream) {
+    if (group.count == 4) return interpolate_blocks<kReach, 4, kShares, kPut>(group, 0, plan, begin, end, count);
+    for (; r + 2 <= group.count; r += 2) {
+      interpolate_blocks<kReach, 2, kShares, kPut>(group, r, plan, begin, end, count);
+    }
+  }
+  for (; r < group.count; ++r) interpolate_blocks<kReach, 1, kShares, kPut>(group, r, plan, begin, end, count);
+}
+
 template <Reach kReach, Put kPut, class T, class acc>
 inline void interpolate_run(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
                             int64_t end, int64_t count) {
-  int r = 0;
-  // Stores into the cache want one row after the other, stores past it do not mind several at a time.
-  if (windows_of(kReach) == 1 && kPut == Put::kStream) {
-    if (group.count == 4) return interpolate_blocks<kReach, 4, kPut>(group, 0, plan, begin, end);
-    for (; r + 2 <= group.count; r += 2) interpolate_blocks<kReach, 2, kPut>(group, r, plan, begin, end);
+  if (windows_of(kReach) == 1 && plan.blocks[begin].shares) {
+    return interpolate_rows<kReach, windows_of(kReach) == 1, kPut>(group, plan, begin, end, count);
   }
-  for (; r < group.count; ++r) interpolate_blocks<kReach, 1, kPut>(group, r, plan, begin, end, count);
+  interpolate_rows<kReach, false, kPut>(group, plan, begin, end, count);
 }
 
-// Blocks begin .. end of all rows of the group, which share their taps, or one of `count` columns.
+// Blocks begin .. end of all rows of the group, a run, or one block of `count` columns.
 template <Put kPut, class T, class acc>
 inline void interpolate_run(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan,
                             const AxisTaps<acc>& width, int64_t begin, int64_t end, int64_t count) {
@@ -152,13 +170,11 @@ template <class T, class acc>
 inline void interpolate_group(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan,
                               const AxisTaps<acc>& width) {
   const int64_t whole = width.out_size / lanes<acc>, rest = width.out_size % lanes<acc>;
-  for (int64_t b = 0, end; b < whole; b = end) {
-    for (end = b + 1; end < whole && same_taps(plan.blocks[b], plan.blocks[end]); ++end) {
-    }
+  for (int64_t b = 0; b < whole; b += plan.blocks[b].run) {
     if (group.streams) {
-      interpolate_run<Put::kStream>(group, plan, width, b, end, lanes<acc>);
+      interpolate_run<Put::kStream>(group, plan, width, b, b + plan.blocks[b].run, lanes<acc>);
     } else {
-      interpolate_run<Put::kStore>(group, plan, width, b, end, lanes<acc>);
+      interpolate_run<Put::kStore>(group, plan, width, b, b + plan.blocks[b].run, lanes<acc>);
     }
   }
   if (rest > 0) interpolate_run<Put::kPart>(group, plan, width, whole, whole + 1, rest);
