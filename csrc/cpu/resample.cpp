@@ -69,7 +69,10 @@ static void resample(const Tensor& input, const Tensor& output, const AxisTable<
   params.stream = output.numel() * output.element_size() > last_level_cache_bytes();
   params.channels_last = params.channels > 1 && params.in.channel == 1 && params.out.channel == 1;
   optional<AxisTable<acc>> interleaved;
-  if (params.channels_last && params.channels < kernel.lanes && dense_pixels(input) && dense_pixels(output)) {
+  // Few channels are taken as one row of interleaved samples, unless the pixels that are read lie far apart.
+  const bool far_apart = params.channels <= 4 && input.size(3) > 3 * output.size(3);
+  if (params.channels_last && params.channels < kernel.lanes && !far_apart && dense_pixels(input) &&
+      dense_pixels(output)) {
     interleaved = width.interleaved(params.channels);
     params.width = interleaved->taps();
     params.channels = 1;

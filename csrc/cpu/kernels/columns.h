@@ -3,7 +3,7 @@
 // Neighbouring columns read neighbouring samples, so that tap t of `lanes` columns is a load of one, two or
 // four vectors (windows) and a permutation of their lanes. A plan, built once per call from the width's
 // table, says where the windows of each block of columns start, which lane goes where, and with what weight.
-// Blocks that repeat the previous one's lanes and weights bit for bit share its taps: with a factor that is a
+// Blocks that repeat an earlier one's lanes and weights bit for bit share its taps: with a factor that is a
 // power of two all blocks inside the image do, and the taps then stay in registers.
 //
 // Where the taps of a column are many (the gradient of a large factor) the roles change: a column is the sum
@@ -41,8 +41,8 @@ struct ColumnBlock {
   int64_t base;
   int32_t tap, taps;  // into the plan's taps
   Reach reach;
-  // This many whole blocks from here on have the same reach and number of taps; either all share the same taps, or
-  // each has its own.
+  // This many whole blocks from here on have the same reach and number of taps; either all share the same
+  // taps, or each has its own.
   int32_t run;
   bool shares;
 };
@@ -192,6 +192,18 @@ inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& a
   return block;
 }
 
+// How many blocks back one looks for the same taps: pixels of three channels repeat after three blocks.
+constexpr int64_t kRemembered = 6;
+
+template <class acc>
+inline bool takes_alike(const ColumnPlan<acc>& plan, const ColumnBlock<acc>& a, const ColumnBlock<acc>& b) {
+  if (a.reach == Reach::kFar || a.reach != b.reach || a.taps != b.taps) return false;
+  for (int64_t t = 0; t < a.taps; ++t) {
+    if (!same_tap(plan.taps[a.tap + t], plan.taps[b.tap + t])) return false;
+  }
+  return true;
+}
+
 template <class acc>
 inline void plan_blocks(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
   plan.block_count = count_blocks(axis);
@@ -199,13 +211,10 @@ inline void plan_blocks(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
   int64_t next = 0;
   for (int64_t b = 0; b < plan.block_count; ++b) {
     ColumnBlock<acc> block = plan_block(plan, axis, b * lanes<acc>, next);
-    bool repeats = b > 0 && block.reach != Reach::kFar && block.reach == plan.blocks[b - 1].reach &&
-                   block.taps == plan.blocks[b - 1].taps;
-    for (int64_t t = 0; repeats && t < block.taps; ++t) {
-      repeats = same_tap(plan.taps[plan.blocks[b - 1].tap + t], plan.taps[next + t]);
-    }
-    if (repeats) {
-      block.tap = plan.blocks[b - 1].tap;
+    const ColumnBlock<acc>* earlier = plan.blocks + larger(0, b - kRemembered);
+    while (earlier < plan.blocks + b && !takes_alike(plan, *earlier, block)) ++earlier;
+    if (earlier < plan.blocks + b) {
+      block.tap = earlier->tap;
     } else if (block.reach != Reach::kFar) {
       next += block.taps;
     }
@@ -325,8 +334,8 @@ constexpr int64_t kRowPadding = 4 * lanes<acc>;
 // How a vector leaves: into the cache, past it, or in part.
 enum class Put { kStore, kStream, kPart };
 
-// A store asks for the line this many bytes further on: kernels write several rows or pixels at a time, and the
-// processor alone does not fetch ahead of them.
+// A store asks for the line this many bytes further on: kernels write several rows or pixels at a time, and
+// the processor alone does not fetch ahead of them.
 constexpr int64_t kWriteAhead = 2048;
 
 template <Put kPut, class T, class V>
@@ -390,7 +399,8 @@ inline void write_run(T* out, const acc* row, const ColumnPlan<acc>& plan, const
   if (block.shares && block.taps == 8 && block.reach == Reach::kWidest) {  // and of x4
     return write_shared<Reach::kWidest, 8, kPut>(out, row, plan, begin, end);
   }
-  for (int64_t b = begin; b < end; ++b) write_block<kPut>(out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
+  for (int64_t b = begin; b < end; ++b)
+    write_block<kPut>(out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
 }
 
 // All columns of a padded row, to unit stride.

@@ -115,6 +115,76 @@ inline void interpolate_pixel_rows(const ResampleParams<acc>& p, const T* in, T*
   }
 }
 
+// ---- interpolation of pixels with few channels, far apart
+// ------------------------------------------------------
+//
+// Four lanes hold a pixel. (Close together, such pixels are better taken as an interleaved row.)
+
+constexpr int64_t kFewChannels = 4;
+
+template <class acc>
+struct SmallPixel {
+  typedef acc type __attribute__((vector_size(4 * sizeof(acc))));
+};
+
+template <class acc, class T>
+inline typename SmallPixel<acc>::type load_pixel(const T* p) {
+  if constexpr (sizeof(T) == sizeof(acc)) {
+    return load_bits<typename SmallPixel<acc>::type>(p);
+#if UPSAMPLE_VECTOR_BYTES >= 32
+  } else if constexpr (sizeof(T) == 1) {
+    const __m128i bytes = _mm_cvtsi32_si128(load_bits<int>(p));
+    return (typename SmallPixel<acc>::type)_mm_cvtepi32_ps(_mm_cvtepu8_epi32(bytes));
+#endif
+  } else {
+    return typename SmallPixel<acc>::type{to_acc(p[0]), to_acc(p[1]), to_acc(p[2]), to_acc(p[3])};
+  }
+}
+
+// The pixel at `p`, which may be the last of the tensor: nothing beyond its channels is read.
+template <class acc, class T>
+inline typename SmallPixel<acc>::type load_last_pixel(const T* p, int64_t channels) {
+  T values[kFewChannels] = {};
+  for (int64_t c = 0; c < channels; ++c) values[c] = p[c];
+  return load_pixel<acc>(values);
+}
+
+// All four lanes where the next pixel, written later, covers what does not belong to this one.
+template <class T, class V>
+inline void store_pixel(T* p, V v, int64_t channels, bool whole) {
+  if constexpr (sizeof(T) == 1) {
+    typedef uint8_t packed __attribute__((vector_size(4)));
+    typedef int32_t integers __attribute__((vector_size(16)));
+    // Between the smallest and the largest of four bytes: nothing to clamp.
+    if (whole)
+      return store_bits(p, __builtin_convertvector(__builtin_convertvector(v + 0.5f, integers), packed));
+  }
+  for (int64_t c = 0; c < channels; ++c) from_acc(v[c], p + c);
+}
+
+template <class T, class acc>
+inline void interpolate_small_row(const ResampleParams<acc>& p, const T* row0, const T* row1, acc down0,
+                                  acc down1, T* out) {
+  using Pixel = typename SmallPixel<acc>::type;
+  const Pixel above = Pixel{} + down0, below = Pixel{} + down1;
+  const int64_t last = p.width.in_size - 1;
+  const bool dense = p.out.width == p.channels;
+  const auto blend = [&](int64_t x) {
+    const T *p0 = row0 + x * p.in.width, *p1 = row1 + x * p.in.width;
+    if (x == last) {
+      return multiply_add_vector(below, load_last_pixel<acc>(p1, p.channels),
+                                 above * load_last_pixel<acc>(p0, p.channels));
+    }
+    return multiply_add_vector(below, load_pixel<acc>(p1), above * load_pixel<acc>(p0));
+  };
+  for (int64_t ox = 0; ox < p.width.out_size; ++ox) {
+    const int64_t t = p.width.offset[ox];
+    const Pixel left = p.width.weight[t] * blend(p.width.index[t]);
+    const Pixel sum = multiply_add_vector(Pixel{} + p.width.weight[t + 1], blend(p.width.index[t + 1]), left);
+    store_pixel(out + ox * p.out.width, sum, p.channels, dense && ox + 1 < p.width.out_size);
+  }
+}
+
 // ---- any tables
 // --------------------------------------------------------------------------------------------
 
@@ -221,6 +291,14 @@ inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, 
     for (int64_t oy = first; directly && oy < last;) {
       if (p.height.offset[oy + 1] - p.height.offset[oy] != 2) {
         resample_pixel_rows(p, in, out, oy, oy + 1, scratch);
+        ++oy;
+        continue;
+      }
+      const int64_t t = p.height.offset[oy];
+      if (p.channels <= kFewChannels) {
+        interpolate_small_row(p, in + p.height.index[t] * p.in.height,
+                              in + p.height.index[t + 1] * p.in.height, p.height.weight[t],
+                              p.height.weight[t + 1], out + oy * p.out.height);
         ++oy;
         continue;
       }

@@ -129,12 +129,14 @@ inline void interpolate_rows(const RowGroup<T, acc>& group, const ColumnPlan<acc
   int r = 0;
   // Stores into the cache want one row after the other, stores past it do not mind several at a time.
   if constexpr (windows_of(kReach) == 1 && kPut == Put::kStream) {
-    if (group.count == 4) return interpolate_blocks<kReach, 4, kShares, kPut>(group, 0, plan, begin, end, count);
+    if (group.count == 4)
+      return interpolate_blocks<kReach, 4, kShares, kPut>(group, 0, plan, begin, end, count);
     for (; r + 2 <= group.count; r += 2) {
       interpolate_blocks<kReach, 2, kShares, kPut>(group, r, plan, begin, end, count);
     }
   }
-  for (; r < group.count; ++r) interpolate_blocks<kReach, 1, kShares, kPut>(group, r, plan, begin, end, count);
+  for (; r < group.count; ++r)
+    interpolate_blocks<kReach, 1, kShares, kPut>(group, r, plan, begin, end, count);
 }
 
 template <Reach kReach, Put kPut, class T, class acc>

@@ -210,8 +210,8 @@ class RowScatter {
     }
   }
 
-  // How many samples ahead to ask for. Within a long row; past all rows of this step where they are short, which
-  // the processor's own prefetching, tuned for one stream, does not do.
+  // How many samples ahead to ask for. Within a long row; past all rows of this step where they are short,
+  // which the processor's own prefetching, tuned for one stream, does not do.
   int64_t prefetch_distance(int rows) const {
     constexpr int64_t kAhead = 4096 / sizeof(T);
     const int64_t step = larger(1, rows * row_stride_);

@@ -73,6 +73,7 @@ inline V multiply_add_vector(V a, V b, V c) {
 #if !UPSAMPLE_HAS_FMA
   return a * b + c;
 #elif defined(__x86_64__)
+  if constexpr (sizeof(a[0]) == 4 && sizeof(V) == 16) return (V)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c);
   if constexpr (sizeof(a[0]) == 4 && sizeof(V) == 32)
     return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
   if constexpr (sizeof(a[0]) == 8 && sizeof(V) == 32)
