@@ -137,7 +137,7 @@ inline void fill_pattern(WidthBlocks<acc>& blocks, const Phases& phases, const C
                          int64_t pattern, int64_t slot) {
   const int64_t vector = pattern * blocks.slots + slot;
   int64_t f = pattern * lanes<acc> % axis.stride, q = pattern * lanes<acc> / axis.stride;
-  int64_t position[lanes<acc>], low = 0, high = 0, taps = 0;
+  int64_t position[lanes<acc>] = {}, low = 0, high = 0, taps = 0;
   bool has_tap[lanes<acc>];
   for (int64_t l = 0; l < lanes<acc>; ++l) {
     const int64_t tap = f < phases.count ? phases.first[f] + slot : 0;

@@ -23,7 +23,7 @@ namespace UPSAMPLE_LEVEL {
 // Lanes from anywhere; where the sources of a block lie further apart than a vector, never in a usual kernel.
 template <class acc>
 [[gnu::noinline]] vec<acc> gather(const acc* p, const lane_index<acc>* index) {
-  vec<acc> r;
+  vec<acc> r{};
   for (int i = 0; i < lanes<acc>; ++i) r[i] = p[index[i]];
   return r;
 }

@@ -389,7 +389,7 @@ class LanePicker {
 #else
   explicit LanePicker(const lane_index<acc>* index) : index_(index) {}
   vec<acc> operator()(const acc* p, int64_t shift) const {
-    vec<acc> r;
+    vec<acc> r{};
     for (int i = 0; i < lanes<acc>; ++i) r[i] = (p + shift)[index_[i]];
     return r;
   }
@@ -402,7 +402,7 @@ class LanePicker {
 // Lanes 0 .. count - 1.
 template <class acc>
 inline vec_index<acc> lanes_below(int64_t count) {
-  vec_index<acc> number;
+  vec_index<acc> number{};
   for (int i = 0; i < lanes<acc>; ++i) number[i] = i;
   return number < static_cast<lane_index<acc>>(count);
 }
