@@ -57,6 +57,8 @@ struct DeconvParams {
   ConvTransposeAxis height, width;
   // Both images hold the channels of a pixel side by side: vectors run over channels, not along rows.
   bool channels_last;
+  // What is written is too large to stay in cache: write past it.
+  bool stream;
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
   const void* plan;
 };

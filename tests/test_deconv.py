@@ -173,6 +173,96 @@ def test_gradients_are_the_same_bits_for_any_number_of_threads(level):
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
+def all_results(function, x, weight, grad, options):
+    """The output and both gradients, in x's dtype."""
+    x, weight = x.clone(memory_format=torch.preserve_format).requires_grad_(), weight.clone().requires_grad_()
+    output = function(x, weight, groups=x.shape[1], **options)
+    output.backward(grad)
+    return output.detach(), x.grad, weight.grad
+
+
+@pytest.mark.parametrize("stride", range(1, 10))
+@pytest.mark.parametrize("width", [1, 7, 8, 15, 16, 17, 33, 70])
+@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+def test_widths_around_a_vector_at_every_stride(level, stride, width, format):
+    x = torch.randn(2, 5, 3, width, dtype=torch.float64).contiguous(memory_format=format)
+    weight = weights(5, (3, 2 * stride))
+    options = {"stride": (2, stride), "padding": (1, stride // 2)}
+    output = F.conv_transpose2d(x, weight, groups=5, **options)
+    grad = torch.randn_like(output).contiguous(memory_format=format)
+    ours = all_results(upsample_ext.conv_transpose2d, x, weight, grad, options)
+    native = all_results(F.conv_transpose2d, x, weight, grad, options)
+    for a, b in zip(ours, native, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 5, 40])
+@pytest.mark.parametrize("stride", [1, 3, 4, 7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_taps_of_a_vector_may_lie_far_apart(level, dilation, stride, dtype):
+    x, weight = torch.randn(1, 2, 4, 37, dtype=dtype), weights(2, (2, 6), dtype)
+    options = {"stride": stride, "padding": (0, dilation), "dilation": (1, dilation)}
+    grad = torch.randn_like(F.conv_transpose2d(x, weight, groups=2, **options))
+    ours = all_results(upsample_ext.conv_transpose2d, x, weight, grad, options)
+    exact = all_results(F.conv_transpose2d, x.double(), weight.double(), grad.double(), options)
+    for a, b in zip(ours, exact, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("where", ["input", "weight", "grad"])
+@pytest.mark.parametrize(("stride", "kernel"), [(2, 4), (2, 3), (3, 5), (8, 16)])
+@pytest.mark.parametrize("width", [5, 16, 40])
+@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+def test_an_infinity_anywhere_reaches_its_own_taps_only(level, where, stride, kernel, width, format):
+    x, weight = torch.randn(1, 3, 4, width), weights(3, (kernel, kernel), torch.float32)
+    options = {"stride": stride, "padding": 1}
+    grad = torch.randn_like(F.conv_transpose2d(x, weight, groups=3, **options))
+    finite = [t.clone() for t in (x, weight, grad)]
+    tensor = {"input": x, "weight": weight, "grad": grad}[where]
+    tensor[0, 0, 0, 0] = tensor[0, 0, -1, -1] = float("inf")
+
+    def masks(x, weight, grad):  # what is finite, of the products one by one
+        x, weight, grad = (t.double().nan_to_num(posinf=1e300) for t in (x, weight, grad))
+        return [t.abs() < 1e200 for t in all_results(F.conv_transpose2d, x, weight, grad, options)]
+
+    x, grad = (t.contiguous(memory_format=format) for t in (x, grad))
+    ours = all_results(upsample_ext.conv_transpose2d, x, weight, grad, options)
+    plain = all_results(F.conv_transpose2d, *(t.double() for t in finite), options)
+    for result, mask, exact in zip(ours, masks(x, weight, grad), plain, strict=True):
+        assert torch.equal(result.isfinite(), mask)
+        torch.testing.assert_close(result[mask].double(), exact[mask], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 64, 500), (2, 3, 40, 40)])
+def test_the_weight_gradients_error_is_at_most_twice_natives(level, shape):
+    x, options = torch.rand(shape), {"stride": 2, "padding": 1}
+    weight = weights(shape[1], (4, 4), torch.float32)
+    grad = torch.rand_like(F.conv_transpose2d(x, weight, groups=shape[1], **options))
+    exact = all_results(F.conv_transpose2d, x.double(), weight.double(), grad.double(), options)
+    ours = all_results(upsample_ext.conv_transpose2d, x, weight, grad, options)
+    native = all_results(F.conv_transpose2d, x, weight, grad, options)
+    for a, b, c in zip(ours, native, exact, strict=True):
+        limit = max(2 * (b.double() - c).abs().max(), 4 * torch.finfo(torch.float32).eps * c.abs().max())
+        assert (a.double() - c).abs().max() <= limit
+
+
+@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("stride", "kernel"), [(1, 3), (3, 5), (8, 16)])
+def test_all_results_are_the_same_bits_for_any_number_of_threads(level, format, stride, kernel):
+    threads, found = torch.get_num_threads(), []
+    x = torch.randn(2, 35, 30, 41).contiguous(memory_format=format)
+    weight, options = weights(35, (kernel, kernel), torch.float32), {"stride": stride, "padding": 1}
+    grad = torch.randn_like(F.conv_transpose2d(x, weight, groups=35, **options))
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            found.append(all_results(upsample_ext.conv_transpose2d, x, weight, grad, options))
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
 @pytest.mark.parametrize("op", ["depthwise", "input", "weight", "separable", "separable backward", "sum"])
 def test_opcheck(op):
     x, g = torch.randn(2, 3, 4, 5, requires_grad=True), torch.randn(2, 3, 8, 10, requires_grad=True)

@@ -18,7 +18,7 @@ template <class T, class acc = acc_of<T>>
 constexpr DeconvKernel deconv_kernel() {
   return {deconv_plan_bytes<acc>,
           deconv_build_plan<T>,
-          deconv_scratch_bytes<acc>,
+          deconv_scratch_bytes<T>,
           deconv_forward<T>,
           deconv_backward_input<T>,
           deconv_backward_weight<T>,

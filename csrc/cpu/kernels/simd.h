@@ -357,5 +357,125 @@ struct AccOf<double> {
 template <class T>
 using acc_of = typename AccOf<T>::type;
 
+// ---- parts of a vector, and lanes of two ------------------------------------------------------------------
+
+// Elements p[0] .. p[count - 1] and zeros above them, 0 <= count <= lanes; touches no memory beyond.
+template <class T>
+inline vec<acc_of<T>> load_part(const T* p, int64_t count) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const uint32_t mask = (1u << count) - 1;
+  if constexpr (sizeof(T) == 8) return (vec<double>)_mm512_maskz_loadu_epi64(static_cast<__mmask8>(mask), p);
+  if constexpr (sizeof(T) == 4) return (vec<float>)_mm512_maskz_loadu_epi32(static_cast<__mmask16>(mask), p);
+  if constexpr (sizeof(T) == 2) {
+    const __m256i bits = _mm256_maskz_loadu_epi16(static_cast<__mmask16>(mask), p);
+    return load((const T*)&bits);
+  }
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  const __m256i number = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  if constexpr (sizeof(T) == 8) {
+    const __m256i mask = _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+    return (vec<double>)_mm256_maskload_pd(p, mask);
+  }
+  if constexpr (sizeof(T) == 4) {
+    return (vec<float>)_mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), number));
+  }
+#endif
+  T whole[lanes<acc_of<T>>] = {};
+  for (int64_t i = 0; i < count; ++i) whole[i] = p[i];
+  return load(whole);
+}
+template <class T>
+inline void store_part(T* p, vec<acc_of<T>> v, int64_t count) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const uint32_t mask = (1u << count) - 1;
+  if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_epi64(p, static_cast<__mmask8>(mask), (__m512i)v);
+  if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_epi32(p, static_cast<__mmask16>(mask), (__m512i)v);
+  if constexpr (sizeof(T) == 2) {
+    __m256i bits;
+    store((T*)&bits, v);
+    return _mm256_mask_storeu_epi16(p, static_cast<__mmask16>(mask), bits);
+  }
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  const __m256i number = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  if constexpr (sizeof(T) == 8) {
+    const __m256i mask = _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+    return _mm256_maskstore_pd(p, mask, (__m256d)v);
+  }
+  if constexpr (sizeof(T) == 4) {
+    return _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), number), (__m256)v);
+  }
+#endif
+  T whole[lanes<acc_of<T>>];
+  store(whole, v);
+  for (int64_t i = 0; i < count; ++i) p[i] = whole[i];
+}
+
+// What one lane of vec_index holds.
+template <class acc>
+struct LaneIndex {
+  typedef int32_t type;
+};
+template <>
+struct LaneIndex<double> {
+  typedef int64_t type;
+};
+template <class acc>
+using lane_index = typename LaneIndex<acc>::type;
+
+// Picks lanes: lane i of the result is p[index[i] + shift], all of them among the `lanes` elements at p.
+template <class acc>
+class LanePicker {
+ public:
+#if UPSAMPLE_VECTOR_BYTES >= 32
+  explicit LanePicker(const lane_index<acc>* index) : index_(load_bits<vec_index<acc>>(index)) {}
+  vec<acc> operator()(const acc* p, int64_t shift) const {
+    return permute(load(p), index_ + static_cast<lane_index<acc>>(shift));
+  }
+
+ private:
+  vec_index<acc> index_;
+#else
+  explicit LanePicker(const lane_index<acc>* index) : index_(index) {}
+  vec<acc> operator()(const acc* p, int64_t shift) const {
+    vec<acc> r{};
+    for (int i = 0; i < lanes<acc>; ++i) r[i] = (p + shift)[index_[i]];
+    return r;
+  }
+
+ private:
+  const lane_index<acc>* index_;
+#endif
+};
+
+// Lanes 0 .. count - 1.
+template <class acc>
+inline vec_index<acc> lanes_below(int64_t count) {
+  vec_index<acc> number{};
+  for (int i = 0; i < lanes<acc>; ++i) number[i] = i;
+  return number < static_cast<lane_index<acc>>(count);
+}
+
+// Every second lane of a and b one after the other, from lane 0 (even) or lane 1 (odd).
+template <int64_t... i>
+struct LaneList {};
+template <int64_t n, int64_t... i>
+struct CountLanes : CountLanes<n - 1, n - 1, i...> {};
+template <int64_t... i>
+struct CountLanes<0, i...> {
+  typedef LaneList<i...> list;
+};
+template <int64_t kFirst, class V, int64_t... i>
+inline V every_second(V a, V b, LaneList<i...>) {
+  return __builtin_shufflevector(a, b, (2 * i + kFirst)...);
+}
+template <class V>
+inline V even_lanes(V a, V b) {
+  return every_second<0>(a, b, typename CountLanes<sizeof(V) / sizeof(a[0])>::list{});
+}
+template <class V>
+inline V odd_lanes(V a, V b) {
+  return every_second<1>(a, b, typename CountLanes<sizeof(V) / sizeof(a[0])>::list{});
+}
+
 }  // namespace UPSAMPLE_LEVEL
 }  // namespace upsample_ext

@@ -1,0 +1,365 @@
+// What all rows of a depthwise transposed convolution share: which taps meet at an output, and for planar
+// images how they lie in vectors. Built once per call, read by all threads.
+#pragma once
+
+#include "simd.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+inline int64_t clamp(int64_t i, int64_t low, int64_t high) { return most(low, least(i, high)); }
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t greatest_common_divisor(int64_t a, int64_t b) {
+  return b == 0 ? a : greatest_common_divisor(b, a % b);
+}
+
+// A number known to the compiler, passed as a value.
+template <auto kValue>
+struct Constant {
+  static constexpr auto value = kValue;
+};
+
+// Hands out arrays one after the other from a block of memory; started from null it only counts the bytes.
+class Arrays {
+ public:
+  explicit Arrays(void* memory) : start_(reinterpret_cast<uintptr_t>(memory)) {}
+  template <class E>
+  E* take(int64_t count) {
+    const uintptr_t array = start_ + static_cast<uintptr_t>(bytes_);
+    bytes_ += ceil_div(count * static_cast<int64_t>(sizeof(E)), kVectorBytes) * kVectorBytes;
+    return reinterpret_cast<E*>(array);
+  }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  uintptr_t start_;
+  int64_t bytes_ = 0;
+};
+
+// ---- one axis ---------------------------------------------------------------------------------------------
+
+// The outputs of an axis fall in `stride` phases, output f + q * stride being the q-th of phase f. All
+// outputs of a phase take the same taps: tap k brings position q + shift to the q-th.
+struct PhaseTap {
+  int64_t k, shift;
+};
+struct Phases {
+  int64_t count;   // phases without an output are not counted
+  int64_t most;    // taps of a phase, at most
+  int64_t* first;  // taps of phase f, ascending in k: first[f] .. first[f + 1]
+  PhaseTap* taps;
+};
+
+inline void take_phases(Phases& phases, const ConvTransposeAxis& axis, Arrays& arrays) {
+  // Tap k serves the phase of k * dilation: every so many taps the same one.
+  const int64_t period = axis.stride / greatest_common_divisor(axis.stride, axis.dilation);
+  phases.count = least(axis.stride, axis.out_size());
+  phases.most = ceil_div(axis.kernel_size, period);
+  phases.first = arrays.take<int64_t>(phases.count + 1);
+  phases.taps = arrays.take<PhaseTap>(axis.kernel_size);
+}
+
+// A counting sort of the taps by phase.
+inline void fill_phases(Phases& phases, const ConvTransposeAxis& axis) {
+  const auto phase_of = [&](int64_t k) {
+    const int64_t remainder = (k * axis.dilation - axis.padding) % axis.stride;
+    return remainder < 0 ? remainder + axis.stride : remainder;
+  };
+  // first[f] counts the taps of phase f, then holds the end of its range, then, filled from behind, the
+  // beginning.
+  for (int64_t f = 0; f <= phases.count; ++f) phases.first[f] = 0;
+  for (int64_t k = 0; k < axis.kernel_size; ++k) {
+    if (phase_of(k) < phases.count) ++phases.first[phase_of(k)];
+  }
+  for (int64_t f = 0; f < phases.count; ++f) phases.first[f + 1] += phases.first[f];
+  for (int64_t k = axis.kernel_size - 1; k >= 0; --k) {
+    const int64_t f = phase_of(k);
+    if (f >= phases.count) continue;
+    PhaseTap& tap = phases.taps[--phases.first[f]];
+    tap.k = k;
+    axis.source(f, k, &tap.shift);
+  }
+}
+
+// The positions that stand for sample i: itself, and at an edge all that continue it.
+inline int64_t first_position(const ConvTransposeAxis& axis, int64_t i) { return i == 0 ? axis.begin() : i; }
+inline int64_t last_position(const ConvTransposeAxis& axis, int64_t i) {
+  return i == axis.in_size - 1 ? axis.end() - 1 : i;
+}
+
+// ---- a row of outputs in vectors, planar images -----------------------------------------------------------
+
+// Where the sources of a block's lanes begin: lane l reads start + shift + source[l], if that lies in
+// start .. start + limit. For narrow blocks these are among the `lanes` samples from start.
+struct BlockSource {
+  int64_t start;
+  int32_t shift, limit;
+};
+
+// The outputs of a row in blocks of one vector. An output has up to `slots` taps; slot t of a block is the
+// t-th tap of each lane. Which source (counted from the block's first) and which kernel column that is
+// repeats from block to block in `patterns` patterns; a stride that divides the vector has one.
+template <class acc>
+struct WidthBlocks {
+  int64_t count, slots, patterns;
+  int64_t begin, extent;    // positions of the source row: the first, and how many
+  lane_index<acc>* source;  // [pattern][slot][lane], kNoTap where the lane has fewer taps
+  lane_index<acc>* column;  // [pattern][slot][lane], 0 where the lane has fewer taps
+  BlockSource* from;        // [block][slot]
+  int64_t* pattern_start;   // [pattern][slot]: position of the first source in the pattern's first block
+  int64_t* pattern_span;    // [pattern][slot]: how many sources from there, 0 where a lane has fewer taps
+  int64_t inner_begin, inner_end;  // whole blocks all of whose taps exist
+  bool narrow;                     // the sources of a slot of a block fit into a vector
+};
+constexpr int32_t kNoTap = -(1 << 30);
+constexpr int32_t kFarShift = 1 << 29;
+
+template <class acc>
+inline void take_blocks(WidthBlocks<acc>& blocks, const Phases& phases, const ConvTransposeAxis& axis,
+                        Arrays& arrays) {
+  blocks.count = ceil_div(axis.out_size(), lanes<acc>);
+  blocks.slots = phases.most;
+  blocks.patterns = least(axis.stride / greatest_common_divisor(axis.stride, lanes<acc>), blocks.count);
+  blocks.begin = axis.begin();
+  blocks.extent = axis.end() - blocks.begin;
+  const int64_t vectors = blocks.patterns * blocks.slots;
+  blocks.source = arrays.take<lane_index<acc>>(vectors * lanes<acc>);
+  blocks.column = arrays.take<lane_index<acc>>(vectors * lanes<acc>);
+  blocks.from = arrays.take<BlockSource>(blocks.count * blocks.slots);
+  blocks.pattern_start = arrays.take<int64_t>(vectors);
+  blocks.pattern_span = arrays.take<int64_t>(vectors);
+}
+
+template <class acc>
+inline void fill_pattern(WidthBlocks<acc>& blocks, const Phases& phases, const ConvTransposeAxis& axis,
+                         int64_t pattern, int64_t slot) {
+  const int64_t vector = pattern * blocks.slots + slot;
+  int64_t f = pattern * lanes<acc> % axis.stride, q = pattern * lanes<acc> / axis.stride;
+  int64_t position[lanes<acc>] = {}, low = 0, high = 0, taps = 0;
+  bool has_tap[lanes<acc>];
+  for (int64_t l = 0; l < lanes<acc>; ++l) {
+    const int64_t tap = f < phases.count ? phases.first[f] + slot : 0;
+    has_tap[l] = f < phases.count && tap < phases.first[f + 1];
+    blocks.column[vector * lanes<acc> + l] = 0;
+    if (has_tap[l]) {
+      position[l] = q + phases.taps[tap].shift - blocks.begin;
+      blocks.column[vector * lanes<acc> + l] = static_cast<lane_index<acc>>(phases.taps[tap].k);
+      low = taps == 0 ? position[l] : least(low, position[l]);
+      high = taps == 0 ? position[l] : most(high, position[l]);
+      ++taps;
+    }
+    if (++f == axis.stride) f = 0, ++q;
+  }
+  for (int64_t l = 0; l < lanes<acc>; ++l) {
+    blocks.source[vector * lanes<acc> + l] =
+        has_tap[l] ? static_cast<lane_index<acc>>(position[l] - low) : kNoTap;
+  }
+  blocks.pattern_start[vector] = low;
+  blocks.pattern_span[vector] = taps == lanes<acc> ? high - low + 1 : 0;
+  blocks.narrow = blocks.narrow && high - low < lanes<acc>;
+}
+
+template <class acc>
+inline void fill_blocks(WidthBlocks<acc>& blocks, const Phases& phases, const ConvTransposeAxis& axis) {
+  blocks.narrow = true;
+  for (int64_t p = 0; p < blocks.patterns; ++p) {
+    for (int64_t t = 0; t < blocks.slots; ++t) fill_pattern(blocks, phases, axis, p, t);
+  }
+  const int64_t window = blocks.narrow ? lanes<acc> : 1;
+  const int64_t advance = blocks.patterns * lanes<acc> / axis.stride;  // exact where a pattern repeats
+  const int64_t whole = axis.out_size() / lanes<acc>;
+  blocks.inner_begin = blocks.inner_end = 0;
+  int64_t pattern = 0, moved = 0;
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    bool inner = blocks.narrow && b < whole;
+    for (int64_t t = 0; t < blocks.slots; ++t) {
+      const int64_t start = blocks.pattern_start[pattern * blocks.slots + t] + moved;
+      const int64_t span = blocks.pattern_span[pattern * blocks.slots + t];
+      BlockSource& from = blocks.from[b * blocks.slots + t];
+      from.start = clamp(start, 0, most(0, blocks.extent - window));
+      from.shift = static_cast<int32_t>(clamp(start - from.start, -kFarShift, kFarShift));
+      from.limit =
+          static_cast<int32_t>(least(blocks.extent - from.start, blocks.narrow ? lanes<acc> : kFarShift));
+      inner = inner && span > 0 && start >= 0 && start + span <= blocks.extent;
+    }
+    if (inner && blocks.inner_end == blocks.inner_begin) blocks.inner_begin = blocks.inner_end = b;
+    if (inner && blocks.inner_end == b) ++blocks.inner_end;
+    if (++pattern == blocks.patterns) pattern = 0, moved += advance;
+  }
+}
+
+// ---- back from the outputs of a row to its sources, planar images -----------------------------------------
+
+// Position i sums sums[slot of k][i * stride - padding + k * dilation] over k. Where the stride is a power of
+// two that fits a vector the sums of each slot are dealt out into their phases first, with zeros before and
+// after them, and position i reads dealt[offset of k + i]; otherwise the outputs are found one by one.
+struct WidthFold {
+  int64_t row;     // length of the sums of a slot: whole groups of `stride` vectors
+  int64_t before;  // zeros before a dealt phase
+  int64_t phase;   // length of a dealt phase with its zeros
+  int64_t taps;
+  int64_t* k;  // taps that have an output, ascending
+  int64_t* slot;
+  int64_t* offset;
+  bool dealt;
+};
+
+template <class acc>
+inline void take_fold(WidthFold& fold, const ConvTransposeAxis& axis, Arrays& arrays) {
+  const int64_t group = axis.stride <= 8 ? axis.stride * lanes<acc> : lanes<acc>;
+  fold.dealt = axis.stride <= 8 && (axis.stride & (axis.stride - 1)) == 0;
+  fold.row = ceil_div(axis.out_size(), group) * group;
+  // Tap 0 reaches the earliest output, the last tap the latest; fold_row reads four vectors at a time.
+  const int64_t last = axis.target(axis.end() - 1, axis.kernel_size - 1);
+  fold.before = most(0, ceil_div(-axis.target(axis.begin(), 0), axis.stride));
+  fold.phase = fold.before + most(fold.row / axis.stride, last / axis.stride + 1) + 4 * lanes<acc>;
+  fold.k = arrays.take<int64_t>(axis.kernel_size);
+  fold.slot = arrays.take<int64_t>(axis.kernel_size);
+  fold.offset = arrays.take<int64_t>(axis.kernel_size);
+}
+
+inline void fill_fold(WidthFold& fold, const Phases& phases, const ConvTransposeAxis& axis) {
+  // Taps in ascending order: the phases' lists are merged by marking every tap's place.
+  for (int64_t k = 0; k < axis.kernel_size; ++k) fold.slot[k] = -1;
+  for (int64_t f = 0; f < phases.count; ++f) {
+    for (int64_t t = phases.first[f]; t < phases.first[f + 1]; ++t) {
+      const PhaseTap& tap = phases.taps[t];
+      fold.slot[tap.k] = t - phases.first[f];
+      fold.offset[tap.k] =
+          (fold.slot[tap.k] * axis.stride + f) * fold.phase + fold.before + axis.begin() - tap.shift;
+    }
+  }
+  fold.taps = 0;
+  for (int64_t k = 0; k < axis.kernel_size; ++k) {
+    if (fold.slot[k] < 0) continue;
+    fold.k[fold.taps] = k;
+    fold.slot[fold.taps] = fold.slot[k];
+    fold.offset[fold.taps++] = fold.offset[k];
+  }
+}
+
+// ---- the plan ---------------------------------------------------------------------------------------------
+
+// Weights are in acc: channel after channel for planar images, tap after tap for channels-last; a vector may
+// be read from each.
+template <class acc>
+struct DeconvPlan {
+  int64_t in_height, in_width, out_height, out_width;
+  Phases height, width;
+  int64_t* run;  // output rows from phase f on that read the same source rows through successive kernel rows
+  WidthBlocks<acc> blocks;
+  WidthFold fold;
+  acc* weight;
+  acc* bias;
+};
+
+template <class acc>
+inline DeconvPlan<acc>* take_plan(DeconvPlan<acc>& plan, const DeconvParams& p, Arrays& arrays) {
+  DeconvPlan<acc>* place = arrays.take<DeconvPlan<acc>>(1);
+  plan.in_height = p.height.in_size;
+  plan.in_width = p.width.in_size;
+  plan.out_height = p.height.out_size();
+  plan.out_width = p.width.out_size();
+  take_phases(plan.height, p.height, arrays);
+  take_phases(plan.width, p.width, arrays);
+  plan.run = arrays.take<int64_t>(plan.height.count);
+  if (!p.channels_last) {
+    take_blocks(plan.blocks, plan.width, p.width, arrays);
+    take_fold<acc>(plan.fold, p.width, arrays);
+  }
+  plan.weight = arrays.take<acc>(p.channels * p.height.kernel_size * p.width.kernel_size + lanes<acc>);
+  plan.bias = arrays.take<acc>(p.channels + lanes<acc>);
+  return place;
+}
+
+template <class acc>
+int64_t deconv_plan_bytes(const DeconvParams& p) {
+  DeconvPlan<acc> plan;
+  Arrays arrays(nullptr);
+  take_plan(plan, p, arrays);
+  return arrays.bytes();
+}
+
+// The row after one of phase f is of phase f + 1, or of phase 0 one step further on.
+inline void fill_runs(int64_t* run, const Phases& phases, int64_t stride) {
+  const auto continues = [&](int64_t f) {
+    const int64_t next = f + 1 == stride ? 0 : f + 1, step = next == 0 ? 1 : 0;
+    const int64_t count = phases.first[f + 1] - phases.first[f];
+    if (next >= phases.count || phases.first[next + 1] - phases.first[next] != count) return false;
+    for (int64_t t = 0; t < count; ++t) {
+      const PhaseTap &a = phases.taps[phases.first[f] + t], &b = phases.taps[phases.first[next] + t];
+      if (b.k != a.k + 1 || b.shift + step != a.shift) return false;
+    }
+    return count > 0;
+  };
+  // Twice around: the second time a run's continuation beyond the last phase is known.
+  for (int64_t f = 0; f < phases.count; ++f) run[f] = 1;
+  for (int64_t i = 2 * phases.count - 1; i >= 0; --i) {
+    const int64_t f = i % phases.count;
+    run[f] = continues(f) ? least(stride, run[f + 1 == stride ? 0 : f + 1] + 1) : 1;
+  }
+}
+
+// backward_weight writes p.weight instead of reading it.
+template <class T, class acc = acc_of<T>>
+void deconv_build_plan(const DeconvParams& p, bool reads_weight, void* memory) {
+  Arrays arrays(memory);
+  DeconvPlan<acc> plan;
+  DeconvPlan<acc>* place = take_plan(plan, p, arrays);
+  fill_phases(plan.height, p.height);
+  fill_phases(plan.width, p.width);
+  fill_runs(plan.run, plan.height, p.height.stride);
+  if (!p.channels_last) {
+    fill_blocks(plan.blocks, plan.width, p.width);
+    fill_fold(plan.fold, plan.width, p.width);
+  }
+  for (int64_t c = 0; c < p.channels; ++c) {
+    plan.bias[c] = p.bias ? to_acc(static_cast<const T*>(p.bias)[c * p.bias_stride]) : acc(0);
+  }
+  *place = plan;
+  if (!reads_weight) return;
+  const int64_t columns = p.width.kernel_size, taps = p.height.kernel_size * columns;
+  for (int64_t c = 0; c < p.channels; ++c) {
+    for (int64_t ky = 0; ky < p.height.kernel_size; ++ky) {
+      const T* row = static_cast<const T*>(p.weight) + c * p.weight_channel + ky * p.weight_height;
+      for (int64_t kx = 0; kx < columns; ++kx) {
+        const int64_t k = ky * columns + kx;
+        plan.weight[p.channels_last ? k * p.channels + c : c * taps + k] = to_acc(row[kx * p.weight_width]);
+      }
+    }
+  }
+}
+
+// ---- rows -------------------------------------------------------------------------------------------------
+
+template <class acc>
+inline void fill(acc* row, int64_t count, acc value) {
+  for (int64_t i = 0; i < count; ++i) row[i] = value;
+}
+
+template <class T, class acc>
+inline void read_row(acc* row, const T* image, int64_t stride, int64_t count) {
+  int64_t i = 0;
+  if (stride == 1) {
+    for (; i + lanes<acc> <= count; i += lanes<acc>) store(row + i, load(image + i));
+    if (i < count) store_part(row + i, load_part(image + i, count - i), count - i);
+    return;
+  }
+  for (; i < count; ++i) row[i] = to_acc(image[i * stride]);
+}
+
+template <class T, class acc>
+inline void write_row(T* image, int64_t stride, const acc* row, int64_t count) {
+  int64_t i = 0;
+  if (stride == 1) {
+    for (; i + lanes<acc> <= count; i += lanes<acc>) store(image + i, load(row + i));
+    if (i < count) store_part(image + i, load_part(row + i, count - i), count - i);
+    return;
+  }
+  for (; i < count; ++i) from_acc(row[i], image + i * stride);
+}
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext
