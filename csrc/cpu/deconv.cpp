@@ -4,7 +4,7 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
-#include "last_cache.h"
+#include "last_level_cache.h"
 #include "levels.h"
 #include "work_memory.h"
 
@@ -97,7 +97,7 @@ static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const opt
   params.input = read_only(input);
   params.weight = read_only(weight);
   params.output = output.mutable_data_ptr();
-  params.stream = exceeds_cache(output.numel() * output.element_size());
+  params.stream = output.numel() * output.element_size() > last_level_cache_bytes();
   if (bias.has_value() && bias->defined()) {
     params.bias = bias->const_data_ptr();
     params.bias_stride = bias->stride(0);

@@ -64,7 +64,7 @@ template <class T, class acc = acc_of<T>>
 void channel_sum(const ChannelSumParams& p, int64_t begin, int64_t end) {
   for (int64_t work = begin; work < end; ++work) {
     const int64_t block = p.channels_last ? channel_block<acc> : 1;
-    const int64_t c0 = work * block, channels = least(block, p.channels - c0);
+    const int64_t c0 = work * block, channels = smaller(block, p.channels - c0);
     double totals[channel_block<acc>] = {};
     for (int64_t row = 0; row < p.batch * p.height; ++row) {
       const T* in = static_cast<const T*>(p.input) + row / p.height * p.in.batch +
@@ -74,7 +74,7 @@ void channel_sum(const ChannelSumParams& p, int64_t begin, int64_t end) {
         continue;
       }
       for (int64_t x = 0; x < p.width; x += kSumRun) {
-        add_pixels<T, acc>(totals, channels, in + x * p.in.width, p.in.width, least(kSumRun, p.width - x));
+        add_pixels<T, acc>(totals, channels, in + x * p.in.width, p.in.width, smaller(kSumRun, p.width - x));
       }
     }
     for (int64_t c = 0; c < channels; ++c) {

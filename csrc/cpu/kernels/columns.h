@@ -15,9 +15,6 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
 // How far apart the samples of a block lie. kShared: every column has every tap, all in one window; kNear:
 // every column has every tap, each in a window of its own; kWide, kWidest: two or four windows a tap, which
 // may be absent; kFar: anything else.
@@ -160,7 +157,7 @@ inline bool same_tap(const ColumnTap<acc>& a, const ColumnTap<acc>& b) {
 template <class acc>
 inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis, int64_t first,
                                    int64_t next) {
-  using Lane = decltype(vec_index<acc>{}[0] + 0);
+  using Lane = lane_index<acc>;
   const Lane absent = static_cast<Lane>(uint64_t{1} << (8 * sizeof(Lane) - 1));
   int64_t taps = axis.max_taps > 2 ? 0 : axis.max_taps;
   for (int64_t o = first; o < smaller(first + lanes<acc>, axis.out_size); ++o) {

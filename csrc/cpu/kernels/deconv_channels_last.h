@@ -139,8 +139,8 @@ inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
   int64_t begin = 0, end = plan.out_width / stride, count = 0;
   for (int64_t f = 0; f < plan.width.count; ++f) {
     for (int64_t t = first[f]; t < first[f + 1]; ++t) {
-      begin = most(begin, -taps[t].shift);
-      end = least(end, plan.in_width - taps[t].shift);
+      begin = larger(begin, -taps[t].shift);
+      end = smaller(end, plan.in_width - taps[t].shift);
     }
     for (int64_t j = 0; j < rows; ++j) {
       for (int64_t t = first[f]; t < first[f + 1]; ++t) {
@@ -244,10 +244,10 @@ inline void backward_input_channels_last(const DeconvParams& p, int64_t begin, i
   const ChannelsLastScratch<T, acc> scratch = channels_last_scratch<T, acc>(p, arrays);
   // Pixels that stand for themselves alone and whose taps all exist.
   const int64_t reach = p.width.target(0, p.width.kernel_size - 1), edge = p.width.replicate ? 1 : 0;
-  const int64_t inner_begin = least(plan.in_width, most(edge, ceil_div(p.width.padding, p.width.stride)));
+  const int64_t inner_begin = smaller(plan.in_width, larger(edge, ceil_div(p.width.padding, p.width.stride)));
   int64_t inner_end = plan.in_width - edge;
   while (inner_end > inner_begin && (inner_end - 1) * p.width.stride + reach >= plan.out_width) --inner_end;
-  inner_end = most(inner_begin, inner_end);
+  inner_end = larger(inner_begin, inner_end);
   for (int64_t work = begin; work < end; ++work) {
     const int64_t n = work / plan.in_height, iy = work % plan.in_height;
     const T* grad = static_cast<const T*>(p.output) + n * p.out.batch;
@@ -271,7 +271,7 @@ inline void backward_input_channels_last(const DeconvParams& p, int64_t begin, i
         for (int64_t r = 0; r < ahead; ++r) {
           fetch_ahead<0>(next + r * p.out.height + q * step, kPixelGroup * step);
         }
-        sum_taps(scratch.taps, count, step, q, least(q + kPixelGroup, last), p.channels, plan.bias, in,
+        sum_taps(scratch.taps, count, step, q, smaller(q + kPixelGroup, last), p.channels, plan.bias, in,
                  p.in.width);
       }
     }
@@ -363,8 +363,8 @@ inline void add_row_of_products(acc* sums, const DeconvParams& p, const DeconvPl
                               grad + p.width.target(from, kx + t) * p.out.width, grad_step, tap_step,
                               to - from, channels);
       };
-      rest(low, least(high, begin));
-      rest(most(low, end), high);
+      rest(low, smaller(high, begin));
+      rest(larger(low, end), high);
     }
     kx += taps;
   }
@@ -379,7 +379,7 @@ inline void backward_weight_channels_last(const DeconvParams& p, int64_t begin, 
   const int64_t last_position_x = p.width.end();
   for (int64_t work = begin; work < end; ++work) {
     const int64_t c0 = work / p.height.kernel_size * weight_block<acc>, ky = work % p.height.kernel_size;
-    const int64_t channels = least(weight_block<acc>, p.channels - c0);
+    const int64_t channels = smaller(weight_block<acc>, p.channels - c0);
     fill(scratch.sums, sums, acc(0));
     fill(scratch.totals, sums, 0.0);
     int64_t length = 0;
@@ -401,7 +401,7 @@ inline void backward_weight_channels_last(const DeconvParams& p, int64_t begin, 
         const T* in = static_cast<const T*>(p.input) + n * p.in.batch + iy * p.in.height + c0;
         const T* grad = static_cast<const T*>(p.output) + n * p.out.batch + oy * p.out.height + c0;
         for (int64_t x = 0; x < plan.in_width; x += kPixelRun) {
-          const int64_t to = least(x + kPixelRun, plan.in_width);
+          const int64_t to = smaller(x + kPixelRun, plan.in_width);
           add(to - x, [&] { add_row_of_products(scratch.sums, p, plan, in, grad, x, to, channels); });
         }
         for (int64_t x = p.width.begin(); x < last_position_x; ++x) {  // the continued edges, if any

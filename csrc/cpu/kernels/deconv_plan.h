@@ -7,9 +7,7 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-inline int64_t clamp(int64_t i, int64_t low, int64_t high) { return most(low, least(i, high)); }
+inline int64_t clamp(int64_t i, int64_t low, int64_t high) { return larger(low, smaller(i, high)); }
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t greatest_common_divisor(int64_t a, int64_t b) {
   return b == 0 ? a : greatest_common_divisor(b, a % b);
@@ -55,7 +53,7 @@ struct Phases {
 inline void take_phases(Phases& phases, const ConvTransposeAxis& axis, Arrays& arrays) {
   // Tap k serves the phase of k * dilation: every so many taps the same one.
   const int64_t period = axis.stride / greatest_common_divisor(axis.stride, axis.dilation);
-  phases.count = least(axis.stride, axis.out_size());
+  phases.count = smaller(axis.stride, axis.out_size());
   phases.most = ceil_div(axis.kernel_size, period);
   phases.first = arrays.take<int64_t>(phases.count + 1);
   phases.taps = arrays.take<PhaseTap>(axis.kernel_size);
@@ -121,7 +119,7 @@ inline void take_blocks(WidthBlocks<acc>& blocks, const Phases& phases, const Co
                         Arrays& arrays) {
   blocks.count = ceil_div(axis.out_size(), lanes<acc>);
   blocks.slots = phases.most;
-  blocks.patterns = least(axis.stride / greatest_common_divisor(axis.stride, lanes<acc>), blocks.count);
+  blocks.patterns = smaller(axis.stride / greatest_common_divisor(axis.stride, lanes<acc>), blocks.count);
   blocks.begin = axis.begin();
   blocks.extent = axis.end() - blocks.begin;
   const int64_t vectors = blocks.patterns * blocks.slots;
@@ -146,8 +144,8 @@ inline void fill_pattern(WidthBlocks<acc>& blocks, const Phases& phases, const C
     if (has_tap[l]) {
       position[l] = q + phases.taps[tap].shift - blocks.begin;
       blocks.column[vector * lanes<acc> + l] = static_cast<lane_index<acc>>(phases.taps[tap].k);
-      low = taps == 0 ? position[l] : least(low, position[l]);
-      high = taps == 0 ? position[l] : most(high, position[l]);
+      low = taps == 0 ? position[l] : smaller(low, position[l]);
+      high = taps == 0 ? position[l] : larger(high, position[l]);
       ++taps;
     }
     if (++f == axis.stride) f = 0, ++q;
@@ -178,10 +176,10 @@ inline void fill_blocks(WidthBlocks<acc>& blocks, const Phases& phases, const Co
       const int64_t start = blocks.pattern_start[pattern * blocks.slots + t] + moved;
       const int64_t span = blocks.pattern_span[pattern * blocks.slots + t];
       BlockSource& from = blocks.from[b * blocks.slots + t];
-      from.start = clamp(start, 0, most(0, blocks.extent - window));
+      from.start = clamp(start, 0, larger(0, blocks.extent - window));
       from.shift = static_cast<int32_t>(clamp(start - from.start, -kFarShift, kFarShift));
       from.limit =
-          static_cast<int32_t>(least(blocks.extent - from.start, blocks.narrow ? lanes<acc> : kFarShift));
+          static_cast<int32_t>(smaller(blocks.extent - from.start, blocks.narrow ? lanes<acc> : kFarShift));
       inner = inner && span > 0 && start >= 0 && start + span <= blocks.extent;
     }
     if (inner && blocks.inner_end == blocks.inner_begin) blocks.inner_begin = blocks.inner_end = b;
@@ -213,8 +211,8 @@ inline void take_fold(WidthFold& fold, const ConvTransposeAxis& axis, Arrays& ar
   fold.row = ceil_div(axis.out_size(), group) * group;
   // Tap 0 reaches the earliest output, the last tap the latest; fold_row reads four vectors at a time.
   const int64_t last = axis.target(axis.end() - 1, axis.kernel_size - 1);
-  fold.before = most(0, ceil_div(-axis.target(axis.begin(), 0), axis.stride));
-  fold.phase = fold.before + most(fold.row / axis.stride, last / axis.stride + 1) + 4 * lanes<acc>;
+  fold.before = larger(0, ceil_div(-axis.target(axis.begin(), 0), axis.stride));
+  fold.phase = fold.before + larger(fold.row / axis.stride, last / axis.stride + 1) + 4 * lanes<acc>;
   fold.k = arrays.take<int64_t>(axis.kernel_size);
   fold.slot = arrays.take<int64_t>(axis.kernel_size);
   fold.offset = arrays.take<int64_t>(axis.kernel_size);
@@ -298,7 +296,7 @@ inline void fill_runs(int64_t* run, const Phases& phases, int64_t stride) {
   for (int64_t f = 0; f < phases.count; ++f) run[f] = 1;
   for (int64_t i = 2 * phases.count - 1; i >= 0; --i) {
     const int64_t f = i % phases.count;
-    run[f] = continues(f) ? least(stride, run[f + 1 == stride ? 0 : f + 1] + 1) : 1;
+    run[f] = continues(f) ? smaller(stride, run[f + 1 == stride ? 0 : f + 1] + 1) : 1;
   }
 }
 

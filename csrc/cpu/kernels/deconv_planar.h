@@ -64,7 +64,7 @@ inline const acc* source_row(acc* row, const T* image, int64_t stride, const Dec
 }
 template <class acc>
 inline int64_t source_row_length(const WidthBlocks<acc>& blocks) {
-  return most(blocks.extent, lanes<acc>);
+  return larger(blocks.extent, lanes<acc>);
 }
 
 // ---- the weights of one channel in vectors ----------------------------------------------------------------
@@ -215,7 +215,7 @@ inline void forward_planar(const DeconvParams& p, int64_t begin, int64_t end, vo
     const int64_t plane = work / plan.out_height, n = plane / p.channels, c = plane % p.channels;
     const T* in = static_cast<const T*>(p.input) + n * p.in.batch + c * p.in.channel;
     T* out = static_cast<T*>(p.output) + n * p.out.batch + c * p.out.channel;
-    const int64_t first = work % plan.out_height, last = least(plan.out_height, first + end - work);
+    const int64_t first = work % plan.out_height, last = smaller(plan.out_height, first + end - work);
     spread_weights(scratch.weights, p, plan, c);
     int64_t f = first % p.height.stride, q = first / p.height.stride;
     for (int64_t oy = first; oy < last;) {
@@ -232,7 +232,7 @@ inline void forward_planar(const DeconvParams& p, int64_t begin, int64_t end, vo
                            p.out.height * static_cast<int64_t>(sizeof(T)) % kVector == 0;
       int64_t rows = 1;
       if (p.out.width == 1) {
-        rows = forward_some_rows(p, plan, scratch.taps, count, least(plan.run[f], last - oy), row,
+        rows = forward_some_rows(p, plan, scratch.taps, count, smaller(plan.run[f], last - oy), row,
                                  p.out.height, plan.bias[c], streams);
       } else {
         forward_some_rows(p, plan, scratch.taps, count, 1, scratch.row, 0, plan.bias[c], false);
@@ -414,7 +414,7 @@ inline void multiply_reached_rows(const DeconvParams& p, const DeconvPlan<acc>& 
     int64_t last = ky;
     while (last < rows && oy + (last - ky) * dilation < plan.out_height) ++last;
     do {  // a group without rows ends the sums, too
-      const int64_t count = least(kGradRows, last - ky);
+      const int64_t count = smaller(kGradRows, last - ky);
       const acc* weights = scratch.weights + ky * lanes<acc>;
       const T* first = grad + oy * p.out.height;
       ky += count;
@@ -495,7 +495,7 @@ inline void backward_input_planar(const DeconvParams& p, int64_t begin, int64_t 
     const int64_t plane = work / plan.in_height, n = plane / p.channels, c = plane % p.channels;
     const T* grad = static_cast<const T*>(p.output) + n * p.out.batch + c * p.out.channel;
     T* in = static_cast<T*>(p.input) + n * p.in.batch + c * p.in.channel;
-    const int64_t first = work % plan.in_height, last = least(plan.in_height, first + end - work);
+    const int64_t first = work % plan.in_height, last = smaller(plan.in_height, first + end - work);
     spread_weights(scratch.weights, p, plan, c);
     for (int64_t iy = first; iy < last; ++iy, ++work) {
       // Loads from the dealt sums wait for all stores before them: let those to the image find their lines.
@@ -585,7 +585,7 @@ inline void add_products(acc* sums, const DeconvPlan<acc>& plan, const acc* row,
         exists[t] &= lanes_below<acc>(left);
       }
       for (int r = 0; r < kRows; ++r) {
-        const vec<acc> grad = load_part(grads + r * step + o, least(left, lanes<acc>));
+        const vec<acc> grad = load_part(grads + r * step + o, smaller(left, lanes<acc>));
         for (int t = 0; t < kSlots; ++t) {
           sum[t][r] = select<acc>(exists[t], multiply_add_vector(samples[t], grad, sum[t][r]), sum[t][r]);
         }
@@ -624,14 +624,14 @@ inline void backward_weight_planar(const DeconvParams& p, int64_t begin, int64_t
   const BackwardWeightScratch<acc> scratch = backward_weight_scratch(p, plan, arrays);
   const int64_t groups = ceil_div(p.height.kernel_size, kKernelRows), columns = p.width.kernel_size;
   const int64_t vectors = blocks.patterns * blocks.slots, count = vectors * kKernelRows * lanes<acc>;
-  const int64_t products = ceil_div(blocks.count, most(1, blocks.patterns));  // of a lane in a row
+  const int64_t products = ceil_div(blocks.count, larger(1, blocks.patterns));  // of a lane in a row
   const auto flush = [&] {
     for (int64_t i = 0; i < count; ++i) scratch.totals[i] += static_cast<double>(scratch.sums[i]);
     fill(scratch.sums, count, acc(0));
   };
   for (int64_t work = begin; work < end; ++work) {
     const int64_t c = work / groups, ky = work % groups * kKernelRows;
-    const int64_t rows = least(kKernelRows, p.height.kernel_size - ky);
+    const int64_t rows = smaller(kKernelRows, p.height.kernel_size - ky);
     fill(scratch.sums, count, acc(0));
     fill(scratch.totals, count, 0.0);
     int64_t length = 0;
@@ -692,7 +692,7 @@ int64_t planar_scratch_bytes(const DeconvParams& p) {
   forward_scratch(p, plan, forward);
   backward_input_scratch(p, plan, backward_input);
   backward_weight_scratch(p, plan, backward_weight);
-  return most(forward.bytes(), most(backward_input.bytes(), backward_weight.bytes()));
+  return larger(forward.bytes(), larger(backward_input.bytes(), backward_weight.bytes()));
 }
 
 }  // namespace UPSAMPLE_LEVEL

@@ -13,6 +13,9 @@ namespace UPSAMPLE_LEVEL {
 
 constexpr int64_t kVectorBytes = UPSAMPLE_VECTOR_BYTES;
 
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
 template <class T>
 struct Vector;
 template <>
@@ -31,6 +34,18 @@ template <class acc>
 using vec_index = typename Vector<acc>::index;
 template <class acc>
 constexpr int64_t lanes = kVectorBytes / static_cast<int64_t>(sizeof(acc));
+
+// What one lane of vec_index holds.
+template <class acc>
+struct LaneIndex {
+  typedef int32_t type;
+};
+template <>
+struct LaneIndex<double> {
+  typedef int64_t type;
+};
+template <class acc>
+using lane_index = typename LaneIndex<acc>::type;
 
 typedef uint8_t packed_u8 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 4)));
 typedef uint16_t packed_u16 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 2)));
@@ -255,34 +270,6 @@ inline void store(half_t* p, vec<float> v) {
 #endif
 }
 
-// The first `count` lanes of a vector, 0 < count < lanes: nothing beyond them is read or written.
-template <class T>
-inline auto load_part(const T* p, int64_t count) {
-  T values[kVectorBytes / sizeof(to_acc(T{}))] = {};
-  __builtin_memcpy(values, p, static_cast<size_t>(count) * sizeof(T));
-  return load(values);
-}
-template <class T, class V>
-inline void store_part(T* p, V v, int64_t count) {
-  T values[sizeof(V) / sizeof(v[0])];
-  store(values, v);
-  __builtin_memcpy(p, values, static_cast<size_t>(count) * sizeof(T));
-}
-#if UPSAMPLE_VECTOR_BYTES == 64
-inline void store_part(float* p, vec<float> v, int64_t count) {
-  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
-}
-inline void store_part(double* p, vec<double> v, int64_t count) {
-  _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << count) - 1), (__m512d)v);
-}
-inline vec<float> load_part(const float* p, int64_t count) {
-  return (vec<float>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
-}
-inline vec<double> load_part(const double* p, int64_t count) {
-  return (vec<double>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), p);
-}
-#endif
-
 // Stores that go past the cache: for a large output they save reading each line before it is overwritten. The
 // address must be aligned to the bytes written; a type without such a store takes the ordinary one.
 template <class T, class V>
@@ -409,18 +396,6 @@ inline void store_part(T* p, vec<acc_of<T>> v, int64_t count) {
   store(whole, v);
   for (int64_t i = 0; i < count; ++i) p[i] = whole[i];
 }
-
-// What one lane of vec_index holds.
-template <class acc>
-struct LaneIndex {
-  typedef int32_t type;
-};
-template <>
-struct LaneIndex<double> {
-  typedef int64_t type;
-};
-template <class acc>
-using lane_index = typename LaneIndex<acc>::type;
 
 // Picks lanes: lane i of the result is p[index[i] + shift], all of them among the `lanes` elements at p.
 template <class acc>
