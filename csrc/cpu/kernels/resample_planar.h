@@ -127,8 +127,10 @@ template <Reach kReach, bool kShares, Put kPut, class T, class acc>
 inline void interpolate_rows(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
                              int64_t end, int64_t count) {
   int r = 0;
-  // Stores into the cache want one row after the other, stores past it do not mind several at a time.
-  if constexpr (windows_of(kReach) == 1 && kPut == Put::kStream) {
+  // Stores into the cache want one row after the other, unless what has to be converted costs more; stores past
+  // it do not mind several at a time.
+  constexpr bool kTogether = kPut == Put::kStream || (kPut == Put::kStore && sizeof(T) < sizeof(acc));
+  if constexpr (windows_of(kReach) == 1 && kTogether) {
     if (group.count == 4)
       return interpolate_blocks<kReach, 4, kShares, kPut>(group, 0, plan, begin, end, count);
     for (; r + 2 <= group.count; r += 2) {
