@@ -35,6 +35,13 @@ RESIZES = [
     ((4, 33, 3, 4), (6, 8)),
     ((1, 2, 3, 4), (1, 1)),
     ((0, 3, 4, 5), (8, 9)),
+    # Rows long enough for taps that lie one, two and four vectors apart, and farther, of the widest vector.
+    ((1, 3, 3, 70), (12, 140)),
+    ((1, 2, 5, 131), (7, 180)),
+    ((1, 3, 7, 150), (5, 90)),
+    ((1, 2, 6, 203), (4, 71)),
+    ((1, 4, 8, 300), (3, 21)),
+    ((1, 17, 5, 40), (10, 80)),
 ]
 LAYOUT_SHAPES = [
     ((2, 3, 5, 9), (10, 13)),
@@ -124,6 +131,23 @@ def test_values_of_scale_factors(scale_factor, dtype, device):
                 check_against_native(
                     image(shape, dtype, device), align_corners, scale_factor=scale_factor, recompute=recompute
                 )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.uint8])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize(("shape", "scale_factor"), [((1, 3, 360, 640), 4), ((1, 32, 64, 64), 8)])
+def test_values_larger_than_the_caches(shape, scale_factor, layout, dtype, device, level):
+    """Results that are written past the caches (on most processors), to memory that holds something else."""
+    x = image(shape, dtype, device, layout)
+    expected = upsample_ext.interpolate(x[:, :, :9], scale_factor=scale_factor, mode="bilinear")
+    whole = torch.full_like(F.interpolate(x, scale_factor=scale_factor), 77)
+    out = upsample_ext.upsample_bilinear2d(x, scale_factor=scale_factor, out=whole)
+    rows = 8 * scale_factor  # below, the short image repeats its last row
+    assert torch.equal(out[:, :, :rows], expected[:, :, :rows])
+    native = F.interpolate(x, scale_factor=scale_factor, mode="bilinear")
+    tolerance = {torch.uint8: 1.0, torch.bfloat16: 0.04, torch.float16: 0.01, torch.float32: 1e-5}[dtype]
+    assert (out.float() - native.float()).abs().max() <= tolerance
 
 
 def test_scale_factor_sets_the_coordinates_unless_recomputed(device):

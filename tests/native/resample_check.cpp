@@ -4,6 +4,7 @@
 // All memory is on the heap in blocks of the exact size, so that a sanitizer sees one element too many.
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -88,30 +89,49 @@ double exact_tap_sum(const AxisTaps<acc>& height, const AxisTaps<acc>& width, in
   return sum;
 }
 
+// Streamed results must be aligned for the widest vector; a block of this kind has no byte to spare either.
+template <class T>
+std::unique_ptr<T[], decltype(&std::free)> aligned_array(int64_t count) {
+  void* memory = nullptr;
+  if (posix_memalign(&memory, 64, count * sizeof(T)) != 0) std::abort();
+  std::memset(memory, 0x55, count * sizeof(T));
+  return {static_cast<T*>(memory), &std::free};
+}
+
+struct Case {
+  Layout layout;
+  int64_t channels;
+  bool stream;
+};
+
 template <class T, class acc>
-int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width, Layout layout) {
-  constexpr int64_t kBatch = 2, kChannels = 5;
+int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width,
+                   const AxisTaps<acc>& height_forward, const Case& of) {
+  constexpr int64_t kBatch = 2;
+  const int64_t channels = of.channels;
   const ResampleKernel<acc>& kernel = kernel_of(T{});
   ResampleParams<acc> p{};
   p.batch = kBatch;
-  p.channels = kChannels;
+  p.channels = channels;
   p.height = height.taps();
   p.width = width.taps();
-  p.in = strides_of(layout, kChannels, p.height.in_size, p.width.in_size);
-  p.out = strides_of(layout, kChannels, p.height.out_size, p.width.out_size);
-  p.channels_last = layout == Layout::kChannelsLast;
+  p.height_forward = height_forward;
+  p.in = strides_of(of.layout, channels, p.height.in_size, p.width.in_size);
+  p.out = strides_of(of.layout, channels, p.height.out_size, p.width.out_size);
+  p.channels_last = of.layout == Layout::kChannelsLast;
+  p.stream = of.stream;
 
   const int64_t in_plane = p.height.in_size * p.width.in_size;
-  std::vector<std::vector<int>> planes(kBatch * kChannels, std::vector<int>(in_plane));
+  std::vector<std::vector<int>> planes(kBatch * channels, std::vector<int>(in_plane));
   const std::unique_ptr<T[]> input(new T[kBatch * p.in.batch]());
-  const std::unique_ptr<T[]> output(new T[kBatch * p.out.batch]());
+  const auto output = aligned_array<T>(kBatch * p.out.batch);
   uint32_t random = 1;
   for (int64_t n = 0; n < kBatch; ++n) {
-    for (int64_t c = 0; c < kChannels; ++c) {
+    for (int64_t c = 0; c < channels; ++c) {
       for (int64_t i = 0; i < in_plane; ++i) {
         random = random * 1664525u + 1013904223u;
         const int value = static_cast<int>(random >> 24);
-        planes[n * kChannels + c][i] = value;
+        planes[n * channels + c][i] = value;
         const int64_t y = i / p.width.in_size, x = i % p.width.in_size;
         encode(value, &input[n * p.in.batch + c * p.in.channel + y * p.in.height + x * p.in.width]);
       }
@@ -129,10 +149,10 @@ int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width, La
 
   int wrong = 0;
   for (int64_t n = 0; n < kBatch; ++n) {
-    for (int64_t c = 0; c < kChannels; ++c) {
+    for (int64_t c = 0; c < channels; ++c) {
       for (int64_t y = 0; y < p.height.out_size; ++y) {
         for (int64_t x = 0; x < p.width.out_size; ++x) {
-          double exact = exact_tap_sum(p.height, p.width, y, x, planes[n * kChannels + c]);
+          double exact = exact_tap_sum(p.height, p.width, y, x, planes[n * channels + c]);
           if (sizeof(T) == 1) exact = exact < kLargest ? exact : kLargest;
           const T got = output[n * p.out.batch + c * p.out.channel + y * p.out.height + x * p.out.width];
           // Adjoint tables gather several outputs, so that a sum may exceed the largest input.
@@ -151,28 +171,48 @@ int wrong_results(const char* type) {
   const auto deconv = [&](int64_t in_size, bool replicate) {
     return AxisTable<acc>::conv_transpose({in_size, 4, 2, 1, 0, 1, replicate}, kernel.data());
   };
+  const auto linear = [](int64_t in_size, int64_t out_size, bool align_corners = false) {
+    return AxisTable<acc>::linear(in_size, out_size, align_corners, 0.0);
+  };
   struct Pair {
     const char* name;
     AxisTable<acc> height, width;
+    bool gradient = false;
   };
-  Pair pairs[] = {
-      {"x2", AxisTable<acc>::linear(5, 10, false, 0.0), AxisTable<acc>::linear(9, 18, false, 0.0)},
-      {"up, align_corners", AxisTable<acc>::linear(3, 10, true, 0.0),
-       AxisTable<acc>::linear(37, 129, true, 0.0)},
-      {"down", AxisTable<acc>::linear(12, 5, false, 0.0), AxisTable<acc>::linear(71, 20, false, 0.0)},
-      {"one sample", AxisTable<acc>::linear(1, 3, false, 0.0), AxisTable<acc>::linear(1, 17, false, 0.0)},
+  const Pair pairs[] = {
+      {"x2", linear(5, 10), linear(9, 18)},
+      {"x2, wide", linear(3, 6), linear(70, 140)},
+      {"x8", linear(3, 24), linear(18, 144)},
+      {"up, align_corners", linear(3, 10, true), linear(37, 129, true)},
+      {"down", linear(12, 5), linear(71, 20)},
+      {"down, a little", linear(9, 7), linear(150, 90)},
+      {"down, far", linear(8, 3), linear(300, 21)},
+      {"one sample", linear(1, 3), linear(1, 17)},
       {"transposed convolution", deconv(4, false), deconv(19, false)},
+      {"transposed convolution, wide", deconv(4, false), deconv(67, false)},
       {"transposed convolution, replicate", deconv(4, true), deconv(19, true)},
-      {"gradient of up", AxisTable<acc>::linear(5, 12, false, 0.0).transposed(),
-       AxisTable<acc>::linear(33, 70, false, 0.0).transposed()},
+      {"gradient of up", linear(5, 12), linear(33, 70), true},
+      {"gradient of x2", linear(5, 10), linear(70, 140), true},
+      {"gradient of x4", linear(3, 12), linear(33, 132), true},
+      {"gradient of x8", linear(4, 32), linear(17, 136), true},
+      {"gradient of down", linear(12, 5), linear(150, 90), true},
+      {"gradient of the same height", linear(4, 4), linear(5, 11), true},
+      {"gradient of transposed convolution", deconv(5, false), deconv(35, false), true},
+  };
+  const Case cases[] = {
+      {Layout::kPlanar, 5, false},        {Layout::kPlanar, 2, true},
+      {Layout::kChannelsLast, 3, false},  {Layout::kChannelsLast, 32, true},
+      {Layout::kChannelsLast, 37, false}, {Layout::kEverySecondColumn, 5, false},
   };
   int wrong = 0;
   for (const Pair& pair : pairs) {
-    for (const Layout layout : {Layout::kPlanar, Layout::kChannelsLast, Layout::kEverySecondColumn}) {
-      const int elements = wrong_elements<T>(pair.height, pair.width, layout);
+    for (const Case& of : cases) {
+      const int elements = pair.gradient ? wrong_elements<T>(pair.height.transposed(),
+                                                             pair.width.transposed(), pair.height.taps(), of)
+                                         : wrong_elements<T>(pair.height, pair.width, AxisTaps<acc>{}, of);
       if (elements != 0) {
-        std::printf("%s, %s, layout %d: %d elements are wrong\n", type, pair.name, static_cast<int>(layout),
-                    elements);
+        std::printf("%s, %s, layout %d, %d channels: %d elements are wrong\n", type, pair.name,
+                    static_cast<int>(of.layout), static_cast<int>(of.channels), elements);
       }
       wrong += elements;
     }
