@@ -61,8 +61,9 @@ struct LinearAxis {
     if (in_size == out_size) return {out_index, out_index, T(1), T(0)};
     const T source = source_index(out_index);
     const int64_t last = in_size - 1;
-    // Native floors in float32 even for double; and beyond float's exact range the index may pass the end.
-    const int64_t floored = static_cast<int64_t>(floorf(static_cast<float>(source)));
+    // Native floors in float32 even for double (no source is negative: the cast floors), and beyond float's
+    // exact range the index may pass the end.
+    const int64_t floored = static_cast<int64_t>(static_cast<float>(source));
     const int64_t index0 = floored < last ? floored : last;
     T weight1 = source - static_cast<T>(index0);
     weight1 = weight1 < T(0) ? T(0) : (weight1 > T(1) ? T(1) : weight1);

@@ -15,15 +15,14 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// How far apart the samples of a block lie. kShared: every column has every tap, all in one window; kNear:
-// every column has every tap, each in a window of its own; kWide, kWidest: two or four windows a tap, which
-// may be absent; kFar: anything else.
-enum class Reach : int32_t { kShared, kNear, kWide, kWidest, kFar };
+// How far apart the samples of a block lie. kShort: the whole row is shorter than a window. kShared: all taps
+// in one window; kNear: each in a window of its own; kGaps: the same, but some columns lack a tap; kWide,
+// kWidest: two or four windows a tap, which columns may lack; kFar: anything else.
+enum class Reach : int32_t { kShort, kShared, kNear, kGaps, kWide, kWidest, kFar };
 
-constexpr int64_t windows_of(Reach reach) {
-  constexpr int64_t windows[] = {1, 1, 2, 4, 0};
-  return windows[static_cast<int>(reach)];
-}
+constexpr int64_t kWindows[] = {1, 1, 1, 1, 2, 4, 0};
+constexpr int64_t windows_of(Reach reach) { return kWindows[static_cast<int>(reach)]; }
+constexpr bool has_every_tap(Reach reach) { return reach == Reach::kShared || reach == Reach::kNear; }
 
 // One tap of all columns of a block: samples base + offset + lane. An absent tap has the sign bit set.
 template <class acc>
@@ -35,12 +34,11 @@ struct ColumnTap {
 
 template <class acc>
 struct ColumnBlock {
-  int64_t base;
-  int32_t tap, taps;  // into the plan's taps
-  Reach reach;
+  int64_t base, tap, taps;  // the first of its taps in the plan, and how many
   // This many whole blocks from here on have the same reach and number of taps; either all share the same
   // taps, or each has its own.
-  int32_t run;
+  int64_t run;
+  Reach reach;
   bool shares;
 };
 
@@ -117,29 +115,38 @@ struct TapSamples {
 template <class acc>
 inline TapSamples<acc> samples_of_tap(const AxisTaps<acc>& axis, int64_t first, int64_t t) {
   TapSamples<acc> samples;
-  samples.least = INT64_MAX;
-  samples.most = 0;
   samples.everywhere = true;
-  for (int64_t i = 0; i < lanes<acc>; ++i) {
-    const int64_t o = smaller(first + i, axis.out_size - 1), at = axis.offset[o] + t;
-    const bool present = at < axis.offset[o + 1];
-    samples.index[i] = present ? axis.index[at] : -1;
-    samples.weight[i] = present ? axis.weight[at] : acc(0);
-    samples.everywhere = samples.everywhere && present;
-    if (!present) continue;
-    samples.least = smaller(samples.least, samples.index[i]);
-    samples.most = larger(samples.most, samples.index[i]);
+  const int64_t step = axis.taps_per_row;
+  if (step > 0 && first + lanes<acc> <= axis.out_size) {  // nothing to ask for lane by lane
+    const int64_t* index = axis.index + axis.offset[first] + t;
+    const acc* weight = axis.weight + axis.offset[first] + t;
+    for (int64_t i = 0; i < lanes<acc>; ++i) samples.index[i] = index[i * step];
+    for (int64_t i = 0; i < lanes<acc>; ++i) samples.weight[i] = weight[i * step];
+  } else {
+    for (int64_t i = 0; i < lanes<acc>; ++i) {
+      const int64_t o = smaller(first + i, axis.out_size - 1), at = axis.offset[o] + t;
+      const bool present = at < axis.offset[o + 1];
+      samples.index[i] = present ? axis.index[at] : -1;
+      samples.weight[i] = present ? axis.weight[at] : acc(0);
+      samples.everywhere = samples.everywhere && present;
+    }
   }
-  if (samples.least > samples.most) samples.least = samples.most = 0;  // no column has the tap
+  samples.least = INT64_MAX;
+  samples.most = -1;
+  for (int64_t i = 0; i < lanes<acc>; ++i) {
+    samples.most = larger(samples.most, samples.index[i]);
+    samples.least = smaller(samples.least, samples.index[i] < 0 ? INT64_MAX : samples.index[i]);
+  }
+  if (samples.most < 0) samples.least = samples.most = 0;  // no column has the tap
   return samples;
 }
 
 template <class acc>
-inline Reach reach_of(const TapSamples<acc>& samples) {
+inline Reach reach_of(const TapSamples<acc>& samples, int64_t in_size) {
   const int64_t span = samples.most - samples.least + 1;
   if (!kPermutes && span > INT32_MAX / 2) return Reach::kFar;
-  if (!kPermutes) return samples.everywhere ? Reach::kNear : Reach::kWide;
-  if (span <= lanes<acc> && samples.everywhere) return Reach::kNear;
+  if (kPermutes && in_size < lanes<acc>) return Reach::kShort;
+  if (!kPermutes || span <= lanes<acc>) return samples.everywhere ? Reach::kNear : Reach::kGaps;
   if (span <= 2 * lanes<acc>) return Reach::kWide;
   return span <= 4 * lanes<acc> ? Reach::kWidest : Reach::kFar;
 }
@@ -163,18 +170,19 @@ inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& a
   for (int64_t o = first; o < smaller(first + lanes<acc>, axis.out_size); ++o) {
     taps = larger(taps, axis.offset[o + 1] - axis.offset[o]);
   }
-  ColumnBlock<acc> block{0, static_cast<int32_t>(next), static_cast<int32_t>(taps), Reach::kNear, 1, false};
+  ColumnBlock<acc> block{0, next, taps, 1, kPermutes ? Reach::kShort : Reach::kNear, false};
+  TapSamples<acc> samples_of[kMostBlockTaps];
   int64_t least = INT64_MAX, most = 0;
   for (int64_t t = 0; t < taps; ++t) {
-    const TapSamples<acc> samples = samples_of_tap(axis, first, t);
-    block.reach = farther(block.reach, reach_of(samples));
-    least = smaller(least, samples.least);
-    most = larger(most, samples.most);
+    samples_of[t] = samples_of_tap(axis, first, t);
+    block.reach = farther(block.reach, reach_of(samples_of[t], axis.in_size));
+    least = smaller(least, samples_of[t].least);
+    most = larger(most, samples_of[t].most);
   }
   if (block.reach == Reach::kFar) return block;
   if (kPermutes && block.reach == Reach::kNear && most - least < lanes<acc>) block.reach = Reach::kShared;
   for (int64_t t = 0; t < taps; ++t) {
-    const TapSamples<acc> samples = samples_of_tap(axis, first, t);
+    const TapSamples<acc>& samples = samples_of[t];
     const int64_t start = block.reach == Reach::kShared ? least : samples.least;
     const int64_t latest = axis.in_size - windows_of(block.reach) * lanes<acc>;
     const int64_t base = kPermutes ? larger(0, smaller(start, latest)) : start;
@@ -216,7 +224,9 @@ inline void plan_blocks(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
       next += block.taps;
     }
     plan.blocks[b] = block;
-    if (kPermutes) plan.needed = larger(plan.needed, windows_of(block.reach) * lanes<acc>);
+    if (kPermutes && block.reach != Reach::kShort) {
+      plan.needed = larger(plan.needed, windows_of(block.reach) * lanes<acc>);
+    }
   }
   plan_runs(plan, axis.out_size / lanes<acc>);
 }
@@ -269,17 +279,28 @@ inline void build_column_plan(void* memory, const AxisTaps<acc>& axis) {
 // ---- using it
 // ----------------------------------------------------------------------------------------------
 
+// The lanes of a window; zero where the tap is absent.
+template <Reach kReach, class acc>
+inline vec<acc> pick(vec<acc> window, vec_index<acc> lane) {
+  const vec<acc> v = permute(window, lane);
+  if constexpr (has_every_tap(kReach)) {
+    return v;
+  } else {
+    return lane < 0 ? vec<acc>{} : v;
+  }
+}
+
 // The samples p[lane] of a tap; zero where it is absent.
 template <Reach kReach, class acc, class T>
 inline vec<acc> fetch(const T* p, vec_index<acc> lane) {
   if constexpr (!kPermutes) {
     vec<acc> v;
     for (int64_t i = 0; i < lanes<acc>; ++i) {
-      v[i] = kReach == Reach::kWide && lane[i] < 0 ? acc(0) : to_acc(p[lane[i]]);
+      v[i] = !has_every_tap(kReach) && lane[i] < 0 ? acc(0) : to_acc(p[lane[i]]);
     }
     return v;
   } else if constexpr (windows_of(kReach) == 1) {
-    return permute(load(p), lane);
+    return pick<kReach, acc>(load(p), lane);
   } else {
     vec<acc> v = permute_two(load(p), load(p + lanes<acc>), lane);
     if constexpr (kReach == Reach::kWidest) {
@@ -361,8 +382,10 @@ inline void write_block(T* out, const acc* row, const ColumnPlan<acc>& plan, con
   const ColumnTap<acc>* taps = plan.taps + block.tap;
   if (block.reach == Reach::kFar || block.taps == 0) {
     for (int64_t o = 0; o < count; ++o) from_acc(sum_taps(row, axis, b * lanes<acc> + o), out + o);
-  } else if (windows_of(block.reach) == 1) {
+  } else if (has_every_tap(block.reach)) {
     put<kPut>(out, sum_block<Reach::kNear>(row, block, taps), count);
+  } else if (windows_of(block.reach) == 1) {
+    put<kPut>(out, sum_block<Reach::kGaps>(row, block, taps), count);
   } else if (block.reach == Reach::kWide) {
     put<kPut>(out, sum_block<Reach::kWide>(row, block, taps), count);
   } else {

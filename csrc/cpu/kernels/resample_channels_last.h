@@ -248,7 +248,7 @@ inline void resample_channels(const ResampleParams<acc>& p, const T* in, T* out,
                    reinterpret_cast<acc*>(scratch + channels_last_row_bytes(p))};
   const RowShape shape = p.in.width == tile ? RowShape{1, p.width.in_size * tile, 0}
                                             : RowShape{p.width.in_size, tile, p.in.width};
-  const bool scatters = p.height_forward.interpolates;
+  const bool scatters = scatters_rows(p);
   RowScatter<T, acc> rows(in, p.in.height, shape, p.height, p.height_forward, buffer[0], buffer[1]);
   if (scatters) rows.start(begin, end);
   for (int64_t oy = begin; oy < end; ++oy) {

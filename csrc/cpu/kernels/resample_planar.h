@@ -26,6 +26,7 @@ constexpr int kMostRows = 4;
 template <class T, class acc>
 struct RowGroup {
   const T *source0, *source1;
+  int64_t length;  // of a source row
   int count;
   bool streams;
   T* out[kMostRows];
@@ -46,6 +47,7 @@ inline RowGroup<T, acc> group_rows(const ResampleParams<acc>& p, const T* in, T*
   RowGroup<T, acc> group;
   group.source0 = in + index[0] * p.in.height;
   group.source1 = in + index[1] * p.in.height;
+  group.length = p.width.in_size;
   group.count = 0;
   group.streams = p.stream;
   while (group.count < kMostRows && oy < end) {
@@ -63,15 +65,17 @@ inline RowGroup<T, acc> group_rows(const ResampleParams<acc>& p, const T* in, T*
 
 // One block of columns in kRows rows; kPart: of which only `count` columns exist.
 template <Reach kReach, int kRows, Put kPut, class T, class acc>
-inline void interpolate_block(T* const* out, const T* source0, const T* source1, const vec<acc>* down0,
-                              const vec<acc>* down1, const ColumnTap<acc>& tap0, const ColumnTap<acc>& tap1,
-                              int64_t column, int64_t count) {
-  if constexpr (kReach == Reach::kShared) {
-    const vec<acc> above = load(source0), below = load(source1);
+inline void interpolate_block(T* const* out, const T* source0, const T* source1, int64_t length,
+                              const vec<acc>* down0, const vec<acc>* down1, const ColumnTap<acc>& tap0,
+                              const ColumnTap<acc>& tap1, int64_t column, int64_t count) {
+  if constexpr (kReach == Reach::kShared || kReach == Reach::kShort) {
+    const vec<acc> above = load_some<kReach == Reach::kShort>(source0, length);
+    const vec<acc> below = load_some<kReach == Reach::kShort>(source1, length);
     for (int r = 0; r < kRows; ++r) {
       const vec<acc> row = multiply_add_vector(down1[r], below, down0[r] * above);
-      const vec<acc> left = tap0.weight * permute(row, tap0.lane);
-      put<kPut>(out[r] + column, multiply_add_vector(tap1.weight, permute(row, tap1.lane), left), count);
+      const vec<acc> left = tap0.weight * pick<kReach, acc>(row, tap0.lane);
+      put<kPut>(out[r] + column, multiply_add_vector(tap1.weight, pick<kReach, acc>(row, tap1.lane), left),
+                count);
     }
   } else {
     const vec<acc> corner00 = fetch<kReach, acc>(source0, tap0.lane);
@@ -102,8 +106,9 @@ inline void interpolate_blocks(const RowGroup<T, acc>& group, int first, const C
   for (int64_t b = begin; b < end; ++b) {
     const T *source0 = group.source0 + plan.blocks[b].base, *source1 = group.source1 + plan.blocks[b].base;
     if (!kShares) taps = plan.taps + plan.blocks[b].tap;
-    interpolate_block<kReach, kRows, kPut>(out, source0, source1, down0, down1, kShares ? tap0 : taps[0],
-                                           kShares ? tap1 : taps[1], b * lanes<acc>, count);
+    interpolate_block<kReach, kRows, kPut>(out, source0, source1, group.length, down0, down1,
+                                           kShares ? tap0 : taps[0], kShares ? tap1 : taps[1], b * lanes<acc>,
+                                           count);
   }
 }
 
@@ -127,10 +132,10 @@ template <Reach kReach, bool kShares, Put kPut, class T, class acc>
 inline void interpolate_rows(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
                              int64_t end, int64_t count) {
   int r = 0;
-  // Stores into the cache want one row after the other, unless what has to be converted costs more; stores past
-  // it do not mind several at a time.
+  // Stores into the cache want one row after the other, unless what has to be converted costs more; stores
+  // past it do not mind several at a time.
   constexpr bool kTogether = kPut == Put::kStream || (kPut == Put::kStore && sizeof(T) < sizeof(acc));
-  if constexpr (windows_of(kReach) == 1 && kTogether) {
+  if constexpr (has_every_tap(kReach) && kTogether) {
     if (group.count == 4)
       return interpolate_blocks<kReach, 4, kShares, kPut>(group, 0, plan, begin, end, count);
     for (; r + 2 <= group.count; r += 2) {
@@ -144,8 +149,8 @@ inline void interpolate_rows(const RowGroup<T, acc>& group, const ColumnPlan<acc
 template <Reach kReach, Put kPut, class T, class acc>
 inline void interpolate_run(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
                             int64_t end, int64_t count) {
-  if (windows_of(kReach) == 1 && plan.blocks[begin].shares) {
-    return interpolate_rows<kReach, windows_of(kReach) == 1, kPut>(group, plan, begin, end, count);
+  if (has_every_tap(kReach) && plan.blocks[begin].shares) {
+    return interpolate_rows<kReach, has_every_tap(kReach), kPut>(group, plan, begin, end, count);
   }
   interpolate_rows<kReach, false, kPut>(group, plan, begin, end, count);
 }
@@ -155,10 +160,14 @@ template <Put kPut, class T, class acc>
 inline void interpolate_run(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan,
                             const AxisTaps<acc>& width, int64_t begin, int64_t end, int64_t count) {
   switch (plan.blocks[begin].reach) {
+    case Reach::kShort:
+      return interpolate_run<Reach::kShort, kPut>(group, plan, begin, end, count);
     case Reach::kShared:
       return interpolate_run<Reach::kShared, kPut>(group, plan, begin, end, count);
     case Reach::kNear:
       return interpolate_run<Reach::kNear, kPut>(group, plan, begin, end, count);
+    case Reach::kGaps:
+      return interpolate_run<Reach::kGaps, kPut>(group, plan, begin, end, count);
     case Reach::kWide:
       return interpolate_run<Reach::kWide, kPut>(group, plan, begin, end, count);
     case Reach::kWidest:
@@ -220,6 +229,20 @@ int64_t planar_scratch_bytes(const ResampleParams<acc>& p) {
   return kRowBatch * planar_row_bytes(p);
 }
 
+// A row without taps, as between the rows that the gradient of a downsampling reaches.
+template <class acc>
+inline bool is_zero(const ResampleParams<acc>& p, int64_t oy) {
+  return p.height.offset[oy] == p.height.offset[oy + 1];
+}
+template <class T, class acc>
+inline void zero_row(const ResampleParams<acc>& p, T* out) {
+  if (p.out.width == 1) {
+    __builtin_memset(out, 0, static_cast<size_t>(p.width.out_size) * sizeof(T));
+    return;
+  }
+  for (int64_t o = 0; o < p.width.out_size; ++o) from_acc(acc(0), out + o * p.out.width);
+}
+
 template <class T, class acc>
 inline void resample_rows_of_plane(const ResampleParams<acc>& p, const T* in, T* out, int64_t begin,
                                    int64_t end, char* scratch) {
@@ -227,18 +250,23 @@ inline void resample_rows_of_plane(const ResampleParams<acc>& p, const T* in, T*
     return reinterpret_cast<acc*>(scratch + i * planar_row_bytes(p));
   };
   const RowShape shape = planar_row(p);
-  if (p.height_forward.interpolates && shape.segments == 1) {
+  if (scatters_rows(p) && shape.segments == 1) {
     RowScatter<T, acc> rows(in, p.in.height, shape, p.height, p.height_forward, row_buffer(0), row_buffer(1));
     rows.start(begin, end);
     for (int64_t oy = begin; oy < end; ++oy) write_row_columns(p, out + oy * p.out.height, rows.produce());
     return;
   }
-  for (int64_t oy = begin; oy < end; oy += kRowBatch) {
-    const int64_t count = smaller(kRowBatch, end - oy);
-    for (int64_t i = 0; i < count; ++i) {
-      blend_rows(row_buffer(i), in, p.in.height, shape, p.height, oy + i);
+  for (int64_t oy = begin; oy < end;) {
+    if (is_zero(p, oy)) {
+      zero_row(p, out + oy++ * p.out.height);
+      continue;
+    }
+    int64_t count = 0;
+    for (; count < kRowBatch && oy + count < end && !is_zero(p, oy + count); ++count) {
+      blend_rows(row_buffer(count), in, p.in.height, shape, p.height, oy + count);
     }
     for (int64_t i = 0; i < count; ++i) write_row_columns(p, out + (oy + i) * p.out.height, row_buffer(i));
+    oy += count;
   }
 }
 

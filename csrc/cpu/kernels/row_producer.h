@@ -126,6 +126,12 @@ inline void add_segment(acc* sum, const T* row, vec<acc> weight, int64_t count) 
   if (x < count) add_vector<true>(sum + x, row + x, weight, count - x);
 }
 
+// Whether scattering is possible, and saves anything over gathering.
+template <class acc>
+inline bool scatters_rows(const ResampleParams<acc>& p) {
+  return p.height_forward.interpolates && p.height.max_taps > 2;
+}
+
 template <class T, class acc>
 class RowScatter {
  public:
