@@ -24,8 +24,7 @@ namespace upsample_ext {
 using at::Tensor;
 using c10::SymInt;
 
-// ---- arguments
-// ---------------------------------------------------------------------------------------------
+// ---- arguments ------------------------------------------------------------------------------------------
 
 static bool is_int(PyObject* o) { return PyLong_CheckExact(o); }
 
@@ -73,8 +72,7 @@ static bool is_ours(const Tensor& x, bool with_byte) {
           (with_byte && dtype == at::kByte));
 }
 
-// ---- doors
-// -------------------------------------------------------------------------------------------------
+// ---- doors ----------------------------------------------------------------------------------------------
 
 // upsample_bilinear2d for plain arguments; None where the general way must be taken.
 static py::object upsample_door(py::handle input, py::handle size, py::handle scale_factor,
@@ -191,8 +189,7 @@ static void upsample_out(const Tensor& input, int64_t height, int64_t width, boo
   upsample_out_op().call(input, extent, align_corners, scale_h, scale_w, out);
 }
 
-// ---- tables, levels, build
-// ----------------------------------------------------------------------------------
+// ---- tables, levels, build ------------------------------------------------------------------------------
 
 static py::tuple table_as_lists(const AxisTable<double>& table) {
   const AxisTaps<double>& taps = table.taps();

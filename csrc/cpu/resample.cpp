@@ -111,8 +111,7 @@ static void dispatch_dtype(const char* op, at::ScalarType dtype, bool with_byte,
   }
 }
 
-// ---- bilinear resize
-// ---------------------------------------------------------------------------------------
+// ---- bilinear resize ------------------------------------------------------------------------------------
 
 static void upsample_into(const Tensor& input, const Tensor& output, bool align_corners,
                           optional<double> scale_h, optional<double> scale_w) {
@@ -159,8 +158,7 @@ static Tensor upsample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
   return grad_input;
 }
 
-// ---- separable transposed convolution
-// -------------------------------------------------------------------------
+// ---- separable transposed convolution -------------------------------------------------------------------
 
 template <class acc>
 static AxisTable<acc> conv_transpose_table(const Tensor& kernel, int64_t in_size, int axis,

@@ -126,8 +126,7 @@ Tensor make_separable_grad_input(const Tensor& grad_output, const Tensor& kernel
   return empty_image(grad_output, input_size[0], input_size[1]);
 }
 
-// ---- bilinear resize: meta, composite, autograd
-// ------------------------------------------------------------
+// ---- bilinear resize: meta, composite, autograd ---------------------------------------------------------
 
 static Tensor upsample_meta(const Tensor& input, SymIntArrayRef output_size, bool, optional<double>,
                             optional<double>) {
@@ -220,8 +219,7 @@ static void upsample_out_autograd(const Tensor& input, SymIntArrayRef size, bool
   torch::autograd::increment_version(out);
 }
 
-// ---- separable transposed convolution: meta, autograd
-// -----------------------------------------------------------
+// ---- separable transposed convolution: meta, autograd ---------------------------------------------------
 
 static Tensor separable_meta(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
                              SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,

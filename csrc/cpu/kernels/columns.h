@@ -100,8 +100,7 @@ inline int64_t column_plan_bytes(const AxisTaps<acc>& axis) {
          count_blocks(axis) * axis.max_taps * static_cast<int64_t>(sizeof(ColumnTap<acc>));
 }
 
-// ---- building the plan
-// -------------------------------------------------------------------------------------
+// ---- building the plan ----------------------------------------------------------------------------------
 
 // The samples that tap t of `lanes` columns from `first` on takes, -1 where a column has no such tap.
 template <class acc>
@@ -276,8 +275,7 @@ inline void build_column_plan(void* memory, const AxisTaps<acc>& axis) {
   }
 }
 
-// ---- using it
-// ----------------------------------------------------------------------------------------------
+// ---- using it -------------------------------------------------------------------------------------------
 
 // The lanes of a window; zero where the tap is absent.
 template <Reach kReach, class acc>

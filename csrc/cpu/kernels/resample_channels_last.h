@@ -10,8 +10,7 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// ---- interpolation
-// -----------------------------------------------------------------------------------------
+// ---- interpolation --------------------------------------------------------------------------------------
 
 constexpr int kTileRows = 2, kTileColumns = 4;
 
@@ -115,8 +114,7 @@ inline void interpolate_pixel_rows(const ResampleParams<acc>& p, const T* in, T*
   }
 }
 
-// ---- interpolation of pixels with few channels, far apart
-// ------------------------------------------------------
+// ---- interpolation of pixels with few channels, far apart -----------------------------------------------
 //
 // Four lanes hold a pixel. (Close together, such pixels are better taken as an interleaved row.)
 
@@ -185,8 +183,7 @@ inline void interpolate_small_row(const ResampleParams<acc>& p, const T* row0, c
   }
 }
 
-// ---- any tables
-// --------------------------------------------------------------------------------------------
+// ---- any tables -----------------------------------------------------------------------------------------
 
 constexpr int64_t kTileBytes = 32 << 10;
 

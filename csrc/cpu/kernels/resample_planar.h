@@ -17,8 +17,7 @@ inline const ColumnPlan<acc>& column_plan(const ResampleParams<acc>& p) {
   return *static_cast<const ColumnPlan<acc>*>(p.plan);
 }
 
-// ---- interpolation
-// -----------------------------------------------------------------------------------------
+// ---- interpolation --------------------------------------------------------------------------------------
 
 constexpr int kMostRows = 4;
 
@@ -193,8 +192,7 @@ inline void interpolate_group(const RowGroup<T, acc>& group, const ColumnPlan<ac
   if (rest > 0) interpolate_run<Put::kPart>(group, plan, width, whole, whole + 1, rest);
 }
 
-// ---- any tables
-// --------------------------------------------------------------------------------------------
+// ---- any tables -----------------------------------------------------------------------------------------
 
 // A padded row of acc to the output.
 template <class T, class acc>

@@ -35,8 +35,7 @@ inline void store_some(T* p, V v, int64_t count) {
   }
 }
 
-// ---- gathering: one result row at a time
-// -------------------------------------------------------------------
+// ---- gathering: one result row at a time ----------------------------------------------------------------
 
 // buffer[x] = sum over taps t of weight[t] * input[index[t] * row_stride + x], x < count.
 template <class T, class acc>
@@ -77,8 +76,7 @@ inline void blend_rows(acc* buffer, const T* input, int64_t row_stride, const Ro
   }
 }
 
-// ---- scattering: one pass over the input
-// -------------------------------------------------------------------
+// ---- scattering: one pass over the input ----------------------------------------------------------------
 //
 // The gradient of an interpolation: each row of the input is read once and added to the one or two result
 // rows that it touches, in the order of the input's rows. That is also the order in which a result row sums,
