@@ -39,10 +39,11 @@ struct ResampleParams {
   int64_t rows() const { return batch * (channels_last ? 1 : channels) * height.out_size; }
 };
 
-// Depthwise transposed convolution with a kernel of its own for every channel.
-//   forward          output[o] = bias + sum over taps of input[i] * weight[k],  o = i * stride - padding + k
-//   * dilation backward_input   input[i]  = sum over taps of output[o] * weight[k] backward_weight  weight[k]
-//   = sum over n, i of input[i] * output[o]
+// Depthwise transposed convolution, every channel with a kernel of its own. With o = i * stride - padding + k
+// * dilation along both axes, summed over the taps that meet at what is written:
+//   forward          output[o] = bias + sum of input[i] * weight[k]
+//   backward_input   input[i]  = sum of output[o] * weight[k]
+//   backward_weight  weight[k] = sum of input[i] * output[o], over the batch too
 // One geometry for the three; each reads two of the images and weights and writes the third.
 struct DeconvParams {
   void* input;
@@ -51,8 +52,7 @@ struct DeconvParams {
   const void* bias;  // (channels), or null
   int64_t batch, channels;
   Strides in, out;
-  int64_t weight_channel, weight_height,
-      weight_width;  // strides; any, 0 where one kernel serves all channels
+  int64_t weight_channel, weight_height, weight_width;  // strides, 0 where one kernel serves all channels
   int64_t bias_stride;
   ConvTransposeAxis height, width;
   // Both images hold the channels of a pixel side by side: vectors run over channels, not along rows.
