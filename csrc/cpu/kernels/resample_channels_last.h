@@ -160,27 +160,38 @@ inline void store_pixel(T* p, V v, int64_t channels, bool whole) {
   for (int64_t c = 0; c < channels; ++c) from_acc(v[c], p + c);
 }
 
-template <class T, class acc>
-inline void interpolate_small_row(const ResampleParams<acc>& p, const T* row0, const T* row1, acc down0,
-                                  acc down1, T* out) {
+// Pixels begin .. end of a result row; kLast: the last pixel of a source row may be among what they read.
+template <bool kLast, class T, class acc>
+inline void interpolate_small_pixels(const ResampleParams<acc>& p, const T* row0, const T* row1, acc down0,
+                                     acc down1, T* out, int64_t begin, int64_t end) {
   using Pixel = typename SmallPixel<acc>::type;
   const Pixel above = Pixel{} + down0, below = Pixel{} + down1;
-  const int64_t last = p.width.in_size - 1;
   const bool dense = p.out.width == p.channels;
   const auto blend = [&](int64_t x) {
     const T *p0 = row0 + x * p.in.width, *p1 = row1 + x * p.in.width;
-    if (x == last) {
+    if (kLast && x == p.width.in_size - 1) {
       return multiply_add_vector(below, load_last_pixel<acc>(p1, p.channels),
                                  above * load_last_pixel<acc>(p0, p.channels));
     }
     return multiply_add_vector(below, load_pixel<acc>(p1), above * load_pixel<acc>(p0));
   };
-  for (int64_t ox = 0; ox < p.width.out_size; ++ox) {
-    const int64_t t = p.width.offset[ox];
-    const Pixel left = p.width.weight[t] * blend(p.width.index[t]);
-    const Pixel sum = multiply_add_vector(Pixel{} + p.width.weight[t + 1], blend(p.width.index[t + 1]), left);
-    store_pixel(out + ox * p.out.width, sum, p.channels, dense && ox + 1 < p.width.out_size);
+  const int64_t* index = p.width.index;  // every column has two taps
+  const acc* weight = p.width.weight;
+  for (int64_t ox = begin; ox < end; ++ox) {
+    const Pixel left = weight[2 * ox] * blend(index[2 * ox]);
+    const Pixel sum = multiply_add_vector(Pixel{} + weight[2 * ox + 1], blend(index[2 * ox + 1]), left);
+    store_pixel(out + ox * p.out.width, sum, p.channels, dense && (!kLast || ox + 1 < end));
   }
+}
+
+template <class T, class acc>
+inline void interpolate_small_row(const ResampleParams<acc>& p, const T* row0, const T* row1, acc down0,
+                                  acc down1, T* out) {
+  // The last result pixel is always among the careful ones: it may not be written beyond its channels.
+  int64_t careful = p.width.out_size - 1;
+  while (careful > 0 && p.width.index[2 * careful - 1] == p.width.in_size - 1) --careful;
+  interpolate_small_pixels<false>(p, row0, row1, down0, down1, out, 0, careful);
+  interpolate_small_pixels<true>(p, row0, row1, down0, down1, out, careful, p.width.out_size);
 }
 
 // ---- any tables -----------------------------------------------------------------------------------------
