@@ -202,6 +202,10 @@ struct WidthWindows {
   lane_index<acc>* column;  // [window][pattern][lane], 0 where there is no tap
   lane_index<acc>* exists;  // the same: -1 for a tap, 0 for none
   bool full;                // all lanes have a tap
+  // Position q's outputs from q * stride - padding on, for blocks of one vector of positions and one position
+  // beyond the row.
+  lane_index<acc>* inside;         // [block][vector][lane], -1 for an output inside the row
+  int64_t whole_begin, whole_end;  // blocks that lie inside
 };
 constexpr int64_t kMostWindowStride = 8;
 
@@ -219,6 +223,11 @@ inline int64_t list_windows(const ConvTransposeAxis& axis, int64_t* start) {
 }
 
 template <class acc>
+inline int64_t position_blocks(const ConvTransposeAxis& axis) {
+  return (axis.end() - axis.begin()) / lanes<acc> + 1;
+}
+
+template <class acc>
 inline void take_windows(WidthWindows<acc>& windows, const ConvTransposeAxis& axis, Arrays& arrays) {
   const bool fits = axis.stride <= kMostWindowStride && (axis.stride & (axis.stride - 1)) == 0;
   windows.count = fits ? list_windows(axis, nullptr) : 0;
@@ -226,11 +235,28 @@ inline void take_windows(WidthWindows<acc>& windows, const ConvTransposeAxis& ax
   windows.start = arrays.take<int64_t>(windows.count);
   windows.column = arrays.take<lane_index<acc>>(windows.count * windows.patterns * lanes<acc>);
   windows.exists = arrays.take<lane_index<acc>>(windows.count * windows.patterns * lanes<acc>);
+  windows.inside = arrays.take<lane_index<acc>>(
+      windows.count > 0 ? position_blocks<acc>(axis) * axis.stride * lanes<acc> : 0);
+}
+
+template <class acc>
+inline void fill_inside(WidthWindows<acc>& windows, const ConvTransposeAxis& axis) {
+  const int64_t outputs = axis.stride * lanes<acc>, width = axis.out_size();
+  windows.whole_begin = windows.whole_end = 0;
+  for (int64_t b = 0; b < position_blocks<acc>(axis); ++b) {
+    const int64_t o = axis.target(axis.begin() + b * lanes<acc>, 0);
+    for (int64_t i = 0; i < outputs; ++i) {
+      windows.inside[b * outputs + i] = o + i >= 0 && o + i < width ? -1 : 0;
+    }
+    if (o < 0) windows.whole_begin = b + 1;
+    if (o < 0 || o + outputs <= width) windows.whole_end = b + 1;
+  }
 }
 
 template <class acc>
 inline void fill_windows(WidthWindows<acc>& windows, const ConvTransposeAxis& axis) {
   if (windows.count == 0) return;
+  fill_inside(windows, axis);
   list_windows(axis, windows.start);
   windows.full = true;
   const int64_t lanes_of_window = windows.patterns * lanes<acc>;

@@ -197,13 +197,14 @@ inline void sum_row_windows(U* source, const DeconvParams& p, const DeconvPlan<a
 // once for both.
 template <int kStride, int kBlocks, bool kMasked, class S, class acc>
 inline void sum_two_windows(vec<acc>* early, vec<acc>* late, const DeconvParams& p,
-                            const DeconvPlan<acc>& plan, const GradRows<S, acc>& rows, int64_t o) {
+                            const DeconvPlan<acc>& plan, const GradRows<S, acc>& rows, int64_t block) {
   constexpr int kVectors = kStride * kBlocks;
   constexpr int kPatterns = kStride > lanes<acc> ? kStride / static_cast<int>(lanes<acc>) : 1;
   const int64_t weight_step = p.height.kernel_size * lanes<acc>;
+  const int64_t o = p.width.target(plan.blocks.begin + block * lanes<acc>, 0);
   vec_index<acc> inside[kVectors], exists[2][kVectors];
   for (int v = 0; kMasked && v < kVectors; ++v) {
-    inside[v] = lanes_inside<acc>(o + v * lanes<acc>, plan.out_width);
+    inside[v] = load_bits<vec_index<acc>>(plan.windows.inside + (block * kStride + v) * lanes<acc>);
     for (int w = 0; w < 2; ++w) {
       const lane_index<acc>* taps = plan.windows.exists + (w * kPatterns + v % kPatterns) * lanes<acc>;
       exists[w][v] = inside[v] & load_bits<vec_index<acc>>(taps);
@@ -234,36 +235,31 @@ template <int kStride, class S, class U, class acc>
 inline void sum_row_two_windows(U* source, const DeconvParams& p, const DeconvPlan<acc>& plan,
                                 const GradRows<S, acc>& rows) {
   constexpr int kMany = kStride < 4 ? 4 / kStride : 1;
-  const int64_t extent = plan.blocks.extent, begin = p.width.target(plan.blocks.begin, 0);
-  const int64_t blocks = extent / lanes<acc> + 1;
-  const auto whole = [&](int64_t b, int64_t count) {
-    const int64_t o = begin + b * kStride * lanes<acc>;
-    return plan.windows.full && o >= 0 && o + count * kStride * lanes<acc> <= plan.out_width;
-  };
+  const WidthWindows<acc>& windows = plan.windows;
+  const int64_t extent = plan.blocks.extent, blocks = extent / lanes<acc> + 1;
+  const int64_t whole_begin = windows.full ? windows.whole_begin : blocks;
+  const int64_t whole_end = windows.full ? windows.whole_end : blocks;
   vec<acc> early{}, late{};  // of block b - 1
-  const auto finish = [&](int64_t b, vec<acc> next_late) {
+  int64_t b = 0;
+  const auto finish = [&](vec<acc> next_late) {
     const int64_t i = (b - 1) * lanes<acc>;
     if (i >= 0 && i < extent) put_positions(source + i, early + from_lane_one(late, next_late), extent - i);
   };
-  for (int64_t b = 0; b < blocks;) {
-    const int64_t o = begin + b * kStride * lanes<acc>;
-    vec<acc> earlier[kMany], later[kMany];
-    int64_t count = 1;
-    if (b + kMany <= blocks && whole(b, kMany)) {
-      sum_two_windows<kStride, kMany, false>(earlier, later, p, plan, rows, o);
-      count = kMany;
-    } else if (whole(b, 1)) {
-      sum_two_windows<kStride, 1, false>(earlier, later, p, plan, rows, o);
-    } else {
-      sum_two_windows<kStride, 1, true>(earlier, later, p, plan, rows, o);
-    }
-    for (int64_t j = 0; j < count; ++j, ++b) {
-      finish(b, later[j]);
+  const auto sum = [&](auto count, auto masked) {
+    constexpr int kBlocks = decltype(count)::value;
+    vec<acc> earlier[kBlocks], later[kBlocks];
+    sum_two_windows<kStride, kBlocks, decltype(masked)::value>(earlier, later, p, plan, rows, b);
+    for (int j = 0; j < kBlocks; ++j, ++b) {
+      finish(later[j]);
       early = earlier[j];
       late = later[j];
     }
-  }
-  finish(blocks, vec<acc>{});
+  };
+  while (b < whole_begin && b < blocks) sum(Constant<1>{}, Constant<true>{});
+  while (b + kMany <= whole_end) sum(Constant<kMany>{}, Constant<false>{});
+  while (kMany > 1 && b < whole_end) sum(Constant<1>{}, Constant<false>{});
+  while (b < blocks) sum(Constant<1>{}, Constant<true>{});
+  finish(vec<acc>{});
 }
 
 // ---- any stride -------------------------------------------------------------------------------------------
