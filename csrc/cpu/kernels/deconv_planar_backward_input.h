@@ -195,7 +195,7 @@ inline void sum_row_windows(U* source, const DeconvParams& p, const DeconvPlan<a
 // Two windows that follow each other, as in the usual kernels: position q of a row has the outputs from
 // q * stride - padding on, once for itself (early) and once for the position before it (late). Each is loaded
 // once for both.
-template <int kStride, int kBlocks, bool kMasked, class S, class acc>
+template <int kStride, int kBlocks, bool kMasked, int kRows, class S, class acc>
 inline void sum_two_windows(vec<acc>* early, vec<acc>* late, const DeconvParams& p,
                             const DeconvPlan<acc>& plan, const GradRows<S, acc>& rows, int64_t block) {
   constexpr int kVectors = kStride * kBlocks;
@@ -211,8 +211,9 @@ inline void sum_two_windows(vec<acc>* early, vec<acc>* late, const DeconvParams&
     }
   }
   vec<acc> sum[2][kVectors] = {};
-  const GradRow<S, acc>* const end = rows.list + rows.count;
-  for (const GradRow<S, acc>* row = rows.list; row < end; ++row) {
+  const int64_t count = kRows > 0 ? kRows : rows.count;
+  for (int64_t j = 0; j < count; ++j) {
+    const GradRow<S, acc>* row = rows.list + j;
     for (int v = 0; v < kVectors; ++v) {
       const S* at = row->row + o + v * lanes<acc>;
       const vec<acc> grad = kMasked ? load_lanes(at, inside[v]) : load(at);
@@ -231,7 +232,7 @@ inline void sum_two_windows(vec<acc>* early, vec<acc>* late, const DeconvParams&
 }
 
 // A row of positions: a block is written when the late sums of the next one are known.
-template <int kStride, class S, class U, class acc>
+template <int kStride, int kRows, class S, class U, class acc>
 inline void sum_row_two_windows(U* source, const DeconvParams& p, const DeconvPlan<acc>& plan,
                                 const GradRows<S, acc>& rows) {
   constexpr int kMany = kStride < 4 ? 4 / kStride : 1;
@@ -248,7 +249,7 @@ inline void sum_row_two_windows(U* source, const DeconvParams& p, const DeconvPl
   const auto sum = [&](auto count, auto masked) {
     constexpr int kBlocks = decltype(count)::value;
     vec<acc> earlier[kBlocks], later[kBlocks];
-    sum_two_windows<kStride, kBlocks, decltype(masked)::value>(earlier, later, p, plan, rows, b);
+    sum_two_windows<kStride, kBlocks, decltype(masked)::value, kRows>(earlier, later, p, plan, rows, b);
     for (int j = 0; j < kBlocks; ++j, ++b) {
       finish(later[j]);
       early = earlier[j];
@@ -322,7 +323,8 @@ inline void sum_row_in_windows(U* source, const DeconvParams& p, const DeconvPla
                                const GradRows<S, acc>& rows) {
   constexpr bool kFits = kStride < 8 || kVectorBytes == 64;  // all sums in registers
   if (kFits && plan.windows.count == 2 && plan.windows.start[1] == kStride) {
-    return sum_row_two_windows<kStride>(source, p, plan, rows);
+    if (kStride == 2 && rows.count == 4) return sum_row_two_windows<kStride, 4>(source, p, plan, rows);
+    return sum_row_two_windows<kStride, 0>(source, p, plan, rows);
   }
   sum_row_windows<kStride>(source, p, plan, rows);
 }
