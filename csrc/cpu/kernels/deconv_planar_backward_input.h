@@ -194,20 +194,20 @@ inline void sum_row_windows(U* source, const DeconvParams& p, const DeconvPlan<a
 
 // Two windows that follow each other, as in the usual kernels: position q of a row has the outputs from
 // q * stride - padding on, once for itself (early) and once for the position before it (late). Each is loaded
-// once for both.
-template <int kStride, int kBlocks, bool kMasked, int kRows, class S, class acc>
-inline void sum_two_windows(vec<acc>* early, vec<acc>* late, const DeconvParams& p,
-                            const DeconvPlan<acc>& plan, const GradRows<S, acc>& rows, int64_t block) {
-  constexpr int kVectors = kStride * kBlocks;
+// once for both. Here, vectors `first` .. first + kVectors of block `block`.
+template <int kStride, int kVectors, bool kMasked, int kRows, class S, class acc>
+inline void multiply_two_windows(vec<acc>* early, vec<acc>* late, const DeconvParams& p,
+                                 const DeconvPlan<acc>& plan, const GradRows<S, acc>& rows, int64_t block,
+                                 int first) {
   constexpr int kPatterns = kStride > lanes<acc> ? kStride / static_cast<int>(lanes<acc>) : 1;
   const int64_t weight_step = p.height.kernel_size * lanes<acc>;
-  const int64_t o = p.width.target(plan.blocks.begin + block * lanes<acc>, 0);
+  const int64_t o = p.width.target(plan.blocks.begin + block * lanes<acc>, 0) + first * lanes<acc>;
   vec_index<acc> inside[kVectors], exists[2][kVectors];
   for (int v = 0; kMasked && v < kVectors; ++v) {
-    inside[v] = load_bits<vec_index<acc>>(plan.windows.inside + (block * kStride + v) * lanes<acc>);
+    inside[v] = load_bits<vec_index<acc>>(plan.windows.inside + (block * kStride + first + v) * lanes<acc>);
     for (int w = 0; w < 2; ++w) {
-      const lane_index<acc>* taps = plan.windows.exists + (w * kPatterns + v % kPatterns) * lanes<acc>;
-      exists[w][v] = inside[v] & load_bits<vec_index<acc>>(taps);
+      const int vector = w * kPatterns + (first + v) % kPatterns;
+      exists[w][v] = inside[v] & load_bits<vec_index<acc>>(plan.windows.exists + vector * lanes<acc>);
     }
   }
   vec<acc> sum[2][kVectors] = {};
@@ -218,11 +218,39 @@ inline void sum_two_windows(vec<acc>* early, vec<acc>* late, const DeconvParams&
       const S* at = row->row + o + v * lanes<acc>;
       const vec<acc> grad = kMasked ? load_lanes(at, inside[v]) : load(at);
       for (int w = 0; w < 2; ++w) {
-        const vec<acc> weights = load(row->weights + (w * kPatterns + v % kPatterns) * weight_step);
+        const vec<acc> weights = load(row->weights + (w * kPatterns + (first + v) % kPatterns) * weight_step);
         const vec<acc> next = multiply_add_vector(grad, weights, sum[w][v]);
         sum[w][v] = kMasked ? select<acc>(exists[w][v], next, sum[w][v]) : next;
       }
     }
+  }
+  for (int v = 0; v < kVectors; ++v) {
+    early[v] = sum[0][v];
+    late[v] = sum[1][v];
+  }
+}
+
+// The early and late sums of kBlocks blocks. kMasked: some lanes have no tap, or lie outside the row; of many
+// vectors, most do not.
+template <int kStride, int kBlocks, bool kMasked, int kRows, class S, class acc>
+inline void sum_two_windows(vec<acc>* early, vec<acc>* late, const DeconvParams& p,
+                            const DeconvPlan<acc>& plan, const GradRows<S, acc>& rows, int64_t block) {
+  constexpr int kVectors = kStride * kBlocks;
+  const int64_t o = p.width.target(plan.blocks.begin + block * lanes<acc>, 0);
+  vec<acc> sum[2][kVectors];
+  if constexpr (kMasked && kStride > 2) {
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t at = o + v * lanes<acc>;
+      sum[0][v] = sum[1][v] = vec<acc>{};
+      if (at <= -lanes<acc> || at >= plan.out_width) continue;
+      if (plan.windows.full && at >= 0 && at + lanes<acc> <= plan.out_width) {
+        multiply_two_windows<kStride, 1, false, kRows>(sum[0] + v, sum[1] + v, p, plan, rows, block, v);
+      } else {
+        multiply_two_windows<kStride, 1, true, kRows>(sum[0] + v, sum[1] + v, p, plan, rows, block, v);
+      }
+    }
+  } else {
+    multiply_two_windows<kStride, kVectors, kMasked, kRows>(sum[0], sum[1], p, plan, rows, block, 0);
   }
   fetch_grad_rows(rows, o, kVectors * lanes<acc>);
   for (int b = 0; b < kBlocks; ++b) {
