@@ -6,8 +6,8 @@
 //
 //   forward          out = bias + sum over kernel rows and slots of S_t * W_t. Output rows that read the same
 //                    source rows are summed together: what was picked serves all of them.
-//   backward_input   A_t = sum over kernel rows of grad_output * W_t, for one row of inputs; only then, once
-//                    for all kernel rows, a source gathers its lanes of A_t.
+//   backward_input   its own way, in deconv_planar_backward_input.h: sums of grad_output * weights where the
+//                    outputs lie, over all kernel rows; only then are the lanes of a source added.
 //   backward_weight  G_t += S_t * grad_output for several kernel rows at once, over all rows of a channel; a
 //                    weight is the sum of its lanes of G_t.
 //
