@@ -117,12 +117,14 @@ inline V from_lane_one(V a, V b) {
   return from_lane_one(a, b, typename CountLanes<sizeof(V) / sizeof(a[0])>::list{});
 }
 
-// Fetches what lies below outputs o .. o + count in the rows ahead.
+// Fetches what lies below outputs o .. o + count in the rows ahead, into the second cache: the rows being
+// read may fill the first.
 template <class S, class acc>
 inline void fetch_grad_rows(const GradRows<S, acc>& rows, int64_t o, int64_t count) {
   for (int64_t r = 0; r < rows.ahead_count; ++r) {
     const S* at = rows.ahead + r * rows.ahead_step + o;
-    for (int64_t i = 0; i < count; i += 64 / static_cast<int64_t>(sizeof(S))) __builtin_prefetch(at + i);
+    for (int64_t i = 0; i < count; i += 64 / static_cast<int64_t>(sizeof(S)))
+      __builtin_prefetch(at + i, 0, 2);
   }
 }
 
