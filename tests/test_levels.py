@@ -17,9 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 FLAGS = ["-std=c++20", "-O3", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", f"-I{CSRC}"]
 LEVELS = ("baseline", "avx2", "avx512")
-KERNEL_CHECK = ROOT / "tests" / "native" / "resample_check.cpp"
+KERNEL_CHECKS = ("resample_check", "deconv_check")
 KERNEL_SOURCES = [
-    KERNEL_CHECK,
     *sorted((CSRC / "geometry").glob("*.cpp")),
     CSRC / "cpu" / "levels.cpp",
     *sorted((CSRC / "cpu" / "levels").glob("*.cpp")),
@@ -186,25 +185,33 @@ def test_the_library_keeps_wide_registers_inside_their_levels():
 # ---- kernels without torch: under sanitizers, and on another processor -----------------------------------
 
 
+def kernel_checks(folder, compiler, *flags):
+    """The programs of tests/native: the kernels are compiled once and linked into each."""
+    checked(compiler, *flags, "-c", *KERNEL_SOURCES, cwd=folder)
+    for name in KERNEL_CHECKS:
+        source = ROOT / "tests" / "native" / f"{name}.cpp"
+        checked(compiler, *flags, source, *sorted(folder.glob("*.o")), "-o", folder / name)
+    return [folder / name for name in KERNEL_CHECKS]
+
+
 @needs_checkout
 @pytest.mark.slow
 def test_kernels_under_sanitizers(tmp_path):
-    program = tmp_path / "resample_check"
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
     flags = [flag for flag in FLAGS if flag != "-O3"]
-    checked(os.environ.get("CXX", "g++"), *flags, *sanitizers, *KERNEL_SOURCES, "-o", program)
-    for level in C.levels():
-        output = checked(program, env={**os.environ, "UPSAMPLE_EXT_LEVEL": level, "LD_PRELOAD": ""})
-        assert f"level {level}: all results are right" in output
+    for program in kernel_checks(tmp_path, os.environ.get("CXX", "g++"), *flags, *sanitizers):
+        for level in C.levels():
+            output = checked(program, env={**os.environ, "UPSAMPLE_EXT_LEVEL": level, "LD_PRELOAD": ""})
+            assert f"level {level}: all results are right" in output
 
 
 @needs_checkout
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("aarch64-linux-gnu-g++"), reason="no cross compiler for aarch64")
 def test_kernels_on_aarch64(tmp_path):
-    program = tmp_path / "resample_check"
-    checked("aarch64-linux-gnu-g++", *FLAGS, "-Wall", "-Werror", "-static", *KERNEL_SOURCES, "-o", program)
-    assert program.read_bytes()[18:20] == b"\xb7\x00"  # e_machine is AArch64
-    if shutil.which("qemu-aarch64"):
-        output = checked("qemu-aarch64", program)
-        assert "level baseline: all results are right" in output
+    flags = [*FLAGS, "-Wall", "-Werror", "-static"]
+    for program in kernel_checks(tmp_path, "aarch64-linux-gnu-g++", *flags):
+        assert program.read_bytes()[18:20] == b"\xb7\x00"  # e_machine is AArch64
+        if shutil.which("qemu-aarch64"):
+            output = checked("qemu-aarch64", program)
+            assert "level baseline: all results are right" in output

@@ -12,44 +12,12 @@
 #include "cpu/levels.h"
 #include "cpu/work_memory.h"
 #include "geometry/axis_table.h"
+#include "images.h"
 
 namespace upsample_ext {
 namespace {
 
-// How a storage type holds a value, and how far a result may be from the exact one, relative to the largest
-// value.
-double decode(double x) { return x; }
-double decode(float x) { return x; }
-double decode(uint8_t x) { return x; }
-double decode(half_t x) {
-  const int exponent = x.bits >> 10 & 31, mantissa = x.bits & 1023;
-  const double magnitude = exponent == 0
-                               ? std::ldexp(mantissa, -24)
-                               : (exponent == 31 ? HUGE_VAL : std::ldexp(1024 + mantissa, exponent - 25));
-  return x.bits >> 15 ? -magnitude : magnitude;
-}
-double decode(bfloat16_t x) {
-  const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-// Values are whole numbers from 0 to 255, exact in every type.
-template <class T>
-void encode(int value, T* x) {
-  *x = static_cast<T>(value);
-}
-void encode(int value, half_t* x) {
-  const int exponent = value == 0 ? 0 : std::ilogb(value);
-  x->bits = static_cast<uint16_t>(value == 0 ? 0 : (exponent + 15) << 10 | (value << (10 - exponent) & 1023));
-}
-void encode(int value, bfloat16_t* x) {
-  const float single = static_cast<float>(value);
-  uint32_t bits;
-  std::memcpy(&bits, &single, sizeof bits);
-  x->bits = static_cast<uint16_t>(bits >> 16);
-}
-
+// How far a result may be from the exact one, relative to the largest value.
 constexpr double kLargest = 255.0;
 double tolerance(double) { return kLargest * 1e-14; }
 double tolerance(float) { return kLargest * 1e-6; }
@@ -62,19 +30,6 @@ const ResampleKernel<float>& kernel_of(float) { return active_level().resample_f
 const ResampleKernel<float>& kernel_of(half_t) { return active_level().resample_f16; }
 const ResampleKernel<float>& kernel_of(bfloat16_t) { return active_level().resample_bf16; }
 const ResampleKernel<float>& kernel_of(uint8_t) { return active_level().resample_u8; }
-
-enum class Layout { kPlanar, kChannelsLast, kEverySecondColumn };
-
-Strides strides_of(Layout layout, int64_t channels, int64_t height, int64_t width) {
-  switch (layout) {
-    case Layout::kPlanar:
-      return {channels * height * width, height * width, width, 1};
-    case Layout::kChannelsLast:
-      return {height * width * channels, 1, width * channels, channels};
-    default:
-      return {channels * height * width * 2, height * width * 2, width * 2, 2};
-  }
-}
 
 template <class acc>
 double exact_tap_sum(const AxisTaps<acc>& height, const AxisTaps<acc>& width, int64_t oy, int64_t ox,

@@ -190,51 +190,82 @@ inline void fill_blocks(WidthBlocks<acc>& blocks, const Phases& phases, const Co
 
 // ---- back from the outputs of a row to its sources, planar images -----------------------------------------
 
-// Position i sums sums[slot of k][i * stride - padding + k * dilation] over k. Where the stride is a power of
-// two that fits a vector the sums of each slot are dealt out into their phases first, with zeros before and
-// after them, and position i reads dealt[offset of k + i]; otherwise the outputs are found one by one.
-struct WidthFold {
-  int64_t row;     // length of the sums of a slot: whole groups of `stride` vectors
-  int64_t before;  // zeros before a dealt phase
-  int64_t phase;   // length of a dealt phase with its zeros
-  int64_t taps;
-  int64_t* k;  // taps that have an output, ascending
-  int64_t* slot;
-  int64_t* offset;
-  bool dealt;
-};
-
+// Tap k of position i reads output i * stride - padding + k * dilation. Where the stride is a power of two,
+// the taps of a vector of positions fall into windows of `stride` vectors: window w holds, for each position,
+// the `stride` outputs from i * stride - padding + start[w] on, and the taps that lie there. The lanes of all
+// windows repeat in `patterns` patterns.
 template <class acc>
-inline void take_fold(WidthFold& fold, const ConvTransposeAxis& axis, Arrays& arrays) {
-  const int64_t group = axis.stride <= 8 ? axis.stride * lanes<acc> : lanes<acc>;
-  fold.dealt = axis.stride <= 8 && (axis.stride & (axis.stride - 1)) == 0;
-  fold.row = ceil_div(axis.out_size(), group) * group;
-  // Tap 0 reaches the earliest output, the last tap the latest; fold_row reads four vectors at a time.
-  const int64_t last = axis.target(axis.end() - 1, axis.kernel_size - 1);
-  fold.before = larger(0, ceil_div(-axis.target(axis.begin(), 0), axis.stride));
-  fold.phase = fold.before + larger(fold.row / axis.stride, last / axis.stride + 1) + 4 * lanes<acc>;
-  fold.k = arrays.take<int64_t>(axis.kernel_size);
-  fold.slot = arrays.take<int64_t>(axis.kernel_size);
-  fold.offset = arrays.take<int64_t>(axis.kernel_size);
+struct WidthWindows {
+  int64_t count;  // 0 for other strides
+  int64_t patterns;
+  int64_t* start;
+  lane_index<acc>* column;  // [window][pattern][lane], 0 where there is no tap
+  lane_index<acc>* exists;  // the same: -1 for a tap, 0 for none
+  bool full;                // all lanes have a tap
+  // Position q's outputs from q * stride - padding on, for blocks of one vector of positions and one position
+  // beyond the row.
+  lane_index<acc>* inside;         // [block][vector][lane], -1 for an output inside the row
+  int64_t whole_begin, whole_end;  // blocks that lie inside
+};
+constexpr int64_t kMostWindowStride = 8;
+
+// The number of windows; their starts, if wanted.
+inline int64_t list_windows(const ConvTransposeAxis& axis, int64_t* start) {
+  int64_t count = 0, last = -1;
+  for (int64_t k = 0; k < axis.kernel_size; ++k) {
+    const int64_t at = k * axis.dilation / axis.stride * axis.stride;
+    if (at == last) continue;
+    if (start != nullptr) start[count] = at;
+    last = at;
+    ++count;
+  }
+  return count;
 }
 
-inline void fill_fold(WidthFold& fold, const Phases& phases, const ConvTransposeAxis& axis) {
-  // Taps in ascending order: the phases' lists are merged by marking every tap's place.
-  for (int64_t k = 0; k < axis.kernel_size; ++k) fold.slot[k] = -1;
-  for (int64_t f = 0; f < phases.count; ++f) {
-    for (int64_t t = phases.first[f]; t < phases.first[f + 1]; ++t) {
-      const PhaseTap& tap = phases.taps[t];
-      fold.slot[tap.k] = t - phases.first[f];
-      fold.offset[tap.k] =
-          (fold.slot[tap.k] * axis.stride + f) * fold.phase + fold.before + axis.begin() - tap.shift;
+template <class acc>
+inline int64_t position_blocks(const ConvTransposeAxis& axis) {
+  return (axis.end() - axis.begin()) / lanes<acc> + 1;
+}
+
+template <class acc>
+inline void take_windows(WidthWindows<acc>& windows, const ConvTransposeAxis& axis, Arrays& arrays) {
+  const bool fits = axis.stride <= kMostWindowStride && (axis.stride & (axis.stride - 1)) == 0;
+  windows.count = fits ? list_windows(axis, nullptr) : 0;
+  windows.patterns = larger(1, axis.stride / lanes<acc>);
+  windows.start = arrays.take<int64_t>(windows.count);
+  windows.column = arrays.take<lane_index<acc>>(windows.count * windows.patterns * lanes<acc>);
+  windows.exists = arrays.take<lane_index<acc>>(windows.count * windows.patterns * lanes<acc>);
+  windows.inside = arrays.take<lane_index<acc>>(
+      windows.count > 0 ? position_blocks<acc>(axis) * axis.stride * lanes<acc> : 0);
+}
+
+template <class acc>
+inline void fill_inside(WidthWindows<acc>& windows, const ConvTransposeAxis& axis) {
+  const int64_t outputs = axis.stride * lanes<acc>, width = axis.out_size();
+  windows.whole_begin = windows.whole_end = 0;
+  for (int64_t b = 0; b < position_blocks<acc>(axis); ++b) {
+    const int64_t o = axis.target(axis.begin() + b * lanes<acc>, 0);
+    for (int64_t i = 0; i < outputs; ++i) {
+      windows.inside[b * outputs + i] = o + i >= 0 && o + i < width ? -1 : 0;
     }
+    if (o < 0) windows.whole_begin = b + 1;
+    if (o < 0 || o + outputs <= width) windows.whole_end = b + 1;
   }
-  fold.taps = 0;
-  for (int64_t k = 0; k < axis.kernel_size; ++k) {
-    if (fold.slot[k] < 0) continue;
-    fold.k[fold.taps] = k;
-    fold.slot[fold.taps] = fold.slot[k];
-    fold.offset[fold.taps++] = fold.offset[k];
+}
+
+template <class acc>
+inline void fill_windows(WidthWindows<acc>& windows, const ConvTransposeAxis& axis) {
+  if (windows.count == 0) return;
+  fill_inside(windows, axis);
+  list_windows(axis, windows.start);
+  windows.full = true;
+  const int64_t lanes_of_window = windows.patterns * lanes<acc>;
+  for (int64_t i = 0; i < windows.count * lanes_of_window; ++i) {
+    const int64_t offset = windows.start[i / lanes_of_window] + i % lanes_of_window % axis.stride;
+    const bool exists = offset % axis.dilation == 0 && offset / axis.dilation < axis.kernel_size;
+    windows.column[i] = exists ? static_cast<lane_index<acc>>(offset / axis.dilation) : 0;
+    windows.exists[i] = exists ? -1 : 0;
+    windows.full = windows.full && exists;
   }
 }
 
@@ -248,7 +279,7 @@ struct DeconvPlan {
   Phases height, width;
   int64_t* run;  // output rows from phase f on that read the same source rows through successive kernel rows
   WidthBlocks<acc> blocks;
-  WidthFold fold;
+  WidthWindows<acc> windows;
   acc* weight;
   acc* bias;
 };
@@ -265,7 +296,7 @@ inline DeconvPlan<acc>* take_plan(DeconvPlan<acc>& plan, const DeconvParams& p, 
   plan.run = arrays.take<int64_t>(plan.height.count);
   if (!p.channels_last) {
     take_blocks(plan.blocks, plan.width, p.width, arrays);
-    take_fold<acc>(plan.fold, p.width, arrays);
+    take_windows(plan.windows, p.width, arrays);
   }
   plan.weight = arrays.take<acc>(p.channels * p.height.kernel_size * p.width.kernel_size + lanes<acc>);
   plan.bias = arrays.take<acc>(p.channels + lanes<acc>);
@@ -311,7 +342,7 @@ void deconv_build_plan(const DeconvParams& p, bool reads_weight, void* memory) {
   fill_runs(plan.run, plan.height, p.height.stride);
   if (!p.channels_last) {
     fill_blocks(plan.blocks, plan.width, p.width);
-    fill_fold(plan.fold, plan.width, p.width);
+    fill_windows(plan.windows, p.width);
   }
   for (int64_t c = 0; c < p.channels; ++c) {
     plan.bias[c] = p.bias ? to_acc(static_cast<const T*>(p.bias)[c * p.bias_stride]) : acc(0);

@@ -1,0 +1,84 @@
+// The forward pass of deconv_channels_last.h. Rows of work are (n, output row).
+#pragma once
+
+#include "deconv_pixels.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+// A row of outputs from the source rows that reach it. A group of pixels of each phase after the other: the
+// image is written from left to right.
+template <class T, class acc>
+inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
+                        const ChannelsLastScratch<T, acc>& scratch, int64_t rows, T* out) {
+  const PhaseTap* taps = plan.width.taps;
+  const int64_t* first = plan.width.first;
+  const int64_t stride = p.width.stride, out_step = stride * p.out.width;
+  const auto weight = [&](int64_t ky, int64_t kx) {
+    return plan.weight + (ky * p.width.kernel_size + kx) * p.channels;
+  };
+  // Pixels begin .. end of every phase have all their taps; their lists lie one after the other.
+  int64_t begin = 0, end = plan.out_width / stride, count = 0;
+  for (int64_t f = 0; f < plan.width.count; ++f) {
+    for (int64_t t = first[f]; t < first[f + 1]; ++t) {
+      begin = larger(begin, -taps[t].shift);
+      end = smaller(end, plan.in_width - taps[t].shift);
+    }
+    for (int64_t j = 0; j < rows; ++j) {
+      for (int64_t t = first[f]; t < first[f + 1]; ++t) {
+        scratch.taps[count++] = {scratch.rows[j].row + taps[t].shift * p.in.width,
+                                 weight(scratch.rows[j].k, taps[t].k)};
+      }
+    }
+  }
+  const auto sum_group = [&](auto pixels, int64_t q) {
+    fetch_ahead<1>(out + (q + kPixelGroup) * out_step, decltype(pixels)::value * out_step);
+    for (int64_t f = 0; f < plan.width.count; ++f) {
+      sum_channels<decltype(pixels)::value>(scratch.taps + rows * first[f], rows * (first[f + 1] - first[f]),
+                                            p.in.width, q, p.channels, plan.bias, out + f * p.out.width,
+                                            out_step);
+    }
+  };
+  int64_t q = begin;
+  for (; q + kPixelGroup <= end; q += kPixelGroup) sum_group(Constant<kPixelGroup>{}, q);
+  for (; q < end; ++q) sum_group(Constant<1>{}, q);
+  // The pixels before and after them, each with a list of its own.
+  const int64_t inner_begin = begin < end ? begin * stride : 0, inner_end = begin < end ? end * stride : 0;
+  for (int64_t ox = 0; ox < plan.out_width; ++ox) {
+    if (ox == inner_begin) ox = inner_end;
+    if (ox >= plan.out_width) break;
+    const int64_t f = ox % stride;
+    count = 0;
+    for (int64_t j = 0; j < rows; ++j) {
+      for (int64_t t = first[f]; t < first[f + 1]; ++t) {
+        int64_t ix;
+        if (!p.width.sample(ox / stride + taps[t].shift, &ix)) continue;
+        scratch.taps[count++] = {scratch.rows[j].row + ix * p.in.width, weight(scratch.rows[j].k, taps[t].k)};
+      }
+    }
+    sum_channels<1>(scratch.taps, count, 0, 0, p.channels, plan.bias, out + ox * p.out.width, 0);
+  }
+}
+
+template <class T, class acc>
+inline void forward_channels_last(const DeconvParams& p, int64_t begin, int64_t end, void* memory) {
+  const DeconvPlan<acc>& plan = *static_cast<const DeconvPlan<acc>*>(p.plan);
+  Arrays arrays(memory);
+  const ChannelsLastScratch<T, acc> scratch = channels_last_scratch<T, acc>(p, arrays);
+  for (int64_t work = begin; work < end; ++work) {
+    const int64_t n = work / plan.out_height, oy = work % plan.out_height;
+    const int64_t fy = oy % p.height.stride, qy = oy / p.height.stride;
+    const T* in = static_cast<const T*>(p.input) + n * p.in.batch;
+    T* out = static_cast<T*>(p.output) + n * p.out.batch + oy * p.out.height;
+    int64_t rows = 0;
+    for (int64_t t = plan.height.first[fy]; t < plan.height.first[fy + 1]; ++t) {
+      int64_t iy;
+      if (!p.height.sample(qy + plan.height.taps[t].shift, &iy)) continue;
+      scratch.rows[rows++] = {in + iy * p.in.height, plan.height.taps[t].k};
+    }
+    forward_row(p, plan, scratch, rows, out);
+  }
+}
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext

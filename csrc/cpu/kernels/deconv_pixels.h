@@ -1,0 +1,122 @@
+// What the passes of deconv_channels_last.h share: sums of pixels over lists of taps.
+#pragma once
+
+#include "deconv_plan.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+// The q-th pixel of a list reads source + q * step.
+template <class T, class acc>
+struct PixelTap {
+  const T* source;
+  const acc* weight;
+};
+
+template <bool kPart, class T>
+inline vec<acc_of<T>> load_channels(const T* p, int64_t left) {
+  return kPart ? load_part(p, left) : load(p);
+}
+
+// out = start + sum over taps, for kPixels pixels and kVectors vectors of channels. The vectors of `start`
+// and of the weights are read whole.
+template <int kPixels, int kVectors, bool kPart, class T, class U, class acc>
+inline void sum_pixels(const PixelTap<T, acc>* taps, int64_t count, int64_t step, int64_t first,
+                       const acc* start, U* out, int64_t out_step, int64_t c, int64_t left) {
+  vec<acc> sums[kPixels][kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    for (int i = 0; i < kPixels; ++i) sums[i][v] = load(start + c + v * lanes<acc>);
+  }
+  for (int64_t t = 0; t < count; ++t) {
+    const T* source = taps[t].source + first * step + c;
+    vec<acc> weight[kVectors];
+    for (int v = 0; v < kVectors; ++v) weight[v] = load(taps[t].weight + c + v * lanes<acc>);
+    for (int i = 0; i < kPixels; ++i) {
+      for (int v = 0; v < kVectors; ++v) {
+        const vec<acc> samples = load_channels<kPart>(source + i * step + v * lanes<acc>, left);
+        sums[i][v] = multiply_add_vector(weight[v], samples, sums[i][v]);
+      }
+    }
+  }
+  for (int i = 0; i < kPixels; ++i) {
+    for (int v = 0; v < kVectors; ++v) {
+      U* at = out + (first + i) * out_step + c + v * lanes<acc>;
+      if constexpr (kPart) {
+        store_part(at, sums[i][v], left);
+      } else {
+        store(at, sums[i][v]);
+      }
+    }
+  }
+}
+
+// All channels of kPixels pixels from `first` on.
+template <int kPixels, class T, class U, class acc>
+inline void sum_channels(const PixelTap<T, acc>* taps, int64_t count, int64_t step, int64_t first,
+                         int64_t channels, const acc* start, U* out, int64_t out_step) {
+  constexpr int64_t kVector = lanes<acc>;
+  constexpr int kMany = 2;  // kPixels * kMany sums stay in registers
+  int64_t c = 0;
+  for (; c + kMany * kVector <= channels; c += kMany * kVector) {
+    sum_pixels<kPixels, kMany, false>(taps, count, step, first, start, out, out_step, c, 0);
+  }
+  for (; c + kVector <= channels; c += kVector) {
+    sum_pixels<kPixels, 1, false>(taps, count, step, first, start, out, out_step, c, 0);
+  }
+  if (c < channels) {
+    sum_pixels<kPixels, 1, true>(taps, count, step, first, start, out, out_step, c, channels - c);
+  }
+}
+
+constexpr int64_t kPixelGroup = 4;
+
+// Fetches lines that are soon to be read (into the second cache: rows are longer than the first), or written
+// (kWrite = 1): the groups of pixels jump between phases,
+// rows and channels, which the processor does not foresee.
+template <int kWrite, class T>
+inline void fetch_ahead(const T* p, int64_t count) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(p + i, kWrite, kWrite ? 3 : 2);
+}
+
+// All channels of pixels begin .. end.
+template <class T, class U, class acc>
+inline void sum_taps(const PixelTap<T, acc>* taps, int64_t count, int64_t step, int64_t begin, int64_t end,
+                     int64_t channels, const acc* start, U* out, int64_t out_step) {
+  int64_t q = begin;
+  for (; q + kPixelGroup <= end; q += kPixelGroup) {
+    sum_channels<kPixelGroup>(taps, count, step, q, channels, start, out, out_step);
+  }
+  for (; q < end; ++q) sum_channels<1>(taps, count, step, q, channels, start, out, out_step);
+}
+
+// A row of the kernel and the row of the image that it meets.
+template <class T>
+struct RowTap {
+  const T* row;
+  int64_t k;
+};
+
+template <class T, class acc>
+struct ChannelsLastScratch {
+  RowTap<T>* rows;
+  PixelTap<T, acc>* taps;
+  acc* pixel;
+  acc* sums;       // backward_weight: [column][channel of the block]
+  double* totals;  // the same
+};
+template <class acc>
+constexpr int64_t weight_block = 2 * lanes<acc>;  // channels
+template <class T, class acc>
+inline ChannelsLastScratch<T, acc> channels_last_scratch(const DeconvParams& p, Arrays& arrays) {
+  ChannelsLastScratch<T, acc> scratch;
+  scratch.rows = arrays.take<RowTap<T>>(p.height.kernel_size);
+  scratch.taps = arrays.take<PixelTap<T, acc>>(p.height.kernel_size * p.width.kernel_size);
+  scratch.pixel = arrays.take<acc>(p.channels + lanes<acc>);
+  scratch.sums = arrays.take<acc>(p.width.kernel_size * weight_block<acc>);
+  scratch.totals = arrays.take<double>(p.width.kernel_size * weight_block<acc>);
+  return scratch;
+}
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext
