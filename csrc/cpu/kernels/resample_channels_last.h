@@ -196,7 +196,8 @@ inline void interpolate_small_row(const ResampleParams<acc>& p, const T* row0, c
 
 // ---- any tables -----------------------------------------------------------------------------------------
 
-constexpr int64_t kTileBytes = 32 << 10;
+// For the second cache: a tile that fits the first is too thin a stream.
+constexpr int64_t kTileBytes = 256 << 10;
 
 // Channels taken at a time.
 template <class acc>
