@@ -72,4 +72,47 @@ struct ChannelSumParams {
   bool channels_last;
 };
 
+// The low-resolution logits of the ops that reduce over the classes of a pixel, and the resize that the
+// reduction sees: `channels` classes, resized by both tables.
+template <class acc>
+struct LogitsParams {
+  const void* input;
+  int64_t batch, channels;
+  Strides in;
+  AxisTaps<acc> height, width;
+  // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
+  const void* plan;
+};
+
+// index[n, y, x] = the class whose resized logit is the largest there; compared in float32.
+struct ArgmaxParams {
+  LogitsParams<float> logits;
+  void* index;          // (batch, height, width), contiguous
+  int64_t index_bytes;  // of one index: 1, 2, 4 or 8
+  float* score;         // the softmax probability of that class, of the same shape; or null
+};
+
+// Cross-entropy of the resized logits with one target class a pixel, and its gradient to the logits.
+//   loss = (1 - smoothing) * weight[target] * -log p[target] + smoothing / classes * sum of weight * -log p
+// Work is counted in source rows: row y of image n stands for the result rows whose first source row is y.
+template <class acc>
+struct CrossEntropyParams {
+  LogitsParams<acc> logits;
+  const int64_t* target;  // (batch, height, width), contiguous; each a class or ignore_index
+  int64_t ignore_index;   // such pixels have no loss and no gradient
+  const acc* weight;      // of each class, or null
+  acc weight_sum;         // of all classes: their number where there is no weight
+  acc smoothing;
+  acc* loss;         // of each pixel, (batch, height, width), contiguous; or null
+  double* row_loss;  // the sum of each source row's pixels, (batch, source height)
+  // The gradient of the loss to the logits, or null. Each pixel's loss arrives multiplied by its grad_output,
+  // (batch, height, width), or where that is null by `scale`.
+  void* grad_input;
+  Strides grad;
+  const acc* grad_output;
+  acc scale;
+  AxisTaps<acc> width_transposed;
+  const void* plan_transposed;
+};
+
 }  // namespace upsample_ext

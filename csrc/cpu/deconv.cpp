@@ -6,6 +6,7 @@
 
 #include "last_level_cache.h"
 #include "levels.h"
+#include "tensor_params.h"
 #include "work_memory.h"
 
 namespace upsample_ext {
@@ -28,10 +29,6 @@ static const DeconvKernel& kernel_for(const char* op, at::ScalarType dtype) {
     default:
       TORCH_CHECK_NOT_IMPLEMENTED(false, "\"", op, "\" not implemented for '", at::toString(dtype), "'");
   }
-}
-
-static Strides strides_of(const Tensor& image) {
-  return {image.stride(0), image.stride(1), image.stride(2), image.stride(3)};
 }
 
 // About as many multiply-adds as are worth a thread's waking.

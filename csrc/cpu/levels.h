@@ -34,12 +34,34 @@ struct DeconvKernel {
   int64_t (*channel_sum_rows)(const ChannelSumParams&);
 };
 
+// Reductions over the classes of a pixel: plans as above; rows are result rows, or for cross-entropy source
+// rows, of all images.
+struct ArgmaxKernel {
+  int64_t (*plan_bytes)(const ArgmaxParams&);
+  void (*build_plan)(const ArgmaxParams&, void* plan);
+  int64_t (*scratch_bytes)(const ArgmaxParams&);
+  void (*rows)(const ArgmaxParams&, int64_t begin, int64_t end, void* scratch);
+};
+
+template <class acc>
+struct CrossEntropyKernel {
+  int64_t (*plan_bytes)(const CrossEntropyParams<acc>&);
+  int64_t (*plan_transposed_bytes)(const CrossEntropyParams<acc>&);
+  void (*build_plans)(const CrossEntropyParams<acc>&, void* plan, void* plan_transposed);
+  int64_t (*scratch_bytes)(const CrossEntropyParams<acc>&);
+  int64_t (*check_targets)(const CrossEntropyParams<acc>&, int64_t begin, int64_t count, double* weight_sum);
+  void (*rows)(const CrossEntropyParams<acc>&, int64_t begin, int64_t end, void* scratch);
+};
+
 struct LevelKernels {
   const char* name;
   bool (*supported)();
   ResampleKernel<double> resample_f64;
   ResampleKernel<float> resample_f32, resample_f16, resample_bf16, resample_u8;
   DeconvKernel deconv_f64, deconv_f32, deconv_f16, deconv_bf16;
+  ArgmaxKernel argmax_f64, argmax_f32, argmax_f16, argmax_bf16;
+  CrossEntropyKernel<double> cross_entropy_f64;
+  CrossEntropyKernel<float> cross_entropy_f32, cross_entropy_f16, cross_entropy_bf16;
 };
 
 // All levels compiled in, lowest first.

@@ -7,9 +7,9 @@
 
 #include "../geometry/axis_table.h"
 #include "../ops/typed_ops.h"
-#include "huge_pages.h"
 #include "last_level_cache.h"
 #include "levels.h"
+#include "tensor_params.h"
 #include "work_memory.h"
 
 namespace upsample_ext {
@@ -31,16 +31,6 @@ static const ResampleKernel<float>& kernel_of(const LevelKernels& level, at::BFl
 }
 static const ResampleKernel<float>& kernel_of(const LevelKernels& level, uint8_t) {
   return level.resample_u8;
-}
-
-static Strides strides_of(const Tensor& image) {
-  return {image.stride(0), image.stride(1), image.stride(2), image.stride(3)};
-}
-
-// A result that was just allocated: nobody has touched its pages yet.
-static Tensor fresh(Tensor result) {
-  request_huge_pages(result.mutable_data_ptr(), result.numel() * result.element_size());
-  return result;
 }
 
 // About as many output elements as are worth a thread's waking.

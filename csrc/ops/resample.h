@@ -8,6 +8,9 @@
 
 namespace upsample_ext {
 
+// An input (N, C, H, W) and an output size that can be resized; `op` is named in the messages.
+void check_resize(const char* op, const at::Tensor& input, c10::SymIntArrayRef output_size);
+
 // Output of upsample_bilinear2d, allocated with the layout native gives. Checks all that shapes can tell.
 at::Tensor make_upsample_output(const at::Tensor& input, c10::SymIntArrayRef output_size);
 at::Tensor make_upsample_grad_input(const at::Tensor& grad_output, c10::SymIntArrayRef input_size);

@@ -55,4 +55,31 @@ TORCH_LIBRARY(upsample_ext, m) {
       tags);
   // The bias gradient: the sum over all but the channels, in an order that no thread count changes.
   m.def("channel_sum(Tensor input) -> Tensor", tags);
+
+  // interpolate(input.float()).argmax(1), and with it the winner's softmax probability.
+  m.def(
+      "upsample_argmax(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h, float? "
+      "scale_w, ScalarType dtype) -> Tensor",
+      tags);
+  m.def(
+      "upsample_argmax_with_score(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h, "
+      "float? scale_w, ScalarType dtype) -> (Tensor, Tensor)",
+      tags);
+
+  // cross_entropy(interpolate(input, target.shape[-2:]), target, ...); reduction 0: none, 1: mean, 2: sum.
+  m.def(
+      "upsample_cross_entropy(Tensor input, Tensor target, Tensor? weight, int reduction, int ignore_index, "
+      "float label_smoothing, bool align_corners) -> Tensor",
+      tags);
+  // A mean or sum, and its gradient to the input: one pass over the logits makes both.
+  m.def(
+      "upsample_cross_entropy_with_gradient(Tensor input, Tensor target, Tensor? weight, int reduction, int "
+      "ignore_index, float label_smoothing, bool align_corners) -> (Tensor, Tensor)",
+      tags);
+  // The gradient to the input: `gradient`, the one of the op above, times grad_output; without it from the
+  // logits.
+  m.def(
+      "upsample_cross_entropy_backward(Tensor grad_output, Tensor? gradient, Tensor input, Tensor target, "
+      "Tensor? weight, int reduction, int ignore_index, float label_smoothing, bool align_corners) -> Tensor",
+      tags);
 }

@@ -5,6 +5,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 
 #include <optional>
+#include <tuple>
 
 namespace upsample_ext {
 
@@ -27,6 +28,21 @@ using DepthwiseSignature = at::Tensor(const at::Tensor&, const at::Tensor&, cons
 using DepthwiseBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, c10::SymIntArrayRef,
                                               c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                               bool);
+
+using ArgmaxSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
+                                   std::optional<double>, at::ScalarType);
+using ArgmaxWithScoreSignature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, c10::SymIntArrayRef,
+                                                                    bool, std::optional<double>,
+                                                                    std::optional<double>, at::ScalarType);
+using CrossEntropySignature = at::Tensor(const at::Tensor&, const at::Tensor&,
+                                         const std::optional<at::Tensor>&, int64_t, int64_t, double, bool);
+using CrossEntropyWithGradientSignature =
+    std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                                       int64_t, int64_t, double, bool);
+using CrossEntropyBackwardSignature = at::Tensor(const at::Tensor&, const std::optional<at::Tensor>&,
+                                                 const at::Tensor&, const at::Tensor&,
+                                                 const std::optional<at::Tensor>&, int64_t, int64_t, double,
+                                                 bool);
 
 inline const auto& upsample_op() {
   static const auto op = find_op<UpsampleSignature>("upsample_ext::upsample_bilinear2d");
@@ -64,6 +80,28 @@ inline const auto& depthwise_backward_weight_op() {
 }
 inline const auto& channel_sum_op() {
   static const auto op = find_op<at::Tensor(const at::Tensor&)>("upsample_ext::channel_sum");
+  return op;
+}
+inline const auto& argmax_op() {
+  static const auto op = find_op<ArgmaxSignature>("upsample_ext::upsample_argmax");
+  return op;
+}
+inline const auto& argmax_with_score_op() {
+  static const auto op = find_op<ArgmaxWithScoreSignature>("upsample_ext::upsample_argmax_with_score");
+  return op;
+}
+inline const auto& cross_entropy_op() {
+  static const auto op = find_op<CrossEntropySignature>("upsample_ext::upsample_cross_entropy");
+  return op;
+}
+inline const auto& cross_entropy_with_gradient_op() {
+  static const auto op =
+      find_op<CrossEntropyWithGradientSignature>("upsample_ext::upsample_cross_entropy_with_gradient");
+  return op;
+}
+inline const auto& cross_entropy_backward_op() {
+  static const auto op =
+      find_op<CrossEntropyBackwardSignature>("upsample_ext::upsample_cross_entropy_backward");
   return op;
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "../levels.h"
+#include "argmax.h"
+#include "cross_entropy.h"
 #include "deconv.h"
 #include "resample.h"
 
@@ -27,6 +29,18 @@ constexpr DeconvKernel deconv_kernel() {
           channel_sum_rows<acc>};
 }
 
+template <class T>
+constexpr ArgmaxKernel argmax_kernel() {
+  return {argmax_plan_bytes, argmax_build_plan, argmax_scratch_bytes, argmax_rows<T>};
+}
+
+template <class T, class acc = acc_of<T>>
+constexpr CrossEntropyKernel<acc> cross_entropy_kernel() {
+  return {cross_entropy_plan_bytes<acc>,    cross_entropy_plan_transposed_bytes<acc>,
+          cross_entropy_build_plans<acc>,   cross_entropy_scratch_bytes<acc>,
+          check_targets<acc>,               cross_entropy_rows<T>};
+}
+
 }  // namespace UPSAMPLE_LEVEL
 
 #define UPSAMPLE_STRING_OF(name) #name
@@ -47,6 +61,14 @@ const LevelKernels UPSAMPLE_JOIN(level_, UPSAMPLE_LEVEL) = {
     UPSAMPLE_LEVEL::deconv_kernel<float>(),
     UPSAMPLE_LEVEL::deconv_kernel<half_t>(),
     UPSAMPLE_LEVEL::deconv_kernel<bfloat16_t>(),
+    UPSAMPLE_LEVEL::argmax_kernel<double>(),
+    UPSAMPLE_LEVEL::argmax_kernel<float>(),
+    UPSAMPLE_LEVEL::argmax_kernel<half_t>(),
+    UPSAMPLE_LEVEL::argmax_kernel<bfloat16_t>(),
+    UPSAMPLE_LEVEL::cross_entropy_kernel<double>(),
+    UPSAMPLE_LEVEL::cross_entropy_kernel<float>(),
+    UPSAMPLE_LEVEL::cross_entropy_kernel<half_t>(),
+    UPSAMPLE_LEVEL::cross_entropy_kernel<bfloat16_t>(),
 };
 
 }  // namespace upsample_ext

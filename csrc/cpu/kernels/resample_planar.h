@@ -64,29 +64,12 @@ inline RowGroup<T, acc> group_rows(const ResampleParams<acc>& p, const T* in, T*
 
 // One block of columns in kRows rows; kPart: of which only `count` columns exist.
 template <Reach kReach, int kRows, Put kPut, class T, class acc>
-inline void interpolate_block(T* const* out, const T* source0, const T* source1, int64_t length,
-                              const vec<acc>* down0, const vec<acc>* down1, const ColumnTap<acc>& tap0,
-                              const ColumnTap<acc>& tap1, int64_t column, int64_t count) {
-  if constexpr (kReach == Reach::kShared || kReach == Reach::kShort) {
-    const vec<acc> above = load_some<kReach == Reach::kShort>(source0, length);
-    const vec<acc> below = load_some<kReach == Reach::kShort>(source1, length);
-    for (int r = 0; r < kRows; ++r) {
-      const vec<acc> row = multiply_add_vector(down1[r], below, down0[r] * above);
-      const vec<acc> left = tap0.weight * pick<kReach, acc>(row, tap0.lane);
-      put<kPut>(out[r] + column, multiply_add_vector(tap1.weight, pick<kReach, acc>(row, tap1.lane), left),
-                count);
-    }
-  } else {
-    const vec<acc> corner00 = fetch<kReach, acc>(source0, tap0.lane);
-    const vec<acc> corner01 = fetch<kReach, acc>(source0 + tap1.offset, tap1.lane);
-    const vec<acc> corner10 = fetch<kReach, acc>(source1, tap0.lane);
-    const vec<acc> corner11 = fetch<kReach, acc>(source1 + tap1.offset, tap1.lane);
-    for (int r = 0; r < kRows; ++r) {
-      const vec<acc> left = multiply_add_vector(down1[r], corner10, down0[r] * corner00);
-      const vec<acc> right = multiply_add_vector(down1[r], corner11, down0[r] * corner01);
-      put<kPut>(out[r] + column, multiply_add_vector(tap1.weight, right, tap0.weight * left), count);
-    }
-  }
+inline void write_interpolated(T* const* out, const T* source0, const T* source1, int64_t length,
+                               const vec<acc>* down0, const vec<acc>* down1, const ColumnTap<acc>& tap0,
+                               const ColumnTap<acc>& tap1, int64_t column, int64_t count) {
+  interpolate_block<kReach, kRows>(
+      source0, source1, length, down0, down1, tap0, tap1,
+      [&](int r, vec<acc> value) { put<kPut>(out[r] + column, value, count); });
 }
 
 // Blocks begin .. end of rows first .. first + kRows of the group. kShares: their taps are the same.
@@ -105,7 +88,7 @@ inline void interpolate_blocks(const RowGroup<T, acc>& group, int first, const C
   for (int64_t b = begin; b < end; ++b) {
     const T *source0 = group.source0 + plan.blocks[b].base, *source1 = group.source1 + plan.blocks[b].base;
     if (!kShares) taps = plan.taps + plan.blocks[b].tap;
-    interpolate_block<kReach, kRows, kPut>(out, source0, source1, group.length, down0, down1,
+    write_interpolated<kReach, kRows, kPut>(out, source0, source1, group.length, down0, down1,
                                            kShares ? tap0 : taps[0], kShares ? tap1 : taps[1], b * lanes<acc>,
                                            count);
   }

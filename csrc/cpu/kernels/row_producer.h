@@ -35,6 +35,36 @@ inline void store_some(T* p, V v, int64_t count) {
   }
 }
 
+// ---- interpolating: straight from two source rows ---------------------------------------------------------
+
+// A block of columns in kRows result rows between the same two source rows of `length` samples: the corners
+// are fetched once, blended down the height, then along the width. sink(r, values) takes the columns of row
+// r: resize stores them, a fused op reduces them.
+template <Reach kReach, int kRows, class T, class acc, class Sink>
+inline void interpolate_block(const T* source0, const T* source1, int64_t length, const vec<acc>* down0,
+                              const vec<acc>* down1, const ColumnTap<acc>& tap0, const ColumnTap<acc>& tap1,
+                              Sink&& sink) {
+  if constexpr (kReach == Reach::kShared || kReach == Reach::kShort) {
+    const vec<acc> above = load_some<kReach == Reach::kShort>(source0, length);
+    const vec<acc> below = load_some<kReach == Reach::kShort>(source1, length);
+    for (int r = 0; r < kRows; ++r) {
+      const vec<acc> row = multiply_add_vector(down1[r], below, down0[r] * above);
+      const vec<acc> left = tap0.weight * pick<kReach, acc>(row, tap0.lane);
+      sink(r, multiply_add_vector(tap1.weight, pick<kReach, acc>(row, tap1.lane), left));
+    }
+  } else {
+    const vec<acc> corner00 = fetch<kReach, acc>(source0, tap0.lane);
+    const vec<acc> corner01 = fetch<kReach, acc>(source0 + tap1.offset, tap1.lane);
+    const vec<acc> corner10 = fetch<kReach, acc>(source1, tap0.lane);
+    const vec<acc> corner11 = fetch<kReach, acc>(source1 + tap1.offset, tap1.lane);
+    for (int r = 0; r < kRows; ++r) {
+      const vec<acc> left = multiply_add_vector(down1[r], corner10, down0[r] * corner00);
+      const vec<acc> right = multiply_add_vector(down1[r], corner11, down0[r] * corner01);
+      sink(r, multiply_add_vector(tap1.weight, right, tap0.weight * left));
+    }
+  }
+}
+
 // ---- gathering: one result row at a time ----------------------------------------------------------------
 
 // buffer[x] = sum over taps t of weight[t] * input[index[t] * row_stride + x], x < count.

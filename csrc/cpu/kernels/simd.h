@@ -35,6 +35,14 @@ using vec_index = typename Vector<acc>::index;
 template <class acc>
 constexpr int64_t lanes = kVectorBytes / static_cast<int64_t>(sizeof(acc));
 
+// As many integers of another type as there are lanes.
+template <class acc, class I>
+struct Integers {
+  typedef I type __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / sizeof(acc) * sizeof(I))));
+};
+template <class acc, class I>
+using vec_of = typename Integers<acc, I>::type;
+
 // What one lane of vec_index holds.
 template <class acc>
 struct LaneIndex {
@@ -422,12 +430,56 @@ class LanePicker {
 #endif
 };
 
+// ---- choosing and gathering ------------------------------------------------------------------------------
+
+// best = value and where = index in the lanes where value is greater, or the first NaN.
+inline void keep_greater(vec<float>& best, vec_index<float>& where, vec<float> value, int32_t index) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const __mmask16 ordered = _mm512_cmp_ps_mask((__m512)best, (__m512)best, _CMP_ORD_Q);
+  const __mmask16 greater =
+      _mm512_mask_cmp_ps_mask(ordered, (__m512)value, (__m512)best, _CMP_NLE_UQ);
+  best = (vec<float>)_mm512_mask_mov_ps((__m512)best, greater, (__m512)value);
+  where = (vec_index<float>)_mm512_mask_set1_epi32((__m512i)where, greater, index);
+#else
+  const vec_index<float> greater = ~(value <= best) & (best == best);
+  best = greater != 0 ? value : best;
+  where = greater != 0 ? vec_index<float>{} + index : where;
+#endif
+}
+
+// The larger of two lanes; b's where either is NaN.
+inline vec<float> larger_lanes(vec<float> a, vec<float> b) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec<float>)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+inline vec<double> larger_lanes(vec<double> a, vec<double> b) { return a > b ? a : b; }
+
+// 0, 1, 2, ...
+template <class acc>
+inline vec_index<acc> lane_numbers() {
+  vec_index<acc> number{};
+  for (int i = 0; i < lanes<acc>; ++i) number[i] = i;
+  return number;
+}
+
+// p[index[i]] in lane i.
+template <class acc>
+inline vec<acc> gather(const acc* p, vec_index<acc> index) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  if constexpr (sizeof(acc) == 4) return (vec<acc>)_mm512_i32gather_ps((__m512i)index, p, 4);
+#endif
+  vec<acc> v;
+  for (int64_t i = 0; i < lanes<acc>; ++i) v[i] = p[index[i]];
+  return v;
+}
+
 // Lanes 0 .. count - 1.
 template <class acc>
 inline vec_index<acc> lanes_below(int64_t count) {
-  vec_index<acc> number{};
-  for (int i = 0; i < lanes<acc>; ++i) number[i] = i;
-  return number < static_cast<lane_index<acc>>(count);
+  return lane_numbers<acc>() < static_cast<lane_index<acc>>(count);
 }
 
 // Every second lane of a and b one after the other, from lane 0 (even) or lane 1 (odd).

@@ -1,0 +1,197 @@
+// CPU launchers of cross-entropy over resized logits: targets checked, parameters, threads, memory, the sum.
+#include "../ops/cross_entropy.h"
+
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include "../geometry/axis_table.h"
+#include "levels.h"
+#include "tensor_params.h"
+#include "work_memory.h"
+
+namespace upsample_ext {
+
+using at::Tensor;
+using std::optional;
+
+static const CrossEntropyKernel<double>& cross_entropy_kernel_of(const LevelKernels& level, double) {
+  return level.cross_entropy_f64;
+}
+static const CrossEntropyKernel<float>& cross_entropy_kernel_of(const LevelKernels& level, float) {
+  return level.cross_entropy_f32;
+}
+static const CrossEntropyKernel<float>& cross_entropy_kernel_of(const LevelKernels& level, at::Half) {
+  return level.cross_entropy_f16;
+}
+static const CrossEntropyKernel<float>& cross_entropy_kernel_of(const LevelKernels& level, at::BFloat16) {
+  return level.cross_entropy_bf16;
+}
+
+template <class F>
+static void dispatch_floating(at::ScalarType dtype, F&& f) {
+  switch (dtype) {
+    case at::kDouble:
+      return f(double{}, double{});
+    case at::kFloat:
+      return f(float{}, float{});
+    case at::kHalf:
+      return f(at::Half{}, float{});
+    case at::kBFloat16:
+      return f(at::BFloat16{}, float{});
+    default:
+      TORCH_CHECK_NOT_IMPLEMENTED(false, "\"upsample_cross_entropy\" not implemented for '",
+                                  at::toString(dtype), "'");
+  }
+}
+
+// About as many logits, or targets, as are worth a thread's waking.
+constexpr int64_t kGrain = 16384;
+constexpr int64_t kTargetBlock = 16384;
+
+// Raises native's error at a target that is no class; returns the sum of the others' weights, in an order that
+// no thread count changes.
+template <class acc>
+static double check_all_targets(const CrossEntropyKernel<acc>& kernel, const CrossEntropyParams<acc>& params,
+                                int64_t count) {
+  const int64_t blocks = (count + kTargetBlock - 1) / kTargetBlock;
+  std::vector<double> weight(static_cast<size_t>(blocks));
+  std::vector<int64_t> wrong(static_cast<size_t>(blocks));
+  at::parallel_for(0, blocks, 2, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i * kTargetBlock;
+      wrong[i] = kernel.check_targets(params, first, std::min(kTargetBlock, count - first), &weight[i]);
+    }
+  });
+  double sum = 0;
+  for (int64_t i = 0; i < blocks; ++i) {
+    sum += weight[i];
+    if (wrong[i] == 0) continue;
+    const int64_t* target = params.target + i * kTargetBlock;
+    while (*target == params.ignore_index || (*target >= 0 && *target < params.logits.channels)) ++target;
+    TORCH_CHECK_INDEX(false, "upsample_cross_entropy: Target ", *target, " is out of bounds: expected ",
+                      params.ignore_index, " (ignore_index) or one of ", params.logits.channels, " classes.");
+  }
+  return sum;
+}
+
+// A loss, its gradient to the input, or both.
+struct CrossEntropyResult {
+  Tensor loss, gradient;
+};
+
+// With grad_output, its gradient; otherwise the loss, and `with_gradient` the gradient of that.
+static CrossEntropyResult cross_entropy(const Tensor& input, const CrossEntropyArgs& args, bool with_gradient,
+                                        const Tensor& grad_output) {
+  const bool reduces = args.reduction != kReduceNone;
+  CrossEntropyResult result;
+  if (!grad_output.defined()) result.loss = make_cross_entropy_loss(input, args);
+  dispatch_floating(input.scalar_type(), [&](auto scalar, auto sum) {
+    using scalar_t = decltype(scalar);
+    using acc = decltype(sum);
+    const auto acc_type = c10::CppTypeToScalarType<acc>::value;
+    const CrossEntropyKernel<acc>& kernel = cross_entropy_kernel_of(active_level(), scalar_t{});
+    const Tensor target = args.target.contiguous();
+    const Tensor weight = args.weight ? args.weight->to(acc_type).contiguous() : Tensor();
+    const Tensor scale = grad_output.defined() ? grad_output.to(acc_type).contiguous() : Tensor();
+    const auto height = AxisTable<acc>::linear(input.size(2), target.size(1), args.align_corners, 0.0);
+    const auto width = AxisTable<acc>::linear(input.size(3), target.size(2), args.align_corners, 0.0);
+    const auto width_transposed = width.transposed();
+
+    CrossEntropyParams<acc> params{};
+    params.logits.input = input.const_data_ptr();
+    params.logits.batch = input.size(0);
+    params.logits.channels = input.size(1);
+    params.logits.in = strides_of(input);
+    params.logits.height = height.taps();
+    params.logits.width = width.taps();
+    params.target = target.const_data_ptr<int64_t>();
+    params.ignore_index = args.ignore_index;
+    if (weight.defined()) params.weight = weight.const_data_ptr<acc>();
+    params.weight_sum = static_cast<acc>(input.size(1));
+    if (weight.defined()) params.weight_sum = static_cast<acc>(weight.sum(at::kDouble).item<double>());
+    params.smoothing = static_cast<acc>(args.label_smoothing);
+    const double denominator = check_all_targets(kernel, params, target.numel());
+
+    if (with_gradient || grad_output.defined()) {
+      result.gradient = fresh(make_cross_entropy_gradient(input));
+      params.grad_input = result.gradient.mutable_data_ptr();
+      params.grad = strides_of(result.gradient);
+      params.width_transposed = width_transposed.taps();
+      params.scale = acc(1);
+      if (scale.defined() && reduces) params.scale = *scale.const_data_ptr<acc>();
+      if (scale.defined() && !reduces) params.grad_output = scale.const_data_ptr<acc>();
+      if (args.reduction == kReduceMean) params.scale = static_cast<acc>(params.scale / denominator);
+    }
+    Tensor of_pixels;
+    if (!reduces && result.loss.defined()) {
+      of_pixels = std::is_same_v<scalar_t, acc> ? result.loss
+                                                : at::empty(target.sizes(), input.options().dtype(acc_type));
+      params.loss = of_pixels.template mutable_data_ptr<acc>();
+    }
+    std::vector<double> row_loss(static_cast<size_t>(input.size(0) * input.size(2)));
+    params.row_loss = row_loss.data();
+
+    WorkMemory<4096> plan(kernel.plan_bytes(params));
+    WorkMemory<4096> plan_transposed(params.grad_input ? kernel.plan_transposed_bytes(params) : 0);
+    kernel.build_plans(params, plan.data(), plan_transposed.data());
+    params.logits.plan = plan.data();
+    params.plan_transposed = plan_transposed.data();
+    const int64_t scratch_bytes = kernel.scratch_bytes(params);
+    const int64_t row_logits =
+        std::max<int64_t>(1, input.size(1) * target.size(2) * target.size(1) / input.size(2));
+    at::parallel_for(0, input.size(0) * input.size(2), std::max<int64_t>(1, kGrain / row_logits),
+                     [&](int64_t begin, int64_t end) {
+                       WorkMemory<16384> scratch(scratch_bytes);
+                       kernel.rows(params, begin, end, scratch.data());
+                     });
+
+    if (!result.loss.defined()) return;
+    if (!reduces) {
+      if (!std::is_same_v<scalar_t, acc>) result.loss.copy_(of_pixels);
+      return;
+    }
+    double total = 0;
+    for (const double loss : row_loss) total += loss;
+    result.loss.fill_(args.reduction == kReduceMean ? total / denominator : total);
+  });
+  return result;
+}
+
+static Tensor cross_entropy_cpu(const Tensor& input, const Tensor& target, const optional<Tensor>& weight,
+                                int64_t reduction, int64_t ignore_index, double label_smoothing,
+                                bool align_corners) {
+  return cross_entropy(input, {target, weight, reduction, ignore_index, label_smoothing, align_corners},
+                       /*with_gradient=*/false, Tensor())
+      .loss;
+}
+
+static std::tuple<Tensor, Tensor> cross_entropy_with_gradient_cpu(const Tensor& input, const Tensor& target,
+                                                                  const optional<Tensor>& weight,
+                                                                  int64_t reduction, int64_t ignore_index,
+                                                                  double label_smoothing, bool align_corners) {
+  TORCH_CHECK(reduction != kReduceNone,
+              "upsample_cross_entropy_with_gradient: expected a reduction, mean or sum, got none");
+  CrossEntropyResult result =
+      cross_entropy(input, {target, weight, reduction, ignore_index, label_smoothing, align_corners},
+                    /*with_gradient=*/true, Tensor());
+  return {result.loss, result.gradient};
+}
+
+static Tensor cross_entropy_backward_cpu(const Tensor& grad_output, const optional<Tensor>& gradient,
+                                         const Tensor& input, const Tensor& target,
+                                         const optional<Tensor>& weight, int64_t reduction,
+                                         int64_t ignore_index, double label_smoothing, bool align_corners) {
+  const CrossEntropyArgs args{target, weight, reduction, ignore_index, label_smoothing, align_corners};
+  check_cross_entropy_grad_output(grad_output, input, args);
+  if (gradient) return at::mul(*gradient, grad_output);
+  return cross_entropy(input, args, /*with_gradient=*/false, grad_output).gradient;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
+  m.impl("upsample_cross_entropy", cross_entropy_cpu);
+  m.impl("upsample_cross_entropy_with_gradient", cross_entropy_with_gradient_cpu);
+  m.impl("upsample_cross_entropy_backward", cross_entropy_backward_cpu);
+}
+
+}  // namespace upsample_ext

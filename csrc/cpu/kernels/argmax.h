@@ -1,0 +1,114 @@
+// The class with the largest resized logit at every pixel, and its softmax probability.
+//
+// Each thread owns whole result rows. A block of columns in up to four rows keeps its best value and class in
+// registers while the classes pass: per logit the interpolation, one comparison and two moves. The probability
+// takes one exponential more, of the distance to the best so far: where the best changes, the sum of the
+// others' exponentials is scaled by it, otherwise it is added.
+#pragma once
+
+#include "class_rows.h"
+#include "exponential.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+// Indices as I to p, of which `count` are wanted.
+template <class I>
+inline void store_indices(void* p, int64_t offset, vec_index<float> index, int64_t count) {
+  I* out = static_cast<I*>(p) + offset;
+  const vec_of<float, I> values = __builtin_convertvector(index, vec_of<float, I>);
+  if (count == lanes<float>) {
+    __builtin_memcpy(out, &values, sizeof values);
+  } else {
+    for (int64_t i = 0; i < count; ++i) out[i] = values[i];
+  }
+}
+
+inline void store_indices(const ArgmaxParams& p, int64_t offset, vec_index<float> index, int64_t count) {
+  switch (p.index_bytes) {
+    case 1:
+      return store_indices<uint8_t>(p.index, offset, index, count);
+    case 2:
+      return store_indices<int16_t>(p.index, offset, index, count);
+    case 4:
+      return store_indices<int32_t>(p.index, offset, index, count);
+    default:
+      return store_indices<int64_t>(p.index, offset, index, count);
+  }
+}
+
+// The softmax probability of the best: sum is that of exp(v - best) over all classes.
+inline vec<float> winner_probability(vec<float> best, vec<float> sum) {
+  constexpr float kInfinity = __builtin_inff();
+  const vec<float> nan = splat(__builtin_nanf(""));
+  return (best == kInfinity) | (best == -kInfinity) ? nan : 1.0f / sum;  // softmax of an infinity is NaN
+}
+
+// Adds a class whose distance to the best before it is taken with its sign, `before` that best.
+inline void add_to_sum(vec<float>& sum, vec<float> before, vec<float> value, vec<float> best) {
+  const vec<float> distance = value - before;
+  // Two equal infinities are at distance NaN, but count as equal.
+  const vec<float> e = value == before ? splat(1.0f) : exponential(distance > 0 ? -distance : distance);
+  const vec<float> grown = multiply_add_vector(sum, e, splat(1.0f)), more = sum + e;
+  sum = best == before ? more : grown;
+}
+
+// Block b of the group's rows, the first of which begins at `offset` of the result.
+template <Reach kReach, int kRows, bool kScore>
+inline void argmax_block(const ArgmaxParams& p, const ClassGroup<float>& group, int64_t b, int64_t offset) {
+  vec<float> best[kRows], sum[kRows];
+  vec_index<float> where[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    best[r] = splat(-__builtin_inff());
+    sum[r] = vec<float>{};
+    where[r] = vec_index<float>{};
+  }
+  each_class<kReach, kRows>(p.logits, group, b, [&](int64_t c, int r, vec<float> value) {
+    const vec<float> before = best[r];
+    keep_greater(best[r], where[r], value, static_cast<int32_t>(c));
+    if (kScore) add_to_sum(sum[r], before, value, best[r]);
+  });
+  const int64_t width = p.logits.width.out_size, column = b * lanes<float>;
+  const int64_t count = smaller(lanes<float>, width - column);
+  for (int r = 0; r < kRows; ++r) {
+    const int64_t at = offset + r * width + column;
+    store_indices(p, at, where[r], count);
+    if (kScore) store_lanes(p.score + at, winner_probability(best[r], sum[r]), count);
+  }
+}
+
+inline int64_t argmax_plan_bytes(const ArgmaxParams& p) { return column_plan_bytes(p.logits.width); }
+inline void argmax_build_plan(const ArgmaxParams& p, void* plan) { build_column_plan(plan, p.logits.width); }
+inline int64_t argmax_scratch_bytes(const ArgmaxParams& p) { return class_rows_bytes(p.logits); }
+
+// Rows are (n, result row).
+template <class T>
+void argmax_rows(const ArgmaxParams& p, int64_t begin, int64_t end, void* scratch) {
+  const int64_t height = p.logits.height.out_size, width = p.logits.width.out_size;
+  for (int64_t row = begin; row < end;) {
+    const int64_t n = row / height, last = smaller(height, row % height + end - row);
+    ClassRows<T, float> rows(p.logits, n, scratch);
+    for (int64_t oy = row % height; oy < last;) {
+      const ClassGroup<float> group = take_group(p.logits, rows, oy, last);
+      const int64_t offset = (n * height + oy) * width;
+      with_rows(group.count, [&](auto count) {
+        constexpr int kRows = decltype(count)::value;
+        for (int64_t b = 0; b < count_blocks(p.logits.width); ++b) {
+          with_reach(p.logits, b, [&](auto reach) {
+            constexpr Reach kReach = decltype(reach)::value;
+            if (p.score != nullptr) {
+              argmax_block<kReach, kRows, true>(p, group, b, offset);
+            } else {
+              argmax_block<kReach, kRows, false>(p, group, b, offset);
+            }
+          });
+        }
+      });
+      oy += group.count;
+      row += group.count;
+    }
+  }
+}
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext

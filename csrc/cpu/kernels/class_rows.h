@@ -1,0 +1,224 @@
+// The resized logits of a pixel, class after class, for the ops that reduce over classes.
+//
+// The classes of a pixel lie a plane apart, or side by side, in any of the storage types. The two source rows
+// that a result row reads are therefore copied first: all classes, planar, as acc, once for all result rows
+// between them, and each source row once on the way down the image. From there a block of columns is
+// interpolated class by class, up to four result rows at a time, by the function that resize itself uses
+// (interpolate_block), and handed on in registers: no resized logit is ever stored.
+#pragma once
+
+#include "row_producer.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+constexpr int kGroupRows = 4;
+
+template <class acc>
+inline const ColumnPlan<acc>& column_plan(const LogitsParams<acc>& x) {
+  return *static_cast<const ColumnPlan<acc>*>(x.plan);
+}
+
+// Samples from one class to the next in a copied row: all windows of the plan lie inside.
+template <class acc>
+inline int64_t class_stride(const LogitsParams<acc>& x) {
+  const int64_t samples = larger(larger(x.width.in_size, column_plan(x).needed), lanes<acc>);
+  return (samples + lanes<acc> - 1) / lanes<acc> * lanes<acc>;
+}
+
+template <class acc>
+inline int64_t class_rows_bytes(const LogitsParams<acc>& x) {
+  return 2 * x.channels * class_stride(x) * static_cast<int64_t>(sizeof(acc));
+}
+
+template <class acc, class T>
+inline acc as(T value) {
+  if constexpr (sizeof(T) == sizeof(double)) {
+    return static_cast<acc>(value);  // argmax compares doubles in float
+  } else {
+    return to_acc(value);
+  }
+}
+
+// The copies of two neighbouring source rows of one image.
+template <class T, class acc>
+class ClassRows {
+ public:
+  ClassRows(const LogitsParams<acc>& x, int64_t n, void* memory)
+      : x_(x), image_(static_cast<const T*>(x.input) + n * x.in.batch), stride_(class_stride(x)) {
+    row_[0] = static_cast<acc*>(memory);
+    row_[1] = row_[0] + x.channels * stride_;
+  }
+
+  // Makes source rows y0 and y1 the ones above and below.
+  void take(int64_t y0, int64_t y1) {
+    if (held_[0] != y0 && held_[1] == y0) {
+      acc* row = row_[0];
+      row_[0] = row_[1];
+      row_[1] = row;
+      held_[1] = held_[0];
+      held_[0] = y0;
+    }
+    if (held_[0] != y0) copy(0, y0);
+    if (y1 != y0 && held_[1] != y1) copy(1, y1);
+    below_ = y1 == y0 ? row_[0] : row_[1];
+  }
+
+  const acc* above() const { return row_[0]; }
+  const acc* below() const { return below_; }
+  int64_t stride() const { return stride_; }
+
+ private:
+  void copy(int i, int64_t y) {
+    held_[i] = y;
+    const T* source = image_ + y * x_.in.height;
+    if (x_.in.width == 1) {
+      for (int64_t c = 0; c < x_.channels; ++c) {
+        copy_row(row_[i] + c * stride_, source + c * x_.in.channel, x_.width.in_size);
+      }
+      return;
+    }
+    for (int64_t x = 0; x < x_.width.in_size; ++x) {
+      const T* pixel = source + x * x_.in.width;
+      for (int64_t c = 0; c < x_.channels; ++c) row_[i][c * stride_ + x] = as<acc>(pixel[c * x_.in.channel]);
+    }
+  }
+
+  static void copy_row(acc* row, const T* source, int64_t count) {
+    int64_t x = 0;
+    if constexpr (sizeof(acc_of<T>) == sizeof(acc)) {
+      for (; x + lanes<acc> <= count; x += lanes<acc>) store(row + x, load(source + x));
+    }
+    for (; x < count; ++x) row[x] = as<acc>(source[x]);
+  }
+
+  const LogitsParams<acc> x_;
+  const T* image_;
+  const int64_t stride_;
+  acc* row_[2];
+  const acc* below_ = nullptr;
+  int64_t held_[2] = {-1, -1};
+};
+
+// Result rows oy .. oy + count between the same two source rows, ready to be interpolated.
+template <class acc>
+struct ClassGroup {
+  const acc *above, *below;  // class 0
+  int64_t stride;            // to the next class
+  int count;                 // 1, 2 or 4
+  int64_t y0, y1;
+  acc weight0[kGroupRows], weight1[kGroupRows];
+};
+
+// The group that begins at result row oy and ends before `end`.
+template <class T, class acc>
+inline ClassGroup<acc> take_group(const LogitsParams<acc>& x, ClassRows<T, acc>& rows, int64_t oy, int64_t end) {
+  const int64_t* index = x.height.index + 2 * oy;  // every result row has two taps
+  const acc* weight = x.height.weight + 2 * oy;
+  ClassGroup<acc> group;
+  group.y0 = index[0];
+  group.y1 = index[1];
+  int count = 1;
+  while (count < kGroupRows && oy + count < end && index[2 * count] == group.y0 &&
+         index[2 * count + 1] == group.y1) {
+    ++count;
+  }
+  group.count = count == 3 ? 2 : count;
+  for (int r = 0; r < group.count; ++r) {
+    group.weight0[r] = weight[2 * r];
+    group.weight1[r] = weight[2 * r + 1];
+  }
+  rows.take(group.y0, group.y1);
+  group.above = rows.above();
+  group.below = rows.below();
+  group.stride = rows.stride();
+  return group;
+}
+
+// The logits of block b, one class after the other: sink(c, r, values).
+template <Reach kReach, int kRows, class acc, class Sink>
+inline void each_class(const LogitsParams<acc>& x, const ClassGroup<acc>& group, int64_t b, Sink&& sink) {
+  const ColumnBlock<acc>& block = column_plan(x).blocks[b];
+  vec<acc> down0[kRows], down1[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    down0[r] = splat(group.weight0[r]);
+    down1[r] = splat(group.weight1[r]);
+  }
+  if constexpr (kReach == Reach::kFar) {
+    const AxisTaps<acc>& width = x.width;
+    for (int64_t c = 0; c < x.channels; ++c) {
+      const acc *above = group.above + c * group.stride, *below = group.below + c * group.stride;
+      for (int r = 0; r < kRows; ++r) {
+        vec<acc> values;
+        for (int64_t i = 0; i < lanes<acc>; ++i) {
+          const int64_t t = 2 * smaller(b * lanes<acc> + i, width.out_size - 1);
+          const auto sample = [&](int64_t s) {
+            return multiply_add(group.weight1[r], below[s], group.weight0[r] * above[s]);
+          };
+          const acc left = width.weight[t] * sample(width.index[t]);
+          values[i] = multiply_add(width.weight[t + 1], sample(width.index[t + 1]), left);
+        }
+        sink(c, r, values);
+      }
+    }
+  } else {
+    const ColumnTap<acc>* taps = column_plan(x).taps + block.tap;
+    const ColumnTap<acc> tap0 = taps[0], tap1 = taps[1];
+    const acc *above = group.above + block.base, *below = group.below + block.base;
+    for (int64_t c = 0; c < x.channels; ++c) {
+      interpolate_block<kReach, kRows>(above, below, lanes<acc>, down0, down1, tap0, tap1,
+                                       [&](int r, vec<acc> values) { sink(c, r, values); });
+      above += group.stride;
+      below += group.stride;
+    }
+  }
+}
+
+// The first `count` lanes.
+template <class acc>
+inline void store_lanes(acc* p, vec<acc> values, int64_t count) {
+  if (count == lanes<acc>) {
+    store(p, values);
+  } else {
+    store_part(p, values, count);
+  }
+}
+
+// Calls f with the reach of block b and the number of rows as constants.
+template <Reach kReach>
+struct ReachConstant {
+  static constexpr Reach value = kReach;
+};
+template <int kCount>
+struct RowsConstant {
+  static constexpr int value = kCount;
+};
+
+template <class acc, class F>
+inline void with_reach(const LogitsParams<acc>& x, int64_t b, F&& f) {
+  switch (column_plan(x).blocks[b].reach) {
+    case Reach::kShort:  // a copied row is never shorter than a vector
+    case Reach::kShared:
+      if (kPermutes) return f(ReachConstant<Reach::kShared>{});
+      [[fallthrough]];
+    case Reach::kNear:
+    case Reach::kGaps:  // every column has both taps: nothing is missing
+      return f(ReachConstant<Reach::kNear>{});
+    case Reach::kWide:
+      return f(ReachConstant<Reach::kWide>{});
+    case Reach::kWidest:
+      return f(ReachConstant<Reach::kWidest>{});
+    case Reach::kFar:
+      return f(ReachConstant<Reach::kFar>{});
+  }
+}
+
+template <class F>
+inline void with_rows(int count, F&& f) {
+  if (count == 4) return f(RowsConstant<4>{});
+  if (count == 2) return f(RowsConstant<2>{});
+  f(RowsConstant<1>{});
+}
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext

@@ -1,0 +1,385 @@
+// Cross-entropy of resized logits, and its gradient to the logits, without a resized logit in memory.
+//
+// A block of columns in up to four result rows passes three times over its classes, all in the first caches:
+//   1. interpolate, keep in a tile, find the maximum;
+//   2. exp(logit - maximum) in place of the logit, and the sum; with the target's logit that is the loss;
+//   3. the gradient of the resized logits, weight * (p - onehot), added along the height to the two source
+//      rows that the result rows read.
+// A source row whose last result row is done is then summed along the width, by the transposed table, and is
+// the gradient. What lies between is a tile and two rows of sums a thread: (4 + 2 * width) values a class.
+//
+// Each thread owns whole source rows, and with a gradient first computes the result rows above its own once
+// more: a source row's sum has the same terms in the same order for any number of threads.
+#pragma once
+
+#include "class_rows.h"
+#include "exponential.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+template <class acc>
+struct CrossEntropyScratch {
+  acc* tile;        // [class][result row][lane]
+  acc *sum0, *sum1;  // the gradient's source rows above and below, [class][result column]
+  acc* row;         // one class of a gradient row whose pixels do not lie side by side
+  int64_t sum_stride;
+
+  int64_t sum_values(const CrossEntropyParams<acc>& p) const { return p.logits.channels * sum_stride; }
+};
+
+// Lays the scratch out from `memory` on (null: only counts); returns its bytes.
+template <class acc>
+inline int64_t lay_out(const CrossEntropyParams<acc>& p, CrossEntropyScratch<acc>& scratch, void* memory) {
+  char* next = static_cast<char*>(memory);
+  const auto take = [&](int64_t values) {
+    acc* start = reinterpret_cast<acc*>(next);
+    next += whole_vectors(values * static_cast<int64_t>(sizeof(acc)));
+    return start;
+  };
+  scratch.tile = take(p.logits.channels * kGroupRows * lanes<acc>);
+  scratch.sum_stride = 0;
+  if (p.grad_input != nullptr) {
+    // One vector more than the row: classes do not lie a multiple of the cache's period apart.
+    scratch.sum_stride = (count_blocks(p.logits.width) + 1) * lanes<acc>;
+    scratch.sum0 = take(scratch.sum_values(p));
+    scratch.sum1 = take(scratch.sum_values(p) + kRowPadding<acc>);
+    scratch.row = take(p.logits.width.in_size);
+  }
+  return next - static_cast<char*>(memory);
+}
+
+// ---- one block of columns -------------------------------------------------------------------------------
+
+// A group of result rows, the first of which is row `first` of all images' rows. Those above a thread's own
+// rows are there for the gradient alone.
+template <class acc>
+struct PixelRows {
+  ClassGroup<acc> group;
+  int64_t first;
+  bool own;
+};
+
+// The pixels of one vector: their classes (-1: no loss), the class's weight (0 there), and the sums.
+template <class acc>
+struct PixelVector {
+  vec_index<acc> target;
+  vec<acc> weight, maximum, sum, weighted, target_logit;
+};
+
+// Targets of `count` pixels.
+template <class acc>
+inline void read_targets(const CrossEntropyParams<acc>& p, int64_t pixel, int64_t count, PixelVector<acc>& v) {
+  using Targets = vec_of<acc, int64_t>;
+  Targets target;
+  if (count == lanes<acc>) {
+    __builtin_memcpy(&target, p.target + pixel, sizeof target);
+  } else {
+    for (int64_t i = 0; i < lanes<acc>; ++i) target[i] = i < count ? p.target[pixel + i] : p.ignore_index;
+  }
+  target = target != p.ignore_index ? target : Targets{} - 1;
+  v.target = __builtin_convertvector(target, vec_index<acc>);
+  const vec_index<acc> valid = v.target >= 0;
+  v.weight = valid ? splat(acc(1)) : vec<acc>{};
+  if (p.weight != nullptr) v.weight = valid ? gather<acc>(p.weight, valid & v.target) : v.weight;
+}
+
+template <Reach kReach, int kRows, class acc>
+inline void interpolate_tile(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows, int64_t b, acc* tile,
+                             PixelVector<acc>* pixels) {
+  vec<acc> maximum[kRows];
+  for (int r = 0; r < kRows; ++r) maximum[r] = splat(static_cast<acc>(-__builtin_inf()));
+  each_class<kReach, kRows>(p.logits, rows.group, b, [&](int64_t c, int r, vec<acc> value) {
+    store(tile + (c * kRows + r) * lanes<acc>, value);
+    maximum[r] = larger_lanes(value, maximum[r]);  // a NaN shows up in the sum
+  });
+  for (int r = 0; r < kRows; ++r) pixels[r].maximum = maximum[r];
+}
+
+// The target's logit less the maximum, from the tile as pass 1 has left it.
+template <int kRows, class acc>
+inline vec<acc> target_distance(const acc* tile, const PixelVector<acc>& v, int r) {
+  vec_index<acc> index = v.target >= 0 ? v.target : vec_index<acc>{};
+  index = index * static_cast<lane_index<acc>>(kRows * lanes<acc>) + lane_numbers<acc>();
+  return gather<acc>(tile + r * lanes<acc>, index) - v.maximum;
+}
+
+// kSmooth: also the sum over classes of weight * (logit - maximum).
+template <int kRows, bool kSmooth, class acc>
+inline void exponentiate_tile(const CrossEntropyParams<acc>& p, acc* tile, PixelVector<acc>* pixels) {
+  vec<acc> sum[kRows], weighted[kRows], maximum[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    sum[r] = weighted[r] = vec<acc>{};
+    maximum[r] = pixels[r].maximum;
+  }
+  for (int64_t c = 0; c < p.logits.channels; ++c) {
+    const vec<acc> weight = splat(kSmooth && p.weight != nullptr ? p.weight[c] : acc(1));
+    for (int r = 0; r < kRows; ++r) {
+      acc* at = tile + (c * kRows + r) * lanes<acc>;
+      const vec<acc> distance = load(at) - maximum[r];
+      if (kSmooth) weighted[r] = multiply_add_vector(weight, distance, weighted[r]);
+      const vec<acc> e = exponential(distance);
+      sum[r] += e;
+      store(at, e);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    pixels[r].sum = sum[r];
+    pixels[r].weighted = weighted[r];
+  }
+}
+
+// The loss of each pixel; 0 where there is none.
+template <bool kSmooth, class acc>
+inline vec<acc> pixel_loss(const CrossEntropyParams<acc>& p, const PixelVector<acc>& v) {
+  const vec<acc> log_sum = logarithm(v.sum);
+  vec<acc> loss = v.weight * (log_sum - v.target_logit);
+  if (kSmooth) {
+    const vec<acc> all = splat(p.weight_sum) * log_sum - v.weighted;
+    loss = splat(1 - p.smoothing) * loss + splat(p.smoothing / static_cast<acc>(p.logits.channels)) * all;
+  }
+  return v.target >= 0 ? loss : vec<acc>{};
+}
+
+// What turns exp(logit - maximum) into the gradient of a resized logit: factor * e, less `target` at the
+// target class, less `every` times the class's weight.
+template <class acc>
+struct PixelGradient {
+  vec<acc> factor, target, every;
+};
+
+template <bool kSmooth, class acc>
+inline PixelGradient<acc> pixel_gradient(const CrossEntropyParams<acc>& p, const PixelVector<acc>& v,
+                                         int64_t pixel, int64_t count) {
+  vec<acc> scale = splat(p.scale);
+  if (p.grad_output != nullptr) {
+    scale = count == lanes<acc> ? load(p.grad_output + pixel) : load_part(p.grad_output + pixel, count);
+  }
+  scale = v.target >= 0 ? scale : vec<acc>{};
+  PixelGradient<acc> g;
+  g.target = scale * v.weight;
+  vec<acc> total = g.target;
+  if (kSmooth) {
+    g.target *= 1 - p.smoothing;
+    g.every = scale * splat(p.smoothing / static_cast<acc>(p.logits.channels));
+    total = multiply_add_vector(g.every, splat(p.weight_sum), g.target);
+  }
+  g.factor = total / v.sum;
+  return g;
+}
+
+template <int kRows, bool kSmooth, class acc>
+inline void add_gradient(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows,
+                         const CrossEntropyScratch<acc>& scratch, const acc* tile,
+                         const PixelVector<acc>* pixels, const PixelGradient<acc>* gradients, int64_t column) {
+  vec<acc> down0[kRows], down1[kRows], factor[kRows], at_target[kRows];
+  vec_index<acc> target[kRows];
+  const bool alone = rows.group.y0 == rows.group.y1;  // both taps on one source row: one sum, one weight
+  for (int r = 0; r < kRows; ++r) {
+    down0[r] = splat(alone ? rows.group.weight0[r] + rows.group.weight1[r] : rows.group.weight0[r]);
+    down1[r] = splat(alone ? acc(0) : rows.group.weight1[r]);
+    factor[r] = gradients[r].factor;
+    at_target[r] = gradients[r].target;
+    target[r] = pixels[r].target;
+  }
+  acc *sum0 = scratch.sum0 + column, *sum1 = scratch.sum1 + column;
+  for (int64_t c = 0; c < p.logits.channels; ++c) {
+    vec<acc> above = load(sum0), below = load(sum1);
+    const vec<acc> weight = splat(kSmooth && p.weight != nullptr ? p.weight[c] : acc(1));
+    for (int r = 0; r < kRows; ++r) {
+      const vec<acc> p_part = factor[r] * load(tile + (c * kRows + r) * lanes<acc>);
+      vec<acc> g = target[r] == static_cast<lane_index<acc>>(c) ? p_part - at_target[r] : p_part;
+      if (kSmooth) g -= gradients[r].every * weight;
+      above = multiply_add_vector(down0[r], g, above);
+      below = multiply_add_vector(down1[r], g, below);
+    }
+    store(sum0, above);
+    store(sum1, below);
+    sum0 += scratch.sum_stride;
+    sum1 += scratch.sum_stride;
+  }
+}
+
+// Block b of a group of rows; returns the sum of its losses.
+template <Reach kReach, int kRows, bool kSmooth, class acc>
+inline double cross_entropy_block(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows, int64_t b,
+                                  const CrossEntropyScratch<acc>& scratch) {
+  const int64_t width = p.logits.width.out_size, column = b * lanes<acc>;
+  const int64_t count = smaller(lanes<acc>, width - column);
+  const int64_t pixel = rows.first * width + column;
+  PixelVector<acc> pixels[kRows];
+  PixelGradient<acc> gradients[kRows];
+  interpolate_tile<kReach, kRows>(p, rows, b, scratch.tile, pixels);
+  for (int r = 0; r < kRows; ++r) {
+    read_targets(p, pixel + r * width, count, pixels[r]);
+    pixels[r].target_logit = target_distance<kRows>(scratch.tile, pixels[r], r);
+  }
+  exponentiate_tile<kRows, kSmooth>(p, scratch.tile, pixels);
+  double sum = 0;
+  for (int r = 0; rows.own && r < kRows; ++r) {
+    const vec<acc> loss = pixel_loss<kSmooth>(p, pixels[r]);
+    if (p.loss != nullptr) store_lanes(p.loss + pixel + r * width, loss, count);
+    sum += sum_lanes(loss);
+  }
+  if (p.grad_input != nullptr) {
+    for (int r = 0; r < kRows; ++r) {
+      gradients[r] = pixel_gradient<kSmooth>(p, pixels[r], pixel + r * width, count);
+    }
+    add_gradient<kRows, kSmooth>(p, rows, scratch, scratch.tile, pixels, gradients, column);
+  }
+  return sum;
+}
+
+// ---- rows -----------------------------------------------------------------------------------------------
+
+template <class acc>
+inline double cross_entropy_group(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows,
+                                  const CrossEntropyScratch<acc>& scratch) {
+  double sum = 0;
+  with_rows(rows.group.count, [&](auto count) {
+    constexpr int kRows = decltype(count)::value;
+    for (int64_t b = 0; b < count_blocks(p.logits.width); ++b) {
+      with_reach(p.logits, b, [&](auto reach) {
+        constexpr Reach kReach = decltype(reach)::value;
+        if (p.smoothing > 0) {
+          sum += cross_entropy_block<kReach, kRows, true>(p, rows, b, scratch);
+        } else {
+          sum += cross_entropy_block<kReach, kRows, false>(p, rows, b, scratch);
+        }
+      });
+    }
+  });
+  return sum;
+}
+
+// Source row y of the gradient of image n, from its sums along the height.
+template <class T, class acc>
+inline void write_gradient_row(const CrossEntropyParams<acc>& p, int64_t n, int64_t y,
+                               const CrossEntropyScratch<acc>& scratch) {
+  const ColumnPlan<acc>& plan = *static_cast<const ColumnPlan<acc>*>(p.plan_transposed);
+  T* out = static_cast<T*>(p.grad_input) + n * p.grad.batch + y * p.grad.height;
+  for (int64_t c = 0; c < p.logits.channels; ++c) {
+    const acc* sums = scratch.sum0 + c * scratch.sum_stride;
+    T* target = out + c * p.grad.channel;
+    if (p.grad.width == 1) {
+      write_columns<Put::kStore>(target, sums, plan, p.width_transposed);
+      continue;
+    }
+    write_columns<Put::kStore>(scratch.row, sums, plan, p.width_transposed);
+    for (int64_t x = 0; x < p.width_transposed.out_size; ++x) from_acc(scratch.row[x], target + x * p.grad.width);
+  }
+}
+
+// The first result row whose first source row is y or below.
+template <class acc>
+inline int64_t first_result_row(const AxisTaps<acc>& height, int64_t y) {
+  int64_t low = 0, high = height.out_size;
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    if (height.index[2 * middle] < y) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+// Source rows begin .. end of image n.
+template <class T, class acc>
+inline void cross_entropy_image(const CrossEntropyParams<acc>& p, int64_t n, int64_t begin, int64_t end,
+                                char* memory) {
+  const AxisTaps<acc>& height = p.logits.height;
+  CrossEntropyScratch<acc> scratch;
+  memory += lay_out(p, scratch, memory);
+  ClassRows<T, acc> source(p.logits, n, memory);
+  const bool with_gradient = p.grad_input != nullptr;
+  const auto clear = [&](acc* sums) {
+    for (int64_t i = 0; i < scratch.sum_values(p); i += lanes<acc>) store(sums + i, vec<acc>{});
+  };
+  if (with_gradient) {
+    clear(scratch.sum0);
+    clear(scratch.sum1);
+  }
+  int64_t y = with_gradient && begin > 0 ? begin - 1 : begin;
+  for (int64_t oy = first_result_row(height, y); y < end; ++y) {
+    const bool own = y >= begin;
+    double loss = 0;
+    bool reaches_below = false;
+    while (oy < height.out_size && height.index[2 * oy] == y) {
+      PixelRows<acc> rows{take_group(p.logits, source, oy, height.out_size), n * height.out_size + oy, own};
+      loss += cross_entropy_group(p, rows, scratch);
+      reaches_below = reaches_below || rows.group.y1 != y;
+      oy += rows.group.count;
+    }
+    if (own) p.row_loss[n * height.in_size + y] = loss;
+    if (!with_gradient) continue;
+    if (own) write_gradient_row<T>(p, n, y, scratch);
+    if (reaches_below) {
+      acc* next = scratch.sum1;
+      scratch.sum1 = scratch.sum0;
+      scratch.sum0 = next;
+      clear(scratch.sum1);
+    } else {  // the row below has got no more than products with 0, which may be NaN
+      clear(scratch.sum0);
+      clear(scratch.sum1);
+    }
+  }
+}
+
+template <class acc>
+int64_t cross_entropy_plan_bytes(const CrossEntropyParams<acc>& p) {
+  return column_plan_bytes(p.logits.width);
+}
+template <class acc>
+int64_t cross_entropy_plan_transposed_bytes(const CrossEntropyParams<acc>& p) {
+  return column_plan_bytes(p.width_transposed);
+}
+template <class acc>
+void cross_entropy_build_plans(const CrossEntropyParams<acc>& p, void* plan, void* plan_transposed) {
+  build_column_plan(plan, p.logits.width);
+  if (p.grad_input != nullptr) build_column_plan(plan_transposed, p.width_transposed);
+}
+template <class acc>
+int64_t cross_entropy_scratch_bytes(const CrossEntropyParams<acc>& p) {
+  CrossEntropyScratch<acc> scratch;
+  return lay_out(p, scratch, nullptr) + class_rows_bytes(p.logits);
+}
+
+// Rows are (n, source row).
+template <class T, class acc = acc_of<T>>
+void cross_entropy_rows(const CrossEntropyParams<acc>& p, int64_t begin, int64_t end, void* scratch) {
+  const int64_t height = p.logits.height.in_size;
+  for (int64_t row = begin; row < end;) {
+    const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);
+    cross_entropy_image<T>(p, n, first, last, static_cast<char*>(scratch));
+    row += last - first;
+  }
+}
+
+// ---- targets --------------------------------------------------------------------------------------------
+
+// Counts, among `count` targets, those that are no class and not ignore_index; *sum becomes the sum of the
+// others' weights.
+template <class acc>
+int64_t check_targets(const CrossEntropyParams<acc>& p, int64_t begin, int64_t count, double* sum) {
+  const int64_t* target = p.target + begin;
+  const uint64_t classes = static_cast<uint64_t>(p.logits.channels);
+  int64_t wrong = 0, valid = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t counts = target[i] != p.ignore_index;
+    wrong += counts & static_cast<int64_t>(static_cast<uint64_t>(target[i]) >= classes);
+    valid += counts;
+  }
+  *sum = static_cast<double>(valid);
+  if (p.weight == nullptr || wrong > 0) return wrong;
+  double weights = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (target[i] != p.ignore_index) weights += p.weight[target[i]];
+  }
+  *sum = weights;
+  return 0;
+}
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext

@@ -1,0 +1,90 @@
+// CPU launcher of argmax over resized logits.
+#include "../ops/select.h"
+
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include "../geometry/axis_table.h"
+#include "levels.h"
+#include "tensor_params.h"
+#include "work_memory.h"
+
+namespace upsample_ext {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+using std::optional;
+
+static const ArgmaxKernel& argmax_kernel_for(at::ScalarType dtype) {
+  const LevelKernels& level = active_level();
+  switch (dtype) {
+    case at::kDouble:
+      return level.argmax_f64;
+    case at::kFloat:
+      return level.argmax_f32;
+    case at::kHalf:
+      return level.argmax_f16;
+    case at::kBFloat16:
+      return level.argmax_bf16;
+    default:
+      TORCH_CHECK_NOT_IMPLEMENTED(false, "\"upsample_argmax\" not implemented for '", at::toString(dtype), "'");
+  }
+}
+
+// About as many logits as are worth a thread's waking.
+constexpr int64_t kGrain = 16384;
+
+// Fills `index`, and `score` where it is defined.
+static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
+                        optional<double> scale_h, optional<double> scale_w) {
+  const ArgmaxKernel& kernel = argmax_kernel_for(input.scalar_type());
+  const auto height =
+      AxisTable<float>::linear(input.size(2), index.size(1), align_corners, scale_h.value_or(0.0));
+  const auto width =
+      AxisTable<float>::linear(input.size(3), index.size(2), align_corners, scale_w.value_or(0.0));
+  ArgmaxParams params{};
+  params.logits.input = input.const_data_ptr();
+  params.logits.batch = input.size(0);
+  params.logits.channels = input.size(1);
+  params.logits.in = strides_of(input);
+  params.logits.height = height.taps();
+  params.logits.width = width.taps();
+  params.index = index.mutable_data_ptr();
+  params.index_bytes = index.element_size();
+  params.score = score.defined() ? score.mutable_data_ptr<float>() : nullptr;
+
+  WorkMemory<4096> plan(kernel.plan_bytes(params));
+  kernel.build_plan(params, plan.data());
+  params.logits.plan = plan.data();
+  const int64_t scratch_bytes = kernel.scratch_bytes(params);
+  const int64_t row_logits = index.size(2) * input.size(1);
+  at::parallel_for(0, input.size(0) * index.size(1), std::max<int64_t>(1, kGrain / row_logits),
+                   [&](int64_t begin, int64_t end) {
+                     WorkMemory<16384> scratch(scratch_bytes);
+                     kernel.rows(params, begin, end, scratch.data());
+                   });
+}
+
+static Tensor argmax_cpu(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                         optional<double> scale_h, optional<double> scale_w, at::ScalarType dtype) {
+  Tensor index = fresh(make_argmax_index(input, output_size, dtype));
+  argmax_into(input, index, Tensor(), align_corners, scale_h, scale_w);
+  return index;
+}
+
+static std::tuple<Tensor, Tensor> argmax_with_score_cpu(const Tensor& input, SymIntArrayRef output_size,
+                                                        bool align_corners, optional<double> scale_h,
+                                                        optional<double> scale_w, at::ScalarType dtype) {
+  Tensor index = fresh(make_argmax_index(input, output_size, dtype));
+  Tensor score = fresh(at::empty(index.sizes(), index.options().dtype(at::kFloat)));
+  argmax_into(input, index, score, align_corners, scale_h, scale_w);
+  return {index, score};
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
+  m.impl("upsample_argmax", argmax_cpu);
+  m.impl("upsample_argmax_with_score", argmax_with_score_cpu);
+}
+
+}  // namespace upsample_ext

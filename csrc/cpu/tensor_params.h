@@ -1,0 +1,21 @@
+// What every CPU launcher does with its tensors.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "../params.h"
+#include "huge_pages.h"
+
+namespace upsample_ext {
+
+inline Strides strides_of(const at::Tensor& image) {
+  return {image.stride(0), image.stride(1), image.stride(2), image.stride(3)};
+}
+
+// A result that was just allocated: nobody has touched its pages yet.
+inline at::Tensor fresh(at::Tensor result) {
+  request_huge_pages(result.mutable_data_ptr(), result.numel() * result.element_size());
+  return result;
+}
+
+}  // namespace upsample_ext
