@@ -16,12 +16,14 @@ from upsample_ext.deconv import (
     fixed_conv_transpose2d,
     make_bilinear_weights,
 )
+from upsample_ext.fused import upsample_argmax, upsample_cross_entropy
 from upsample_ext.info import Info, info
 from upsample_ext.interpolate import interpolate, upsample_bilinear2d
 from upsample_ext.modules import (
     BilinearConvTranspose2d,
     DepthwiseConvTranspose2d,
     Upsample,
+    UpsampleCrossEntropyLoss,
     UpsamplingBilinear2d,
 )
 from upsample_ext.patch import patch
@@ -32,6 +34,7 @@ __all__ = [
     "DepthwiseConvTranspose2d",
     "Info",
     "Upsample",
+    "UpsampleCrossEntropyLoss",
     "UpsamplingBilinear2d",
     "__version__",
     "bilinear_conv_transpose2d",
@@ -45,5 +48,7 @@ __all__ = [
     "interpolate",
     "make_bilinear_weights",
     "patch",
+    "upsample_argmax",
     "upsample_bilinear2d",
+    "upsample_cross_entropy",
 ]

@@ -131,3 +131,53 @@ def _depthwise_backward_weight_vmap(info, in_dims, grad_output, input, *geometry
 def _channel_sum_vmap(info, in_dims, input):
     folded = _fold_into_channels(input, in_dims[0], info.batch_size, 1)
     return _OPS.channel_sum(folded).unflatten(0, (info.batch_size, -1)), 0
+
+
+# ---- vmap: argmax and cross-entropy ------------------------------------------------------------------------
+
+
+def _argmax_by_batch(op):
+    def rule(info, in_dims, input, *settings):
+        folded, batch = _fold_into_batch(input, in_dims[0])
+        outputs = op(folded, *settings)
+        if isinstance(outputs, torch.Tensor):
+            return outputs.unflatten(0, batch), 0
+        return tuple(output.unflatten(0, batch) for output in outputs), (0, 0)
+
+    return rule
+
+
+for _name in ("upsample_argmax", "upsample_argmax_with_score"):
+    torch.library.register_vmap(f"upsample_ext::{_name}", _argmax_by_batch(getattr(_OPS, _name)))
+
+
+def _items(x, dim):
+    """The items along a dimension; of none, one of zeros, which tells the shape of the result."""
+    if x.shape[dim] == 0:
+        return [x.new_zeros(x.movedim(dim, 0).shape[1:])]
+    return x.unbind(dim)
+
+
+def _one_by_one(op):
+    """A loss sums over its batch: each mapped item is a call of its own."""
+
+    def rule(info, in_dims, *arguments):
+        size = info.batch_size
+        mapped = [
+            [argument] * max(1, size) if dim is None else _items(argument, dim)
+            for argument, dim in zip(arguments, in_dims, strict=True)
+        ]
+        results = [op(*items) for items in zip(*mapped, strict=True)]
+        if isinstance(results[0], torch.Tensor):
+            return torch.stack(results)[:size], 0
+        return tuple(torch.stack(parts)[:size] for parts in zip(*results, strict=True)), (0, 0)
+
+    return rule
+
+
+for _name in (
+    "upsample_cross_entropy",
+    "upsample_cross_entropy_with_gradient",
+    "upsample_cross_entropy_backward",
+):
+    torch.library.register_vmap(f"upsample_ext::{_name}", _one_by_one(getattr(_OPS, _name)))

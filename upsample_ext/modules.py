@@ -18,6 +18,7 @@ from upsample_ext.deconv import (
     conv_transpose2d,
     make_bilinear_weights,
 )
+from upsample_ext.fused import upsample_cross_entropy
 from upsample_ext.interpolate import interpolate
 
 # Devices whose memory can be read without waiting for them
@@ -60,6 +61,45 @@ class UpsamplingBilinear2d(nn.UpsamplingBilinear2d):
     """
 
     forward = Upsample.forward
+
+
+class UpsampleCrossEntropyLoss(nn.CrossEntropyLoss):
+    """`nn.CrossEntropyLoss` of logits that are resized to the target first, without the resized tensor.
+
+    Equal to `upsample_cross_entropy(input, target, ...)`, which has shapes, dtypes and errors. Constructor,
+    attributes and `state_dict` are those of `torch.nn.CrossEntropyLoss`, and `align_corners` is added at the
+    end.
+
+    Example:
+        >>> import torch, upsample_ext
+        >>> criterion = upsample_ext.UpsampleCrossEntropyLoss(ignore_index=255)
+        >>> criterion(torch.zeros(2, 19, 32, 64), torch.full((2, 128, 256), 3))
+        tensor(2.9444)
+    """
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__(weight, size_average, ignore_index, reduce, reduction, label_smoothing)
+        self.align_corners = align_corners
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return upsample_cross_entropy(
+            input,
+            target,
+            self.weight,
+            self.ignore_index,
+            self.reduction,
+            self.label_smoothing,
+            self.align_corners,
+        )
 
 
 class DepthwiseConvTranspose2d(nn.ConvTranspose2d):

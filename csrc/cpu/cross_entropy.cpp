@@ -49,8 +49,8 @@ static void dispatch_floating(at::ScalarType dtype, F&& f) {
 constexpr int64_t kGrain = 16384;
 constexpr int64_t kTargetBlock = 16384;
 
-// Raises native's error at a target that is no class; returns the sum of the others' weights, in an order that
-// no thread count changes.
+// Raises native's error at a target that is no class; returns the sum of the others' weights, in an order
+// that no thread count changes.
 template <class acc>
 static double check_all_targets(const CrossEntropyKernel<acc>& kernel, const CrossEntropyParams<acc>& params,
                                 int64_t count) {
@@ -169,7 +169,8 @@ static Tensor cross_entropy_cpu(const Tensor& input, const Tensor& target, const
 static std::tuple<Tensor, Tensor> cross_entropy_with_gradient_cpu(const Tensor& input, const Tensor& target,
                                                                   const optional<Tensor>& weight,
                                                                   int64_t reduction, int64_t ignore_index,
-                                                                  double label_smoothing, bool align_corners) {
+                                                                  double label_smoothing,
+                                                                  bool align_corners) {
   TORCH_CHECK(reduction != kReduceNone,
               "upsample_cross_entropy_with_gradient: expected a reduction, mean or sum, got none");
   CrossEntropyResult result =

@@ -28,7 +28,8 @@ static const ArgmaxKernel& argmax_kernel_for(at::ScalarType dtype) {
     case at::kBFloat16:
       return level.argmax_bf16;
     default:
-      TORCH_CHECK_NOT_IMPLEMENTED(false, "\"upsample_argmax\" not implemented for '", at::toString(dtype), "'");
+      TORCH_CHECK_NOT_IMPLEMENTED(false, "\"upsample_argmax\" not implemented for '", at::toString(dtype),
+                                  "'");
   }
 }
 

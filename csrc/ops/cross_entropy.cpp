@@ -1,10 +1,10 @@
 // Cross-entropy of resized logits: checks, outputs, meta kernels, autograd.
 //
-// First order is fused: a mean or sum computes its gradient with the loss, because a pass over the logits costs
-// more than the one low-resolution tensor that is kept. Where that tensor could not be exact (half types: the
-// gradient of a mean is too small for them before it is scaled) or is not known yet (reduction "none"), backward
-// reads the logits again. Everything beyond first order, and forward mode, is the unfused expression, written
-// here in PyTorch's own differentiable ops.
+// First order is fused: a mean or sum computes its gradient with the loss, because a pass over the logits
+// costs more than the one low-resolution tensor that is kept. Where that tensor could not be exact (half
+// types: the gradient of a mean is too small for them before it is scaled) or is not known yet (reduction
+// "none"), backward reads the logits again. Everything beyond first order, and forward mode, is the unfused
+// expression, written here in PyTorch's own differentiable ops.
 #include "cross_entropy.h"
 
 #include <ATen/Functions.h>
@@ -42,8 +42,8 @@ void check_cross_entropy(const Tensor& input, const CrossEntropyArgs& args) {
                 ": expected a weight for each of ", input.sym_size(1), " classes, got a tensor of shape ",
                 args.weight->sym_sizes());
     TORCH_CHECK(args.weight->scalar_type() == input.scalar_type() && args.weight->device() == input.device(),
-                kOp, ": expected the weight in ", input.scalar_type(), " on ", input.device(), " as the input, got ",
-                args.weight->scalar_type(), " on ", args.weight->device());
+                kOp, ": expected the weight in ", input.scalar_type(), " on ", input.device(),
+                " as the input, got ", args.weight->scalar_type(), " on ", args.weight->device());
   }
   TORCH_CHECK(args.reduction >= kReduceNone && args.reduction <= kReduceSum, kOp,
               ": expected reduction 0 (none), 1 (mean) or 2 (sum), got ", args.reduction);
@@ -91,7 +91,8 @@ static Tensor unfused_loss(const Tensor& input, const CrossEntropyArgs& args) {
       .to(input.scalar_type());
 }
 
-// The gradient of the resized logits z is scale * (total * softmax(z) - share), all of them (N, 1 or C, H, W).
+// The gradient of the resized logits z is scale * (total * softmax(z) - share), all of them (N, 1 or C, H,
+// W).
 struct UnfusedGradient {
   Tensor valid, share, total, probability, scale;
   optional<Tensor> denominator;  // of a mean
@@ -104,7 +105,8 @@ static UnfusedGradient unfused_parts(const Tensor& grad_output, const Tensor& in
   const c10::SymInt classes = input.sym_size(1);
   parts.valid = args.target.ne(args.ignore_index).unsqueeze(1);
   const Tensor target = args.target.unsqueeze(1).masked_fill(parts.valid.logical_not(), 0);
-  const Tensor weight = args.weight ? args.weight->to(logits.scalar_type()) : at::ones_symint({classes}, logits.options());
+  const Tensor weight =
+      args.weight ? args.weight->to(logits.scalar_type()) : at::ones_symint({classes}, logits.options());
   const Tensor of_target = at::index_select(weight, 0, target.flatten()).view_as(target) * parts.valid;
   const Tensor everywhere = weight.view_symint({1, classes, 1, 1}) * parts.valid;
   const double smoothing = args.label_smoothing;
@@ -137,7 +139,9 @@ static Tensor unfused_gradient(const Tensor& grad_output, const Tensor& input, c
 
 // ---- autograd -------------------------------------------------------------------------------------------
 
-static optional<Tensor> if_defined(const Tensor& t) { return t.defined() ? optional<Tensor>(t) : std::nullopt; }
+static optional<Tensor> if_defined(const Tensor& t) {
+  return t.defined() ? optional<Tensor>(t) : std::nullopt;
+}
 
 // What both nodes keep.
 struct CrossEntropyFields {
@@ -164,16 +168,19 @@ struct CrossEntropyFields {
   auto with_args(F&& f) {
     const Tensor x = input.unpack(), classes = target.unpack();
     const optional<Tensor> class_weight = if_defined(weight.unpack());
-    return f(x, CrossEntropyArgs{classes, class_weight, reduction, ignore_index, label_smoothing, align_corners});
+    return f(
+        x, CrossEntropyArgs{classes, class_weight, reduction, ignore_index, label_smoothing, align_corners});
   }
 };
 
-// Is grad exactly 1, as in loss.backward()? Only asked of a plain tensor on the processor.
+// Is grad exactly 1, as in loss.backward()? Only asked of a plain tensor on the processor, whose value is
+// there.
 static bool is_one(const Tensor& grad) {
-  const c10::DispatchKeySet keys = grad.key_set();
-  return grad.is_cpu() && grad.dim() == 0 && !keys.has(c10::DispatchKey::Python) &&
-         !keys.has(c10::DispatchKey::FuncTorchBatched) && !keys.has(c10::DispatchKey::FuncTorchGradWrapper) &&
-         !keys.has(c10::DispatchKey::Functionalize) && !grad._is_zerotensor() && grad.item<double>() == 1.0;
+  using c10::DispatchKey;
+  const c10::DispatchKeySet wrappers{DispatchKey::Python, DispatchKey::Functionalize, DispatchKey::Batched,
+                                     DispatchKey::FuncTorchBatched, DispatchKey::FuncTorchGradWrapper};
+  return grad.is_cpu() && !grad.key_set().has_any(wrappers) && !grad._is_zerotensor() &&
+         grad.item<double>() == 1.0;
 }
 
 struct CrossEntropyRule {
@@ -234,9 +241,9 @@ static bool learns_weight(const optional<Tensor>& weight) {
   return weight && ((at::GradMode::is_enabled() && weight->requires_grad()) || has_tangent(*weight));
 }
 
-static Tensor cross_entropy_autograd(const Tensor& input, const Tensor& target, const optional<Tensor>& weight,
-                                     int64_t reduction, int64_t ignore_index, double label_smoothing,
-                                     bool align_corners) {
+static Tensor cross_entropy_autograd(const Tensor& input, const Tensor& target,
+                                     const optional<Tensor>& weight, int64_t reduction, int64_t ignore_index,
+                                     double label_smoothing, bool align_corners) {
   const CrossEntropyArgs args{target, weight, reduction, ignore_index, label_smoothing, align_corners};
   if (has_tangent(input) || learns_weight(weight)) {
     check_cross_entropy(input, args);
@@ -278,8 +285,8 @@ static std::tuple<Tensor, Tensor> cross_entropy_with_gradient_autograd(
     return {loss, gradient};
   }
   at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return cross_entropy_with_gradient_op().call(input, target, weight, reduction, ignore_index, label_smoothing,
-                                               align_corners);
+  return cross_entropy_with_gradient_op().call(input, target, weight, reduction, ignore_index,
+                                               label_smoothing, align_corners);
 }
 
 static Tensor cross_entropy_backward_autograd(const Tensor& grad_output, const optional<Tensor>& gradient,
@@ -309,8 +316,8 @@ static Tensor cross_entropy_backward_autograd(const Tensor& grad_output, const o
 static Tensor cross_entropy_meta(const Tensor& input, const Tensor& target, const optional<Tensor>& weight,
                                  int64_t reduction, int64_t ignore_index, double label_smoothing,
                                  bool align_corners) {
-  return make_cross_entropy_loss(
-      input, {target, weight, reduction, ignore_index, label_smoothing, align_corners});
+  return make_cross_entropy_loss(input,
+                                 {target, weight, reduction, ignore_index, label_smoothing, align_corners});
 }
 
 static std::tuple<Tensor, Tensor> cross_entropy_with_gradient_meta(const Tensor& input, const Tensor& target,
@@ -322,19 +329,19 @@ static std::tuple<Tensor, Tensor> cross_entropy_with_gradient_meta(const Tensor&
           make_cross_entropy_gradient(input)};
 }
 
-static Tensor cross_entropy_backward_meta(const Tensor& grad_output, const optional<Tensor>&,
+static Tensor cross_entropy_backward_meta(const Tensor& grad_output, const optional<Tensor>& gradient,
                                           const Tensor& input, const Tensor& target,
                                           const optional<Tensor>& weight, int64_t reduction,
                                           int64_t ignore_index, double label_smoothing, bool align_corners) {
-  check_cross_entropy_grad_output(
-      grad_output, input, {target, weight, reduction, ignore_index, label_smoothing, align_corners});
-  return make_cross_entropy_gradient(input);
+  check_cross_entropy_grad_output(grad_output, input,
+                                  {target, weight, reduction, ignore_index, label_smoothing, align_corners});
+  return gradient ? at::empty_like(*gradient) : make_cross_entropy_gradient(input);
 }
 
 // Losses are float32 under autocast, as F.cross_entropy's are.
-static Tensor cross_entropy_autocast(const Tensor& input, const Tensor& target, const optional<Tensor>& weight,
-                                     int64_t reduction, int64_t ignore_index, double label_smoothing,
-                                     bool align_corners) {
+static Tensor cross_entropy_autocast(const Tensor& input, const Tensor& target,
+                                     const optional<Tensor>& weight, int64_t reduction, int64_t ignore_index,
+                                     double label_smoothing, bool align_corners) {
   c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::DispatchKey::AutocastCPU);
   optional<Tensor> wide_weight;
   if (weight) wide_weight = at::autocast::cached_cast(at::kFloat, *weight, c10::kCPU);

@@ -36,8 +36,7 @@ Tensor make_argmax_index(const Tensor& input, SymIntArrayRef output_size, at::Sc
   TORCH_CHECK(input.sym_size(1) - 1 <= largest_index(dtype), "upsample_argmax: expected at most ",
               largest_index(dtype), " + 1 classes, which is what ", dtype, " can hold, got ",
               input.sym_size(1));
-  return at::empty_symint({input.sym_size(0), output_size[0], output_size[1]},
-                          input.options().dtype(dtype));
+  return at::empty_symint({input.sym_size(0), output_size[0], output_size[1]}, input.options().dtype(dtype));
 }
 
 static Tensor argmax_meta(const Tensor& input, SymIntArrayRef output_size, bool, optional<double>,

@@ -36,9 +36,10 @@ using ArgmaxWithScoreSignature = std::tuple<at::Tensor, at::Tensor>(const at::Te
                                                                     std::optional<double>, at::ScalarType);
 using CrossEntropySignature = at::Tensor(const at::Tensor&, const at::Tensor&,
                                          const std::optional<at::Tensor>&, int64_t, int64_t, double, bool);
-using CrossEntropyWithGradientSignature =
-    std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
-                                       int64_t, int64_t, double, bool);
+using CrossEntropyWithGradientSignature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&,
+                                                                             const at::Tensor&,
+                                                                             const std::optional<at::Tensor>&,
+                                                                             int64_t, int64_t, double, bool);
 using CrossEntropyBackwardSignature = at::Tensor(const at::Tensor&, const std::optional<at::Tensor>&,
                                                  const at::Tensor&, const at::Tensor&,
                                                  const std::optional<at::Tensor>&, int64_t, int64_t, double,

@@ -1,9 +1,9 @@
 // The class with the largest resized logit at every pixel, and its softmax probability.
 //
 // Each thread owns whole result rows. A block of columns in up to four rows keeps its best value and class in
-// registers while the classes pass: per logit the interpolation, one comparison and two moves. The probability
-// takes one exponential more, of the distance to the best so far: where the best changes, the sum of the
-// others' exponentials is scaled by it, otherwise it is added.
+// registers while the classes pass: per logit the interpolation, one comparison and two moves. The
+// probability takes one exponential more, of the distance to the best so far: where the best changes, the sum
+// of the others' exponentials is scaled by it, otherwise it is added.
 #pragma once
 
 #include "class_rows.h"

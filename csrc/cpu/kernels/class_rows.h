@@ -19,11 +19,13 @@ inline const ColumnPlan<acc>& column_plan(const LogitsParams<acc>& x) {
   return *static_cast<const ColumnPlan<acc>*>(x.plan);
 }
 
-// Samples from one class to the next in a copied row: all windows of the plan lie inside.
+// Samples from one class to the next in a copied row: all windows of the plan lie inside. An odd number of
+// cache lines, so that the classes of a pixel do not fall on each other in the cache.
 template <class acc>
 inline int64_t class_stride(const LogitsParams<acc>& x) {
+  constexpr int64_t kLine = 64 / sizeof(acc);
   const int64_t samples = larger(larger(x.width.in_size, column_plan(x).needed), lanes<acc>);
-  return (samples + lanes<acc> - 1) / lanes<acc> * lanes<acc>;
+  return ((samples + kLine - 1) / kLine | 1) * kLine;
 }
 
 template <class acc>
@@ -112,7 +114,8 @@ struct ClassGroup {
 
 // The group that begins at result row oy and ends before `end`.
 template <class T, class acc>
-inline ClassGroup<acc> take_group(const LogitsParams<acc>& x, ClassRows<T, acc>& rows, int64_t oy, int64_t end) {
+inline ClassGroup<acc> take_group(const LogitsParams<acc>& x, ClassRows<T, acc>& rows, int64_t oy,
+                                  int64_t end) {
   const int64_t* index = x.height.index + 2 * oy;  // every result row has two taps
   const acc* weight = x.height.weight + 2 * oy;
   ClassGroup<acc> group;

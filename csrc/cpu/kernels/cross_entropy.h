@@ -20,9 +20,9 @@ namespace UPSAMPLE_LEVEL {
 
 template <class acc>
 struct CrossEntropyScratch {
-  acc* tile;        // [class][result row][lane]
+  acc* tile;         // [class][result row][lane]
   acc *sum0, *sum1;  // the gradient's source rows above and below, [class][result column]
-  acc* row;         // one class of a gradient row whose pixels do not lie side by side
+  acc* row;          // one class of a gradient row whose pixels do not lie side by side
   int64_t sum_stride;
 
   int64_t sum_values(const CrossEntropyParams<acc>& p) const { return p.logits.channels * sum_stride; }
@@ -69,7 +69,8 @@ struct PixelVector {
 
 // Targets of `count` pixels.
 template <class acc>
-inline void read_targets(const CrossEntropyParams<acc>& p, int64_t pixel, int64_t count, PixelVector<acc>& v) {
+inline void read_targets(const CrossEntropyParams<acc>& p, int64_t pixel, int64_t count,
+                         PixelVector<acc>& v) {
   using Targets = vec_of<acc, int64_t>;
   Targets target;
   if (count == lanes<acc>) {
@@ -85,8 +86,8 @@ inline void read_targets(const CrossEntropyParams<acc>& p, int64_t pixel, int64_
 }
 
 template <Reach kReach, int kRows, class acc>
-inline void interpolate_tile(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows, int64_t b, acc* tile,
-                             PixelVector<acc>* pixels) {
+inline void interpolate_tile(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows, int64_t b,
+                             acc* tile, PixelVector<acc>* pixels) {
   vec<acc> maximum[kRows];
   for (int r = 0; r < kRows; ++r) maximum[r] = splat(static_cast<acc>(-__builtin_inf()));
   each_class<kReach, kRows>(p.logits, rows.group, b, [&](int64_t c, int r, vec<acc> value) {
@@ -171,7 +172,8 @@ inline PixelGradient<acc> pixel_gradient(const CrossEntropyParams<acc>& p, const
 template <int kRows, bool kSmooth, class acc>
 inline void add_gradient(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows,
                          const CrossEntropyScratch<acc>& scratch, const acc* tile,
-                         const PixelVector<acc>* pixels, const PixelGradient<acc>* gradients, int64_t column) {
+                         const PixelVector<acc>* pixels, const PixelGradient<acc>* gradients,
+                         int64_t column) {
   vec<acc> down0[kRows], down1[kRows], factor[kRows], at_target[kRows];
   vec_index<acc> target[kRows];
   const bool alone = rows.group.y0 == rows.group.y1;  // both taps on one source row: one sum, one weight
@@ -266,7 +268,8 @@ inline void write_gradient_row(const CrossEntropyParams<acc>& p, int64_t n, int6
       continue;
     }
     write_columns<Put::kStore>(scratch.row, sums, plan, p.width_transposed);
-    for (int64_t x = 0; x < p.width_transposed.out_size; ++x) from_acc(scratch.row[x], target + x * p.grad.width);
+    for (int64_t x = 0; x < p.width_transposed.out_size; ++x)
+      from_acc(scratch.row[x], target + x * p.grad.width);
   }
 }
 

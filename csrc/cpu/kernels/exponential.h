@@ -37,8 +37,7 @@ inline vec<float> exponential(vec<float> x) {
 #endif
   const vec<float> shifted = multiply_add_vector(t, splat(kLog2E), splat(kRounds));
   const vec<float> n = shifted - kRounds;
-  const vec<float> r =
-      multiply_add_vector(n, splat(-kLn2Low), multiply_add_vector(n, splat(-kLn2High), t));
+  const vec<float> r = multiply_add_vector(n, splat(-kLn2Low), multiply_add_vector(n, splat(-kLn2High), t));
   const vec<float> p = polynomial(kExp, r);
 #if UPSAMPLE_VECTOR_BYTES == 64
   return (vec<float>)_mm512_scalef_ps((__m512)p, (__m512)n);

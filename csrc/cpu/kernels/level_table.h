@@ -36,9 +36,12 @@ constexpr ArgmaxKernel argmax_kernel() {
 
 template <class T, class acc = acc_of<T>>
 constexpr CrossEntropyKernel<acc> cross_entropy_kernel() {
-  return {cross_entropy_plan_bytes<acc>,    cross_entropy_plan_transposed_bytes<acc>,
-          cross_entropy_build_plans<acc>,   cross_entropy_scratch_bytes<acc>,
-          check_targets<acc>,               cross_entropy_rows<T>};
+  return {cross_entropy_plan_bytes<acc>,
+          cross_entropy_plan_transposed_bytes<acc>,
+          cross_entropy_build_plans<acc>,
+          cross_entropy_scratch_bytes<acc>,
+          check_targets<acc>,
+          cross_entropy_rows<T>};
 }
 
 }  // namespace UPSAMPLE_LEVEL

@@ -67,9 +67,8 @@ template <Reach kReach, int kRows, Put kPut, class T, class acc>
 inline void write_interpolated(T* const* out, const T* source0, const T* source1, int64_t length,
                                const vec<acc>* down0, const vec<acc>* down1, const ColumnTap<acc>& tap0,
                                const ColumnTap<acc>& tap1, int64_t column, int64_t count) {
-  interpolate_block<kReach, kRows>(
-      source0, source1, length, down0, down1, tap0, tap1,
-      [&](int r, vec<acc> value) { put<kPut>(out[r] + column, value, count); });
+  interpolate_block<kReach, kRows>(source0, source1, length, down0, down1, tap0, tap1,
+                                   [&](int r, vec<acc> value) { put<kPut>(out[r] + column, value, count); });
 }
 
 // Blocks begin .. end of rows first .. first + kRows of the group. kShares: their taps are the same.
@@ -89,8 +88,8 @@ inline void interpolate_blocks(const RowGroup<T, acc>& group, int first, const C
     const T *source0 = group.source0 + plan.blocks[b].base, *source1 = group.source1 + plan.blocks[b].base;
     if (!kShares) taps = plan.taps + plan.blocks[b].tap;
     write_interpolated<kReach, kRows, kPut>(out, source0, source1, group.length, down0, down1,
-                                           kShares ? tap0 : taps[0], kShares ? tap1 : taps[1], b * lanes<acc>,
-                                           count);
+                                            kShares ? tap0 : taps[0], kShares ? tap1 : taps[1],
+                                            b * lanes<acc>, count);
   }
 }
 

@@ -436,8 +436,7 @@ class LanePicker {
 inline void keep_greater(vec<float>& best, vec_index<float>& where, vec<float> value, int32_t index) {
 #if UPSAMPLE_VECTOR_BYTES == 64
   const __mmask16 ordered = _mm512_cmp_ps_mask((__m512)best, (__m512)best, _CMP_ORD_Q);
-  const __mmask16 greater =
-      _mm512_mask_cmp_ps_mask(ordered, (__m512)value, (__m512)best, _CMP_NLE_UQ);
+  const __mmask16 greater = _mm512_mask_cmp_ps_mask(ordered, (__m512)value, (__m512)best, _CMP_NLE_UQ);
   best = (vec<float>)_mm512_mask_mov_ps((__m512)best, greater, (__m512)value);
   where = (vec_index<float>)_mm512_mask_set1_epi32((__m512i)where, greater, index);
 #else
