@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 FLAGS = ["-std=c++20", "-O3", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", f"-I{CSRC}"]
 LEVELS = ("baseline", "avx2", "avx512")
-KERNEL_CHECKS = ("resample_check", "deconv_check")
+KERNEL_CHECKS = ("resample_check", "deconv_check", "classes_check")
 KERNEL_SOURCES = [
     *sorted((CSRC / "geometry").glob("*.cpp")),
     CSRC / "cpu" / "levels.cpp",

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
+#include "cpu/levels.h"
 #include "params.h"
 
 namespace upsample_ext {
@@ -54,6 +56,18 @@ inline Strides strides_of(Layout layout, int64_t channels, int64_t height, int64
     default:
       return {channels * height * width * 2, height * width * 2, width * 2, 2};
   }
+}
+
+// The rest of a program's main: what it has to say of the count of wrong results, and its exit status.
+template <class Count>
+int report(Count&& count_wrong) {
+  if (refused_level() != nullptr) {
+    std::printf("no level %s\n", refused_level());
+    return 2;
+  }
+  const int wrong = count_wrong();
+  if (wrong == 0) std::printf("level %s: all results are right\n", active_level().name);
+  return wrong == 0 ? 0 : 1;
 }
 
 }  // namespace upsample_ext

@@ -203,7 +203,7 @@ inline void add_gradient(const CrossEntropyParams<acc>& p, const PixelRows<acc>&
 }
 
 // Block b of a group of rows; returns the sum of its losses.
-template <Reach kReach, int kRows, bool kSmooth, class acc>
+template <int kRows, bool kSmooth, class acc>
 inline double cross_entropy_block(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows, int64_t b,
                                   const CrossEntropyScratch<acc>& scratch) {
   const int64_t width = p.logits.width.out_size, column = b * lanes<acc>;
@@ -211,7 +211,9 @@ inline double cross_entropy_block(const CrossEntropyParams<acc>& p, const PixelR
   const int64_t pixel = rows.first * width + column;
   PixelVector<acc> pixels[kRows];
   PixelGradient<acc> gradients[kRows];
-  interpolate_tile<kReach, kRows>(p, rows, b, scratch.tile, pixels);
+  with_reach(p.logits, b, [&](auto reach) {
+    interpolate_tile<decltype(reach)::value, kRows>(p, rows, b, scratch.tile, pixels);
+  });
   for (int r = 0; r < kRows; ++r) {
     read_targets(p, pixel + r * width, count, pixels[r]);
     pixels[r].target_logit = target_distance<kRows>(scratch.tile, pixels[r], r);
@@ -241,14 +243,8 @@ inline double cross_entropy_group(const CrossEntropyParams<acc>& p, const PixelR
   with_rows(rows.group.count, [&](auto count) {
     constexpr int kRows = decltype(count)::value;
     for (int64_t b = 0; b < count_blocks(p.logits.width); ++b) {
-      with_reach(p.logits, b, [&](auto reach) {
-        constexpr Reach kReach = decltype(reach)::value;
-        if (p.smoothing > 0) {
-          sum += cross_entropy_block<kReach, kRows, true>(p, rows, b, scratch);
-        } else {
-          sum += cross_entropy_block<kReach, kRows, false>(p, rows, b, scratch);
-        }
-      });
+      sum += p.smoothing > 0 ? cross_entropy_block<kRows, true>(p, rows, b, scratch)
+                             : cross_entropy_block<kRows, false>(p, rows, b, scratch);
     }
   });
   return sum;
