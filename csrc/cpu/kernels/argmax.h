@@ -53,9 +53,12 @@ inline void add_to_sum(vec<float>& sum, vec<float> before, vec<float> value, vec
   sum = best == before ? more : grown;
 }
 
+enum class Keep { kNumbers, kAny, kAnyWithScore };
+
 // Block b of the group's rows, the first of which begins at `offset` of the result.
-template <Reach kReach, int kRows, bool kScore>
+template <Reach kReach, int kRows, Keep kKeep>
 inline void argmax_block(const ArgmaxParams& p, const ClassGroup<float>& group, int64_t b, int64_t offset) {
+  constexpr bool kScore = kKeep == Keep::kAnyWithScore;
   vec<float> best[kRows], sum[kRows];
   vec_index<float> where[kRows];
   for (int r = 0; r < kRows; ++r) {
@@ -63,9 +66,15 @@ inline void argmax_block(const ArgmaxParams& p, const ClassGroup<float>& group, 
     sum[r] = vec<float>{};
     where[r] = vec_index<float>{};
   }
-  each_class<kReach, kRows>(p.logits, group, b, [&](int64_t c, int r, vec<float> value) {
+  vec_index<float> number = vec_index<float>{} - 1;  // of the class; counted, because a splat is slower
+  each_class<kReach, kRows>(p.logits, group, b, [&](int64_t, int r, vec<float> value) {
+    if (r == 0) number += 1;
     const vec<float> before = best[r];
-    keep_greater(best[r], where[r], value, static_cast<int32_t>(c));
+    if constexpr (kKeep == Keep::kNumbers) {
+      keep_greater(best[r], where[r], value, number);
+    } else {
+      keep_greater_or_nan(best[r], where[r], value, number);
+    }
     if (kScore) add_to_sum(sum[r], before, value, best[r]);
   });
   const int64_t width = p.logits.width.out_size, column = b * lanes<float>;
@@ -93,13 +102,17 @@ void argmax_rows(const ArgmaxParams& p, int64_t begin, int64_t end, void* scratc
       const int64_t offset = (n * height + oy) * width;
       with_rows(group.count, [&](auto count) {
         constexpr int kRows = decltype(count)::value;
-        for (int64_t b = 0; b < count_blocks(p.logits.width); ++b) {
+        const int64_t blocks = count_blocks(p.logits.width);
+        for (int64_t b = 0; b < blocks; ++b) {
+          rows.prefetch(group.y1 + 1, b, blocks);
           with_reach(p.logits, b, [&](auto reach) {
             constexpr Reach kReach = decltype(reach)::value;
             if (p.score != nullptr) {
-              argmax_block<kReach, kRows, true>(p, group, b, offset);
+              argmax_block<kReach, kRows, Keep::kAnyWithScore>(p, group, b, offset);
+            } else if (group.tame) {
+              argmax_block<kReach, kRows, Keep::kNumbers>(p, group, b, offset);
             } else {
-              argmax_block<kReach, kRows, false>(p, group, b, offset);
+              argmax_block<kReach, kRows, Keep::kAny>(p, group, b, offset);
             }
           });
         }

@@ -55,15 +55,28 @@ class ClassRows {
   // Makes source rows y0 and y1 the ones above and below.
   void take(int64_t y0, int64_t y1) {
     if (held_[0] != y0 && held_[1] == y0) {
-      acc* row = row_[0];
-      row_[0] = row_[1];
-      row_[1] = row;
-      held_[1] = held_[0];
-      held_[0] = y0;
+      exchange(row_[0], row_[1]);
+      exchange(held_[0], held_[1]);
+      exchange(tame_[0], tame_[1]);
     }
     if (held_[0] != y0) copy(0, y0);
     if (y1 != y0 && held_[1] != y1) copy(1, y1);
     below_ = y1 == y0 ? row_[0] : row_[1];
+  }
+
+  // Whether no sum of these two rows can be NaN: all their samples are numbers, far from overflow.
+  bool tame() const { return tame_[0] && (below_ == row_[0] || tame_[1]); }
+
+  // Asks for part `part` of `parts` of source row y, which will soon be taken: its classes lie planes apart,
+  // where the processor does not look ahead by itself.
+  void prefetch(int64_t y, int64_t part, int64_t parts) const {
+    if (x_.in.width != 1 || y >= x_.height.in_size) return;
+    constexpr int64_t kLine = 64 / sizeof(T);
+    const T* source = image_ + y * x_.in.height;
+    for (int64_t c = x_.channels * part / parts; c < x_.channels * (part + 1) / parts; ++c) {
+      const T* row = source + c * x_.in.channel;
+      for (int64_t x = 0; x < x_.width.in_size; x += kLine) __builtin_prefetch(row + x);
+    }
   }
 
   const acc* above() const { return row_[0]; }
@@ -78,12 +91,42 @@ class ClassRows {
       for (int64_t c = 0; c < x_.channels; ++c) {
         copy_row(row_[i] + c * stride_, source + c * x_.in.channel, x_.width.in_size);
       }
-      return;
+    } else {
+      for (int64_t x = 0; x < x_.width.in_size; ++x) {
+        const T* pixel = source + x * x_.in.width;
+        for (int64_t c = 0; c < x_.channels; ++c) {
+          row_[i][c * stride_ + x] = as<acc>(pixel[c * x_.in.channel]);
+        }
+      }
     }
-    for (int64_t x = 0; x < x_.width.in_size; ++x) {
-      const T* pixel = source + x * x_.in.width;
-      for (int64_t c = 0; c < x_.channels; ++c) row_[i][c * stride_ + x] = as<acc>(pixel[c * x_.in.channel]);
+    tame_[i] = true;
+    for (int64_t c = 0; c < x_.channels; ++c) {
+      tame_[i] = tame_[i] && all_tame(row_[i] + c * stride_, x_.width.in_size);
     }
+  }
+
+  static bool all_tame(const acc* row, int64_t count) {
+    constexpr acc kLimit = acc(1e37);  // well inside float
+    vec_index<acc> tame = ~vec_index<acc>{};
+    int64_t x = 0;
+    for (; x + lanes<acc> <= count; x += lanes<acc>) {
+      const vec<acc> value = load(row + x);
+      tame &= (value < kLimit) & (value > -kLimit);
+    }
+    if (x < count) {
+      const vec<acc> value = load_part(row + x, count - x);
+      tame &= (value < kLimit) & (value > -kLimit);
+    }
+    bool all = true;
+    for (int64_t i = 0; i < lanes<acc>; ++i) all = all && tame[i] != 0;
+    return all;
+  }
+
+  template <class V>
+  static void exchange(V& a, V& b) {
+    const V c = a;
+    a = b;
+    b = c;
   }
 
   static void copy_row(acc* row, const T* source, int64_t count) {
@@ -100,6 +143,7 @@ class ClassRows {
   acc* row_[2];
   const acc* below_ = nullptr;
   int64_t held_[2] = {-1, -1};
+  bool tame_[2] = {};
 };
 
 // Result rows oy .. oy + count between the same two source rows, ready to be interpolated.
@@ -109,6 +153,7 @@ struct ClassGroup {
   int64_t stride;            // to the next class
   int count;                 // 1, 2 or 4
   int64_t y0, y1;
+  bool tame;  // no logit is NaN
   acc weight0[kGroupRows], weight1[kGroupRows];
 };
 
@@ -132,6 +177,7 @@ inline ClassGroup<acc> take_group(const LogitsParams<acc>& x, ClassRows<T, acc>&
     group.weight1[r] = weight[2 * r + 1];
   }
   rows.take(group.y0, group.y1);
+  group.tame = rows.tame();
   group.above = rows.above();
   group.below = rows.below();
   group.stride = rows.stride();

@@ -432,20 +432,6 @@ class LanePicker {
 
 // ---- choosing and gathering ------------------------------------------------------------------------------
 
-// best = value and where = index in the lanes where value is greater, or the first NaN.
-inline void keep_greater(vec<float>& best, vec_index<float>& where, vec<float> value, int32_t index) {
-#if UPSAMPLE_VECTOR_BYTES == 64
-  const __mmask16 ordered = _mm512_cmp_ps_mask((__m512)best, (__m512)best, _CMP_ORD_Q);
-  const __mmask16 greater = _mm512_mask_cmp_ps_mask(ordered, (__m512)value, (__m512)best, _CMP_NLE_UQ);
-  best = (vec<float>)_mm512_mask_mov_ps((__m512)best, greater, (__m512)value);
-  where = (vec_index<float>)_mm512_mask_set1_epi32((__m512i)where, greater, index);
-#else
-  const vec_index<float> greater = ~(value <= best) & (best == best);
-  best = greater != 0 ? value : best;
-  where = greater != 0 ? vec_index<float>{} + index : where;
-#endif
-}
-
 // The larger of two lanes; b's where either is NaN.
 inline vec<float> larger_lanes(vec<float> a, vec<float> b) {
 #if UPSAMPLE_VECTOR_BYTES == 64
@@ -455,6 +441,32 @@ inline vec<float> larger_lanes(vec<float> a, vec<float> b) {
 #endif
 }
 inline vec<double> larger_lanes(vec<double> a, vec<double> b) { return a > b ? a : b; }
+
+// best = value and where = index in the lanes where value is greater, or the first NaN.
+inline void keep_greater_or_nan(vec<float>& best, vec_index<float>& where, vec<float> value,
+                                vec_index<float> index) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const __mmask16 ordered = _mm512_cmp_ps_mask((__m512)best, (__m512)best, _CMP_ORD_Q);
+  const __mmask16 greater = _mm512_mask_cmp_ps_mask(ordered, (__m512)value, (__m512)best, _CMP_NLE_UQ);
+  best = (vec<float>)_mm512_mask_mov_ps((__m512)best, greater, (__m512)value);
+  where = (vec_index<float>)_mm512_mask_mov_epi32((__m512i)where, greater, (__m512i)index);
+#else
+  const vec_index<float> greater = ~(value <= best) & (best == best);
+  best = greater != 0 ? value : best;
+  where = greater != 0 ? index : where;
+#endif
+}
+// The same where nothing is NaN: the next `best` does not wait for the comparison.
+inline void keep_greater(vec<float>& best, vec_index<float>& where, vec<float> value,
+                         vec_index<float> index) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const __mmask16 greater = _mm512_cmp_ps_mask((__m512)value, (__m512)best, _CMP_GT_OQ);
+  where = (vec_index<float>)_mm512_mask_mov_epi32((__m512i)where, greater, (__m512i)index);
+#else
+  where = value > best ? index : where;
+#endif
+  best = larger_lanes(value, best);
+}
 
 // 0, 1, 2, ...
 template <class acc>
