@@ -35,9 +35,13 @@ static void check_extent(const char* op, const char* name, SymIntArrayRef size) 
   TORCH_CHECK(size[0] > 0 && size[1] > 0, op, ": expected ", name, " greater than 0, got ", size);
 }
 
+void check_upsample(const char* op, const Tensor& input, SymIntArrayRef output_size) {
+  check_image(op, "input", input);
+  check_extent(op, "output_size", output_size);
+}
+
 Tensor make_upsample_output(const Tensor& input, SymIntArrayRef output_size) {
-  check_image("upsample_bilinear2d", "input", input);
-  check_extent("upsample_bilinear2d", "output_size", output_size);
+  check_upsample("upsample_bilinear2d", input, output_size);
   return empty_image(input, output_size[0], output_size[1]);
 }
 
@@ -48,8 +52,7 @@ Tensor make_upsample_grad_input(const Tensor& grad_output, SymIntArrayRef input_
 }
 
 void prepare_upsample_out(const Tensor& input, SymIntArrayRef output_size, const Tensor& out) {
-  check_image("upsample_bilinear2d", "input", input);
-  check_extent("upsample_bilinear2d", "output_size", output_size);
+  check_upsample("upsample_bilinear2d", input, output_size);
   TORCH_CHECK(out.scalar_type() == input.scalar_type(), "upsample_bilinear2d: expected out to have dtype ",
               input.scalar_type(), ", got ", out.scalar_type());
   TORCH_CHECK(out.device() == input.device(), "upsample_bilinear2d: expected out on device ", input.device(),

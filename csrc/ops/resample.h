@@ -8,6 +8,8 @@
 
 namespace upsample_ext {
 
+// What shapes can tell of a bilinear resize of `input`; `op` is named in the messages.
+void check_upsample(const char* op, const at::Tensor& input, c10::SymIntArrayRef output_size);
 // Output of upsample_bilinear2d, allocated with the layout native gives. Checks all that shapes can tell.
 at::Tensor make_upsample_output(const at::Tensor& input, c10::SymIntArrayRef output_size);
 at::Tensor make_upsample_grad_input(const at::Tensor& grad_output, c10::SymIntArrayRef input_size);

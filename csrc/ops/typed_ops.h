@@ -27,6 +27,10 @@ using DepthwiseSignature = at::Tensor(const at::Tensor&, const at::Tensor&, cons
 using DepthwiseBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, c10::SymIntArrayRef,
                                               c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                               bool);
+using AddSignature = at::Tensor(const at::Tensor&, const at::Tensor&, bool);
+using ConcatSignature = at::Tensor(at::TensorList, c10::SymIntArrayRef, bool);
+using ThresholdSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
+                                      std::optional<double>, double);
 
 inline const auto& upsample_op() {
   static const auto op = find_op<UpsampleSignature>("upsample_ext::upsample_bilinear2d");
@@ -64,6 +68,18 @@ inline const auto& depthwise_backward_weight_op() {
 }
 inline const auto& channel_sum_op() {
   static const auto op = find_op<at::Tensor(const at::Tensor&)>("upsample_ext::channel_sum");
+  return op;
+}
+inline const auto& upsample_add_op() {
+  static const auto op = find_op<AddSignature>("upsample_ext::upsample_add");
+  return op;
+}
+inline const auto& upsample_concat_op() {
+  static const auto op = find_op<ConcatSignature>("upsample_ext::upsample_concat");
+  return op;
+}
+inline const auto& upsample_threshold_op() {
+  static const auto op = find_op<ThresholdSignature>("upsample_ext::upsample_threshold");
   return op;
 }
 
