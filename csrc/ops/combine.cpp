@@ -193,6 +193,19 @@ static Tensor concat_autograd(at::TensorList inputs, SymIntArrayRef output_size,
   return output;
 }
 
+// vmap as autograd's own checks and is_grads_batched use it has no way with a list of tensors.
+static Tensor concat_batched(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
+  std::vector<Tensor> resized;
+  for (const Tensor& input : inputs) {
+    const bool same = input.sym_size(2) == output_size[0] && input.sym_size(3) == output_size[1];
+    resized.push_back(
+        same ? input : upsample_op().call(input, output_size, align_corners, std::nullopt, std::nullopt));
+  }
+  return at::cat(resized, 1);
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, Batched, m) { m.impl("upsample_concat", concat_batched); }
+
 TORCH_LIBRARY_IMPL(upsample_ext, Meta, m) {
   m.impl("upsample_add", add_meta);
   m.impl("upsample_concat", concat_meta);
