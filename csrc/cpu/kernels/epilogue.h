@@ -5,10 +5,11 @@
 //   typedef result            an element of the output
 //   static constexpr bool kStores    the value is stored as it is; the others serve interpolation alone, and
 //                                    what only other tables need is left out of their kernels
-//   static constexpr bool kRepeats   an element may be put twice
+//   static constexpr bool kReads     it reads as much as it writes: one row after the other, for both
 //   explicit Epilogue(const ResampleParams<acc>&)
 //   void put<kPut>(result* p, vec<acc> v, int64_t count) const   the lanes of v, or the first `count` of them
 //   void put_one(result* p, acc x) const
+//   bool repeats() const      an element may be put twice
 #pragma once
 
 #include "simd.h"
@@ -24,6 +25,9 @@ enum class Put { kStore, kStream, kPart };
 // A store asks for the line this many bytes further on: kernels write several rows or pixels at a time, and
 // the processor alone does not fetch ahead of them.
 constexpr int64_t kWriteAhead = 2048;
+// And an epilogue that reads asks for what it will read this many bytes further on: rows of 2 KiB with a
+// plane of their own each are no stream that the processor follows.
+constexpr int64_t kReadAhead = 4096;
 
 template <Put kPut, class T, class V>
 inline void put(T* p, V v, int64_t count) {
@@ -68,7 +72,7 @@ template <class T>
 class Store {
  public:
   typedef T result;
-  static constexpr bool kStores = true, kRepeats = true;
+  static constexpr bool kStores = true, kReads = false;
 
   explicit Store(const ResampleParams<acc_of<T>>&) {}
 
@@ -80,27 +84,30 @@ class Store {
   void put_one(T* p, acc x) const {
     from_acc(x, p);
   }
+  bool repeats() const { return true; }
 };
 
-// output = value + other, one rounding. `other` lies as the output does; it may be the output itself, and so
-// no element may be put twice.
+// output = value + other, one rounding. `other` lies as the output does, and may be the output itself.
 template <class T>
 class Add {
  public:
   typedef T result;
-  static constexpr bool kStores = false, kRepeats = false;
+  static constexpr bool kStores = false, kReads = true;
 
   explicit Add(const ResampleParams<acc_of<T>>& p)
       : output_(static_cast<const T*>(p.output)), other_(static_cast<const T*>(p.other)) {}
 
   template <Put kPut, class V>
   void put(T* p, V v, int64_t count) const {
-    UPSAMPLE_LEVEL::put<kPut>(p, v + load_some<kPut == Put::kPart>(beside(p), count), count);
+    const T* other = beside(p);
+    __builtin_prefetch(other + kReadAhead / static_cast<int64_t>(sizeof(T)));
+    UPSAMPLE_LEVEL::put<kPut>(p, v + load_some<kPut == Put::kPart>(other, count), count);
   }
   template <class acc>
   void put_one(T* p, acc x) const {
     from_acc(x + to_acc(*beside(p)), p);
   }
+  bool repeats() const { return other_ != output_; }
 
  private:
   const T* beside(const T* p) const { return other_ + (p - output_); }
@@ -112,7 +119,7 @@ class Add {
 class Threshold {
  public:
   typedef uint8_t result;
-  static constexpr bool kStores = false, kRepeats = true;
+  static constexpr bool kStores = false, kReads = false;
 
   explicit Threshold(const ResampleParams<float>& p) : threshold_(splat(p.threshold)) {}
 
@@ -128,6 +135,7 @@ class Threshold {
     }
   }
   void put_one(uint8_t* p, float x) const { *p = x > threshold_[0]; }
+  bool repeats() const { return true; }
 
  private:
   vec<float> threshold_;

@@ -58,7 +58,7 @@ inline void interpolate_pixels(const PixelTile<T, E, acc>& tile, int64_t channel
     interpolate_channels<kRows, kColumns, Put::kStore>(tile, c, lanes<acc>);
   }
   if (c == channels) return;
-  if (E::kRepeats && c > 0) {  // the rest as a whole vector too, some channels a second time
+  if (c > 0 && tile.finish.repeats()) {  // the rest as a whole vector too, some channels a second time
     interpolate_channels<kRows, kColumns, Put::kStore>(tile, channels - lanes<acc>, lanes<acc>);
   } else {
     interpolate_channels<kRows, kColumns, Put::kPart>(tile, c, channels - c);

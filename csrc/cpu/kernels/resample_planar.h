@@ -139,7 +139,8 @@ inline void interpolate_rows(const RowGroup<T, E, acc>& group, const ColumnPlan<
   int r = 0;
   // Stores into the cache want one row after the other, unless what has to be converted costs more; stores
   // past it do not mind several at a time.
-  constexpr bool kTogether = kPut == Put::kStream || (kPut == Put::kStore && sizeof(T) < sizeof(acc));
+  constexpr bool kTogether =
+      !E::kReads && (kPut == Put::kStream || (kPut == Put::kStore && sizeof(T) < sizeof(acc)));
   if constexpr (has_every_tap(kReach) && kTogether) {
     if (group.count == 4)
       return interpolate_blocks<kReach, 4, kShares, kPut>(group, 0, plan, begin, end, count);
