@@ -13,9 +13,11 @@ from torch.overrides import (
 )
 
 from upsample_ext import _transforms  # noqa: F401  (registers the rules for vmap)
+from upsample_ext._library import C
 from upsample_ext.interpolate import _FLOATING, _is_ours, _pair, _resolve, interpolate
 
 _OPS = torch.ops.upsample_ext
+_is_compiling = torch.compiler.is_compiling
 _HALF_OR_SINGLE = frozenset((torch.float32, torch.float16, torch.bfloat16))
 # What one node of the autograd graph can tell apart
 _MOST_INPUTS = 63
@@ -48,6 +50,10 @@ def upsample_add(input: Tensor, other: Tensor, align_corners: bool = False) -> T
     """
     if has_torch_function_variadic(input, other):
         return handle_torch_function(upsample_add, (input, other), input, other, align_corners=align_corners)
+    if not _is_compiling():
+        output = C.upsample_add(input, other, align_corners)
+        if output is not None:
+            return output
     if (
         _is_ours(input)
         and input.dtype in _FLOATING
@@ -96,6 +102,10 @@ def upsample_concat(
         raise TypeError(f"upsample_concat: expected a list or tuple of tensors, got {type(inputs).__name__}")
     if has_torch_function(inputs):
         return handle_torch_function(upsample_concat, inputs, inputs, size=size, align_corners=align_corners)
+    if not _is_compiling():
+        output = C.upsample_concat(inputs, size, align_corners)
+        if output is not None:
+            return output
     _check_concat(inputs)
     if size is None:
         size = list(inputs[0].shape[-2:])
@@ -145,6 +155,10 @@ def upsample_threshold(
             align_corners=align_corners,
             threshold=threshold,
         )
+    if not _is_compiling():
+        output = C.upsample_threshold(input, size, scale_factor, align_corners, threshold)
+        if output is not None:
+            return output
     if input.dtype not in _HALF_OR_SINGLE:
         input = input.float()
     if (

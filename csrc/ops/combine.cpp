@@ -111,14 +111,11 @@ static bool resizes_to_channels_last(const Tensor& input, SymIntArrayRef output_
   return c10::is_channels_last_strides_2d<SymInt>(shape, c10::get_channels_last_strides_2d<SymInt>(shape));
 }
 
-// More inputs than a node of the graph can tell apart.
-constexpr size_t kMostInputs = 63;
-
 Tensor make_concat_output(at::TensorList inputs, SymIntArrayRef output_size) {
   const char* op = "upsample_concat";
   TORCH_CHECK_VALUE(!inputs.empty(), op, ": expected a non-empty list of tensors");
-  TORCH_CHECK(inputs.size() <= kMostInputs, op, ": expected at most ", kMostInputs, " tensors, got ",
-              inputs.size());
+  TORCH_CHECK(inputs.size() <= kMostConcatInputs, op, ": expected at most ", kMostConcatInputs,
+              " tensors, got ", inputs.size());
   SymInt channels = 0;
   bool channels_last = true;
   for (const Tensor& input : inputs) {

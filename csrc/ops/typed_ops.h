@@ -27,6 +27,8 @@ using DepthwiseSignature = at::Tensor(const at::Tensor&, const at::Tensor&, cons
 using DepthwiseBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, c10::SymIntArrayRef,
                                               c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                               bool);
+// More images than this a node of the graph cannot tell apart.
+constexpr size_t kMostConcatInputs = 63;
 using AddSignature = at::Tensor(const at::Tensor&, const at::Tensor&, bool);
 using ConcatSignature = at::Tensor(at::TensorList, c10::SymIntArrayRef, bool);
 using ThresholdSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,

@@ -140,7 +140,8 @@ inline void interpolate_rows(const RowGroup<T, E, acc>& group, const ColumnPlan<
   // Stores into the cache want one row after the other, unless what has to be converted costs more; stores
   // past it do not mind several at a time.
   constexpr bool kTogether =
-      !E::kReads && (kPut == Put::kStream || (kPut == Put::kStore && sizeof(T) < sizeof(acc)));
+      !E::kReads &&
+      (kPut == Put::kStream || (kPut == Put::kStore && sizeof(typename E::result) < sizeof(acc)));
   if constexpr (has_every_tap(kReach) && kTogether) {
     if (group.count == 4)
       return interpolate_blocks<kReach, 4, kShares, kPut>(group, 0, plan, begin, end, count);
