@@ -74,43 +74,72 @@ static bool is_ours(const Tensor& x, bool with_byte) {
 
 // ---- doors ----------------------------------------------------------------------------------------------
 
-// upsample_bilinear2d for plain arguments; None where the general way must be taken.
-static py::object upsample_door(py::handle input, py::handle size, py::handle scale_factor,
-                                py::handle align_corners) {
-  if (!THPVariable_CheckExact(input.ptr()) || torch::jit::tracer::isTracing()) return py::none();
-  const Tensor& x = THPVariable_Unpack(input.ptr());
-  if (!is_ours(x, true) || size.is_none() == scale_factor.is_none()) return py::none();
-  if (!(align_corners.is_none() || PyBool_Check(align_corners.ptr()))) return py::none();
+// A resize as plain arguments describe it.
+struct Resize {
+  SymInt extent[2];
+  std::optional<double> scale_h, scale_w;
+  bool align_corners;
+};
+
+// False where the general way must be taken.
+static bool read_resize(const Tensor& x, py::handle size, py::handle scale_factor, py::handle align_corners,
+                        Resize* resize) {
+  if (size.is_none() == scale_factor.is_none()) return false;
+  if (!(align_corners.is_none() || PyBool_Check(align_corners.ptr()))) return false;
   const at::IntArrayRef in = x.sizes();
   int64_t out[2];
-  std::optional<double> scale_h, scale_w;
   if (!size.is_none()) {
     if (!read_size(size.ptr(), out)) {
       PyErr_Clear();
-      return py::none();
+      return false;
     }
   } else {
     double scales[2];
     if (!read_scales(scale_factor.ptr(), scales)) {
       PyErr_Clear();
-      return py::none();
+      return false;
     }
     for (int i = 0; i < 2; ++i) {
       const double extent = static_cast<double>(in[2 + i]) * scales[i];
-      if (!(extent >= 1.0 && extent < 9e18)) return py::none();
+      if (!(extent >= 1.0 && extent < 9e18)) return false;
       out[i] = static_cast<int64_t>(extent);
     }
-    scale_h = scales[0];
-    scale_w = scales[1];
+    resize->scale_h = scales[0];
+    resize->scale_w = scales[1];
   }
-  if (out[0] <= 0 || out[1] <= 0 || in[1] <= 0 || in[2] <= 0 || in[3] <= 0) return py::none();
-  const SymInt extent[] = {out[0], out[1]};
+  if (out[0] <= 0 || out[1] <= 0 || in[1] <= 0 || in[2] <= 0 || in[3] <= 0) return false;
+  resize->extent[0] = out[0];
+  resize->extent[1] = out[1];
+  resize->align_corners = align_corners.ptr() == Py_True;
+  return true;
+}
+
+// The tensor itself, where nothing watches what is done to it.
+static const Tensor* plain_tensor(py::handle o) {
+  return THPVariable_CheckExact(o.ptr()) ? &THPVariable_Unpack(o.ptr()) : nullptr;
+}
+
+template <class Call>
+static py::object without_gil(Call&& call) {
   Tensor result;
   {
     py::gil_scoped_release no_gil;
-    result = upsample_op().call(x, extent, align_corners.ptr() == Py_True, scale_h, scale_w);
+    result = call();
   }
   return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(result)));
+}
+
+// upsample_bilinear2d for plain arguments; None where the general way must be taken.
+static py::object upsample_door(py::handle input, py::handle size, py::handle scale_factor,
+                                py::handle align_corners) {
+  const Tensor* x = plain_tensor(input);
+  Resize to;
+  if (x == nullptr || torch::jit::tracer::isTracing() || !is_ours(*x, true) ||
+      !read_resize(*x, size, scale_factor, align_corners, &to)) {
+    return py::none();
+  }
+  return without_gil(
+      [&] { return upsample_op().call(*x, to.extent, to.align_corners, to.scale_h, to.scale_w); });
 }
 
 // An int for both axes, or two of them, none below `least`.
@@ -179,6 +208,62 @@ static py::object depthwise_door(py::handle input, py::handle weight, py::handle
     result = depthwise_op().call(x, w, b, strides, paddings, output_paddings, dilations, /*replicate=*/false);
   }
   return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(result)));
+}
+
+// The fused ops for plain arguments; None where the general way must be taken.
+static py::object add_door(py::handle input, py::handle other, py::handle align_corners) {
+  const Tensor *x = plain_tensor(input), *y = plain_tensor(other);
+  if (x == nullptr || y == nullptr || torch::jit::tracer::isTracing() || !PyBool_Check(align_corners.ptr()) ||
+      !is_ours(*x, false) || !goes_with(*y, *x) || y->dim() != 4 || y->is_nested()) {
+    return py::none();
+  }
+  const at::IntArrayRef in = x->sizes(), out = y->sizes();
+  if (in[0] != out[0] || in[1] != out[1] || in[1] <= 0 || in[2] <= 0 || in[3] <= 0 || out[2] <= 0 ||
+      out[3] <= 0) {
+    return py::none();
+  }
+  return without_gil([&] { return upsample_add_op().call(*x, *y, align_corners.ptr() == Py_True); });
+}
+
+static py::object concat_door(py::handle inputs, py::handle size, py::handle align_corners) {
+  if (!(PyTuple_CheckExact(inputs.ptr()) || PyList_CheckExact(inputs.ptr())) ||
+      torch::jit::tracer::isTracing() || at::autocast::is_autocast_enabled(at::kCPU)) {
+    return py::none();
+  }
+  const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(inputs.ptr()));
+  if (count == 0 || count > kMostConcatInputs) return py::none();
+  c10::SmallVector<Tensor, 8> images;
+  for (size_t i = 0; i < count; ++i) {
+    const Tensor* x = plain_tensor(PySequence_Fast_GET_ITEM(inputs.ptr(), static_cast<Py_ssize_t>(i)));
+    if (x == nullptr || !is_ours(*x, true) || (i > 0 && x->size(0) != images[0].size(0)) || x->size(1) <= 0 ||
+        x->size(2) <= 0 || x->size(3) <= 0) {
+      return py::none();
+    }
+    images.push_back(*x);
+  }
+  Resize to;
+  if (size.is_none()) {
+    to = {{images[0].size(2), images[0].size(3)}, {}, {}, align_corners.ptr() == Py_True};
+    if (!PyBool_Check(align_corners.ptr())) return py::none();
+  } else if (!read_resize(images[0], size, py::none(), align_corners, &to)) {
+    return py::none();
+  }
+  return without_gil([&] { return upsample_concat_op().call(images, to.extent, to.align_corners); });
+}
+
+static py::object threshold_door(py::handle input, py::handle size, py::handle scale_factor,
+                                 py::handle align_corners, py::handle threshold) {
+  const Tensor* x = plain_tensor(input);
+  Resize to;
+  if (x == nullptr || torch::jit::tracer::isTracing() || !PyFloat_CheckExact(threshold.ptr()) ||
+      !is_ours(*x, false) || x->scalar_type() == at::kDouble ||
+      !read_resize(*x, size, scale_factor, align_corners, &to)) {
+    return py::none();
+  }
+  const double number = PyFloat_AS_DOUBLE(threshold.ptr());
+  return without_gil([&] {
+    return upsample_threshold_op().call(*x, to.extent, to.align_corners, to.scale_h, to.scale_w, number);
+  });
 }
 
 // upsample_bilinear2d into `out`. Bound through torch's wrapper, which turns the warning about a full tensor
@@ -268,6 +353,11 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("depthwise_conv_transpose2d", depthwise_door, py::arg("input"), py::arg("weight"), py::arg("bias"),
         py::arg("stride"), py::arg("padding"), py::arg("output_padding"), py::arg("groups"),
         py::arg("dilation"));
+
+  m.def("upsample_add", add_door, py::arg("input"), py::arg("other"), py::arg("align_corners"));
+  m.def("upsample_concat", concat_door, py::arg("inputs"), py::arg("size"), py::arg("align_corners"));
+  m.def("upsample_threshold", threshold_door, py::arg("input"), py::arg("size"), py::arg("scale_factor"),
+        py::arg("align_corners"), py::arg("threshold"));
 
   m.def("upsample_bilinear2d_out", torch::wrap_pybind_function_no_gil(upsample_out));
 

@@ -33,6 +33,9 @@ struct ResampleParams {
   bool channels_last;
   // The output is too large to stay in cache: write past it.
   bool stream;
+  // What the fused kernels take besides: an image that lies as the output does, and a number.
+  const void* other;
+  acc threshold;
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
   const void* plan;
 

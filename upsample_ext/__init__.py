@@ -16,7 +16,13 @@ from upsample_ext.deconv import (
     fixed_conv_transpose2d,
     make_bilinear_weights,
 )
-from upsample_ext.fused import upsample_argmax, upsample_cross_entropy
+from upsample_ext.fused import (
+    upsample_add,
+    upsample_argmax,
+    upsample_concat,
+    upsample_cross_entropy,
+    upsample_threshold,
+)
 from upsample_ext.info import Info, info
 from upsample_ext.interpolate import interpolate, upsample_bilinear2d
 from upsample_ext.modules import (
@@ -48,7 +54,10 @@ __all__ = [
     "interpolate",
     "make_bilinear_weights",
     "patch",
+    "upsample_add",
     "upsample_argmax",
     "upsample_bilinear2d",
+    "upsample_concat",
     "upsample_cross_entropy",
+    "upsample_threshold",
 ]

@@ -181,3 +181,44 @@ for _name in (
     "upsample_cross_entropy_backward",
 ):
     torch.library.register_vmap(f"upsample_ext::{_name}", _one_by_one(getattr(_OPS, _name)))
+
+
+# ---- vmap: bilinear resize fused with what follows ---------------------------------------------------------
+
+
+def _batch_below(x, dim):
+    """The batch size of an image beside the mapped dimension."""
+    return x.shape[0] if dim is None else x.movedim(dim, 0).shape[1]
+
+
+def _fold_expanded(x, dim, batch_size):
+    """The image of every index of the mapped dimension, in one batch; repeats one that is not mapped."""
+    x = x.expand(batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
+    return x.flatten(0, 1)
+
+
+@torch.library.register_vmap("upsample_ext::upsample_add")
+def _add_vmap(info, in_dims, input, other, align_corners):
+    size, batch = info.batch_size, _batch_below(input, in_dims[0])
+    if in_dims[1] is not None:
+        other = other.movedim(in_dims[1], 0)
+        other = other[(slice(None), *[None] * (5 - other.dim()))]  # all dimensions of an image
+    elif other.dim() == 4 and other.shape[0] != 1:
+        other = other.expand(size, *other.shape)
+    if other.dim() == 5:
+        other = other.expand(size, batch, *other.shape[2:]).flatten(0, 1)
+    output = _OPS.upsample_add(_fold_expanded(input, in_dims[0], size), other, align_corners)
+    return output.unflatten(0, (size, batch)), 0
+
+
+@torch.library.register_vmap("upsample_ext::upsample_concat")
+def _concat_vmap(info, in_dims, inputs, output_size, align_corners):
+    size, batch = info.batch_size, _batch_below(inputs[0], in_dims[0][0])
+    folded = [_fold_expanded(x, dim, size) for x, dim in zip(inputs, in_dims[0], strict=True)]
+    return _OPS.upsample_concat(folded, output_size, align_corners).unflatten(0, (size, batch)), 0
+
+
+@torch.library.register_vmap("upsample_ext::upsample_threshold")
+def _threshold_vmap(info, in_dims, input, *settings):
+    folded, batch = _fold_into_batch(input, in_dims[0])
+    return _OPS.upsample_threshold(folded, *settings).unflatten(0, batch), 0

@@ -28,23 +28,6 @@ static const CrossEntropyKernel<float>& cross_entropy_kernel_of(const LevelKerne
   return level.cross_entropy_bf16;
 }
 
-template <class F>
-static void dispatch_floating(at::ScalarType dtype, F&& f) {
-  switch (dtype) {
-    case at::kDouble:
-      return f(double{}, double{});
-    case at::kFloat:
-      return f(float{}, float{});
-    case at::kHalf:
-      return f(at::Half{}, float{});
-    case at::kBFloat16:
-      return f(at::BFloat16{}, float{});
-    default:
-      TORCH_CHECK_NOT_IMPLEMENTED(false, "\"upsample_cross_entropy\" not implemented for '",
-                                  at::toString(dtype), "'");
-  }
-}
-
 // About as many logits, or targets, as are worth a thread's waking.
 constexpr int64_t kGrain = 16384;
 constexpr int64_t kTargetBlock = 16384;
@@ -86,7 +69,7 @@ static CrossEntropyResult cross_entropy(const Tensor& input, const CrossEntropyA
   const bool reduces = args.reduction != kReduceNone;
   CrossEntropyResult result;
   if (!grad_output.defined()) result.loss = make_cross_entropy_loss(input, args);
-  dispatch_floating(input.scalar_type(), [&](auto scalar, auto sum) {
+  dispatch_floating("upsample_cross_entropy", input.scalar_type(), [&](auto scalar, auto sum) {
     using scalar_t = decltype(scalar);
     using acc = decltype(sum);
     const auto acc_type = c10::CppTypeToScalarType<acc>::value;

@@ -58,6 +58,9 @@ struct LevelKernels {
   bool (*supported)();
   ResampleKernel<double> resample_f64;
   ResampleKernel<float> resample_f32, resample_f16, resample_bf16, resample_u8;
+  ResampleKernel<double> add_f64;  // resize + other
+  ResampleKernel<float> add_f32, add_f16, add_bf16;
+  ResampleKernel<float> threshold_f32, threshold_f16, threshold_bf16;  // resize > threshold
   DeconvKernel deconv_f64, deconv_f32, deconv_f16, deconv_bf16;
   ArgmaxKernel argmax_f64, argmax_f32, argmax_f16, argmax_bf16;
   CrossEntropyKernel<double> cross_entropy_f64;

@@ -1,20 +1,19 @@
-// CPU launcher of argmax over resized logits.
+// CPU launchers of the ops that choose at each pixel: argmax and threshold.
 #include "../ops/select.h"
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
-#include "../geometry/axis_table.h"
-#include "levels.h"
-#include "tensor_params.h"
-#include "work_memory.h"
+#include "resample.h"
 
 namespace upsample_ext {
 
 using at::Tensor;
 using c10::SymIntArrayRef;
 using std::optional;
+
+// ---- argmax ---------------------------------------------------------------------------------------------
 
 static const ArgmaxKernel& argmax_kernel_for(at::ScalarType dtype) {
   const LevelKernels& level = active_level();
@@ -32,9 +31,6 @@ static const ArgmaxKernel& argmax_kernel_for(at::ScalarType dtype) {
                                   "'");
   }
 }
-
-// About as many logits as are worth a thread's waking.
-constexpr int64_t kGrain = 16384;
 
 // Fills `index`, and `score` where it is defined.
 static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
@@ -83,9 +79,42 @@ static std::tuple<Tensor, Tensor> argmax_with_score_cpu(const Tensor& input, Sym
   return {index, score};
 }
 
+// ---- threshold ------------------------------------------------------------------------------------------
+
+static const ResampleKernel<float>& threshold_kernel(at::ScalarType dtype) {
+  const LevelKernels& level = active_level();
+  switch (dtype) {
+    case at::kFloat:
+      return level.threshold_f32;
+    case at::kHalf:
+      return level.threshold_f16;
+    case at::kBFloat16:
+      return level.threshold_bf16;
+    default:
+      TORCH_CHECK_NOT_IMPLEMENTED(false, "\"upsample_threshold\" not implemented for '", at::toString(dtype),
+                                  "'");
+  }
+}
+
+static Tensor threshold_cpu(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                            optional<double> scale_h, optional<double> scale_w, double threshold) {
+  const ResampleKernel<float>& kernel = threshold_kernel(input.scalar_type());
+  const Tensor output = fresh(make_threshold_output(input, output_size));
+  ResampleParams<float> params{};
+  params.threshold = static_cast<float>(threshold);
+  params.stream = exceeds_cache(output);
+  const auto height =
+      AxisTable<float>::linear(input.size(2), output.size(2), align_corners, scale_h.value_or(0.0));
+  const auto width =
+      AxisTable<float>::linear(input.size(3), output.size(3), align_corners, scale_w.value_or(0.0));
+  run_resample(kernel, input, output, height, width, params);
+  return output;
+}
+
 TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
   m.impl("upsample_argmax", argmax_cpu);
   m.impl("upsample_argmax_with_score", argmax_with_score_cpu);
+  m.impl("upsample_threshold", threshold_cpu);
 }
 
 }  // namespace upsample_ext

@@ -1,5 +1,5 @@
-// Every op of the package, in one place. Families implement them in resample.cpp and deconv.cpp; the
-// launchers of csrc/cpu (and csrc/cuda) register under their device key.
+// Every op of the package, in one place. Families implement them in the files beside this one; the launchers
+// of csrc/cpu (and csrc/cuda) register under their device key.
 #include <torch/library.h>
 
 TORCH_LIBRARY(upsample_ext, m) {
@@ -81,5 +81,14 @@ TORCH_LIBRARY(upsample_ext, m) {
   m.def(
       "upsample_cross_entropy_backward(Tensor grad_output, Tensor? gradient, Tensor input, Tensor target, "
       "Tensor? weight, int reduction, int ignore_index, float label_smoothing, bool align_corners) -> Tensor",
+      tags);
+
+  // Bilinear resize fused with what follows it. upsample_add: to the size of `other`, which must broadcast to
+  // the resized image. upsample_concat: along the channels. upsample_threshold: bool, resized > threshold.
+  m.def("upsample_add(Tensor input, Tensor other, bool align_corners) -> Tensor", tags);
+  m.def("upsample_concat(Tensor[] inputs, SymInt[2] output_size, bool align_corners) -> Tensor", tags);
+  m.def(
+      "upsample_threshold(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h, "
+      "float? scale_w, float threshold) -> Tensor",
       tags);
 }

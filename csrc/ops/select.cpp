@@ -1,8 +1,9 @@
-// Argmax of resized logits: checks, outputs, meta kernels. A class index has no gradient, and its score is
-// given none either.
+// What is chosen at each pixel of a resized image, by argmax or threshold: checks, outputs, meta kernels. A
+// choice has no gradient, and the score of an argmax is given none either.
 #include "select.h"
 
 #include <ATen/Functions.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <torch/library.h>
 
 #include <limits>
@@ -13,8 +14,11 @@
 namespace upsample_ext {
 
 using at::Tensor;
+using c10::SymInt;
 using c10::SymIntArrayRef;
 using std::optional;
+
+// ---- argmax ---------------------------------------------------------------------------------------------
 
 static int64_t largest_index(at::ScalarType dtype) {
   switch (dtype) {
@@ -65,14 +69,35 @@ static std::tuple<Tensor, Tensor> argmax_with_score_autograd(const Tensor& input
   return argmax_with_score_op().call(input, output_size, align_corners, scale_h, scale_w, dtype);
 }
 
+// ---- threshold ------------------------------------------------------------------------------------------
+
+Tensor make_threshold_output(const Tensor& input, SymIntArrayRef output_size) {
+  check_resize("upsample_threshold", input, output_size);
+  const SymInt shape[] = {input.sym_size(0), input.sym_size(1), output_size[0], output_size[1]};
+  return at::empty_symint(shape, input.options().dtype(at::kBool), input.suggest_memory_format());
+}
+
+static Tensor threshold_meta(const Tensor& input, SymIntArrayRef output_size, bool, optional<double>,
+                             optional<double>, double) {
+  return make_threshold_output(input, output_size);
+}
+
+static Tensor threshold_autograd(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                                 optional<double> scale_h, optional<double> scale_w, double threshold) {
+  at::AutoDispatchBelowADInplaceOrView below_autograd;
+  return upsample_threshold_op().call(input, output_size, align_corners, scale_h, scale_w, threshold);
+}
+
 TORCH_LIBRARY_IMPL(upsample_ext, Meta, m) {
   m.impl("upsample_argmax", argmax_meta);
   m.impl("upsample_argmax_with_score", argmax_with_score_meta);
+  m.impl("upsample_threshold", threshold_meta);
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, Autograd, m) {
   m.impl("upsample_argmax", argmax_autograd);
   m.impl("upsample_argmax_with_score", argmax_with_score_autograd);
+  m.impl("upsample_threshold", threshold_autograd);
 }
 
 }  // namespace upsample_ext

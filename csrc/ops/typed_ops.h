@@ -28,6 +28,12 @@ using DepthwiseSignature = at::Tensor(const at::Tensor&, const at::Tensor&, cons
 using DepthwiseBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, c10::SymIntArrayRef,
                                               c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                               bool);
+// More images than this a node of the graph cannot tell apart.
+constexpr size_t kMostConcatInputs = 63;
+using AddSignature = at::Tensor(const at::Tensor&, const at::Tensor&, bool);
+using ConcatSignature = at::Tensor(at::TensorList, c10::SymIntArrayRef, bool);
+using ThresholdSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
+                                      std::optional<double>, double);
 
 using ArgmaxSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
                                    std::optional<double>, at::ScalarType);
@@ -103,6 +109,18 @@ inline const auto& cross_entropy_with_gradient_op() {
 inline const auto& cross_entropy_backward_op() {
   static const auto op =
       find_op<CrossEntropyBackwardSignature>("upsample_ext::upsample_cross_entropy_backward");
+  return op;
+}
+inline const auto& upsample_add_op() {
+  static const auto op = find_op<AddSignature>("upsample_ext::upsample_add");
+  return op;
+}
+inline const auto& upsample_concat_op() {
+  static const auto op = find_op<ConcatSignature>("upsample_ext::upsample_concat");
+  return op;
+}
+inline const auto& upsample_threshold_op() {
+  static const auto op = find_op<ThresholdSignature>("upsample_ext::upsample_threshold");
   return op;
 }
 

@@ -10,7 +10,7 @@
 // over the lanes of its own window. What fits neither is summed one column after the other.
 #pragma once
 
-#include "simd.h"
+#include "epilogue.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
@@ -347,53 +347,29 @@ inline acc sum_window(const acc* row, const ColumnPlan<acc>& plan, const ColumnW
 template <class acc>
 constexpr int64_t kRowPadding = 4 * lanes<acc>;
 
-// How a vector leaves: into the cache, past it, or in part.
-enum class Put { kStore, kStream, kPart };
-
-// A store asks for the line this many bytes further on: kernels write several rows or pixels at a time, and
-// the processor alone does not fetch ahead of them.
-constexpr int64_t kWriteAhead = 2048;
-
-template <Put kPut, class T, class V>
-inline void put(T* p, V v, int64_t count) {
-  if constexpr (kPut == Put::kStream) {
-    stream(p, v);
-  } else if constexpr (kPut == Put::kPart) {
-    store_part(p, v, count);
-  } else {
-    store(p, v);
-    __builtin_prefetch(p + kWriteAhead / static_cast<int64_t>(sizeof(T)), 1);
-  }
-}
-
-// Whether vectors of acc from p on may be streamed.
-template <class acc, class T>
-inline bool streamable(const T* p) {
-  return reinterpret_cast<uintptr_t>(p) % (lanes<acc> * sizeof(T)) == 0;
-}
-
 // `count` columns of block b.
-template <Put kPut, class T, class acc>
-inline void write_block(T* out, const acc* row, const ColumnPlan<acc>& plan, const AxisTaps<acc>& axis,
-                        int64_t b, int64_t count) {
+template <Put kPut, class E, class acc>
+inline void write_block(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
+                        const AxisTaps<acc>& axis, int64_t b, int64_t count) {
   const ColumnBlock<acc>& block = plan.blocks[b];
   const ColumnTap<acc>* taps = plan.taps + block.tap;
   if (block.reach == Reach::kFar || block.taps == 0) {
-    for (int64_t o = 0; o < count; ++o) from_acc(sum_taps(row, axis, b * lanes<acc> + o), out + o);
+    for (int64_t o = 0; o < count; ++o) finish.put_one(out + o, sum_taps(row, axis, b * lanes<acc> + o));
   } else if (has_every_tap(block.reach)) {
-    put<kPut>(out, sum_block<Reach::kNear>(row, block, taps), count);
+    finish.template put<kPut>(out, sum_block<Reach::kNear>(row, block, taps), count);
   } else if (windows_of(block.reach) == 1) {
-    put<kPut>(out, sum_block<Reach::kGaps>(row, block, taps), count);
+    finish.template put<kPut>(out, sum_block<Reach::kGaps>(row, block, taps), count);
   } else if (block.reach == Reach::kWide) {
-    put<kPut>(out, sum_block<Reach::kWide>(row, block, taps), count);
+    finish.template put<kPut>(out, sum_block<Reach::kWide>(row, block, taps), count);
   } else {
-    put<kPut>(out, sum_block<Reach::kWidest>(row, block, taps), count);
+    finish.template put<kPut>(out, sum_block<Reach::kWidest>(row, block, taps), count);
   }
 }
 
 // Whole blocks begin .. end, which share their taps: as many as fit stay in registers.
-template <Reach kReach, int kTaps, Put kPut, class T, class acc>
-inline void write_shared(T* out, const acc* row, const ColumnPlan<acc>& plan, int64_t begin, int64_t end) {
+template <Reach kReach, int kTaps, Put kPut, class E, class acc>
+inline void write_shared(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
+                         int64_t begin, int64_t end) {
   ColumnTap<acc> taps[kTaps];
   for (int t = 0; t < kTaps; ++t) taps[t] = plan.taps[plan.blocks[begin].tap + t];
   for (int64_t b = begin; b < end; ++b) {
@@ -402,40 +378,41 @@ inline void write_shared(T* out, const acc* row, const ColumnPlan<acc>& plan, in
     for (int t = 1; t < kTaps; ++t) {
       sum = multiply_add_vector(taps[t].weight, fetch<kReach, acc>(p + taps[t].offset, taps[t].lane), sum);
     }
-    put<kPut>(out + b * lanes<acc>, sum, lanes<acc>);
+    finish.template put<kPut>(out + b * lanes<acc>, sum, lanes<acc>);
   }
 }
 
 // Whole blocks begin .. end, a run.
-template <Put kPut, class T, class acc>
-inline void write_run(T* out, const acc* row, const ColumnPlan<acc>& plan, const AxisTaps<acc>& axis,
-                      int64_t begin, int64_t end) {
+template <Put kPut, class E, class acc>
+inline void write_run(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
+                      const AxisTaps<acc>& axis, int64_t begin, int64_t end) {
   const ColumnBlock<acc>& block = plan.blocks[begin];
-  if (block.shares && block.taps == 4 && block.reach == Reach::kWide) {  // the gradient of x2
-    return write_shared<Reach::kWide, 4, kPut>(out, row, plan, begin, end);
+  if (E::kStores && block.shares && block.taps == 4 && block.reach == Reach::kWide) {  // the gradient of x2
+    return write_shared<Reach::kWide, 4, kPut>(finish, out, row, plan, begin, end);
   }
-  if (block.shares && block.taps == 8 && block.reach == Reach::kWidest) {  // and of x4
-    return write_shared<Reach::kWidest, 8, kPut>(out, row, plan, begin, end);
+  if (E::kStores && block.shares && block.taps == 8 && block.reach == Reach::kWidest) {  // and of x4
+    return write_shared<Reach::kWidest, 8, kPut>(finish, out, row, plan, begin, end);
   }
   for (int64_t b = begin; b < end; ++b)
-    write_block<kPut>(out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
+    write_block<kPut>(finish, out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
 }
 
 // All columns of a padded row, to unit stride.
-template <Put kPut, class T, class acc>
-inline void write_columns(T* out, const acc* row, const ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
-  if (plans_windows(axis)) {
+template <Put kPut, class E, class acc>
+inline void write_columns(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
+                          const AxisTaps<acc>& axis) {
+  if (E::kStores && plans_windows(axis)) {
     for (int64_t o = 0; o < axis.out_size; ++o) {
       const ColumnWindow<acc>& window = plan.windows[o];
-      from_acc(window.vectors > 0 ? sum_window(row, plan, window) : sum_taps(row, axis, o), out + o);
+      finish.put_one(out + o, window.vectors > 0 ? sum_window(row, plan, window) : sum_taps(row, axis, o));
     }
     return;
   }
   const int64_t whole = axis.out_size / lanes<acc>, rest = axis.out_size % lanes<acc>;
   for (int64_t b = 0; b < whole; b += plan.blocks[b].run) {
-    write_run<kPut>(out, row, plan, axis, b, b + plan.blocks[b].run);
+    write_run<kPut>(finish, out, row, plan, axis, b, b + plan.blocks[b].run);
   }
-  if (rest > 0) write_block<Put::kPart>(out + whole * lanes<acc>, row, plan, axis, whole, rest);
+  if (rest > 0) write_block<Put::kPart>(finish, out + whole * lanes<acc>, row, plan, axis, whole, rest);
 }
 
 }  // namespace UPSAMPLE_LEVEL

@@ -260,10 +260,10 @@ inline void write_gradient_row(const CrossEntropyParams<acc>& p, int64_t n, int6
     const acc* sums = scratch.sum0 + c * scratch.sum_stride;
     T* target = out + c * p.grad.channel;
     if (p.grad.width == 1) {
-      write_columns<Put::kStore>(target, sums, plan, p.width_transposed);
+      write_columns<Put::kStore>(Store<T>(), target, sums, plan, p.width_transposed);
       continue;
     }
-    write_columns<Put::kStore>(scratch.row, sums, plan, p.width_transposed);
+    write_columns<Put::kStore>(Store<acc>(), scratch.row, sums, plan, p.width_transposed);
     for (int64_t x = 0; x < p.width_transposed.out_size; ++x)
       from_acc(scratch.row[x], target + x * p.grad.width);
   }

@@ -10,10 +10,10 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-template <class T, class acc = acc_of<T>>
+template <class T, class E = Store<T>, class acc = acc_of<T>>
 constexpr ResampleKernel<acc> resample_kernel() {
   return {lanes<acc>, resample_plan_bytes<acc>, resample_build_plan<acc>, resample_scratch_bytes<acc>,
-          resample_rows<T>};
+          resample_rows<T, E>};
 }
 
 template <class T, class acc = acc_of<T>>
@@ -60,6 +60,13 @@ const LevelKernels UPSAMPLE_JOIN(level_, UPSAMPLE_LEVEL) = {
     UPSAMPLE_LEVEL::resample_kernel<half_t>(),
     UPSAMPLE_LEVEL::resample_kernel<bfloat16_t>(),
     UPSAMPLE_LEVEL::resample_kernel<uint8_t>(),
+    UPSAMPLE_LEVEL::resample_kernel<double, UPSAMPLE_LEVEL::Add<double>>(),
+    UPSAMPLE_LEVEL::resample_kernel<float, UPSAMPLE_LEVEL::Add<float>>(),
+    UPSAMPLE_LEVEL::resample_kernel<half_t, UPSAMPLE_LEVEL::Add<half_t>>(),
+    UPSAMPLE_LEVEL::resample_kernel<bfloat16_t, UPSAMPLE_LEVEL::Add<bfloat16_t>>(),
+    UPSAMPLE_LEVEL::resample_kernel<float, UPSAMPLE_LEVEL::Threshold>(),
+    UPSAMPLE_LEVEL::resample_kernel<half_t, UPSAMPLE_LEVEL::Threshold>(),
+    UPSAMPLE_LEVEL::resample_kernel<bfloat16_t, UPSAMPLE_LEVEL::Threshold>(),
     UPSAMPLE_LEVEL::deconv_kernel<double>(),
     UPSAMPLE_LEVEL::deconv_kernel<float>(),
     UPSAMPLE_LEVEL::deconv_kernel<half_t>(),

@@ -1,5 +1,5 @@
 // y = A_h x A_w^T for any pair of axis tables: resize, separable transposed convolution, and both gradients
-// (the same with transposed tables).
+// (the same with transposed tables). What happens to a result is the epilogue's affair (epilogue.h).
 //
 // Each thread owns whole rows of the result. A source row is read once or, where neighbouring result rows
 // share it, while it is still in the first caches; an output element is written once. Sums run in the tables'
@@ -29,12 +29,12 @@ int64_t resample_scratch_bytes(const ResampleParams<acc>& p) {
 }
 
 // Rows begin .. end of the work; scratch holds resample_scratch_bytes.
-template <class T, class acc = acc_of<T>>
+template <class T, class E, class acc = acc_of<T>>
 void resample_rows(const ResampleParams<acc>& p, int64_t begin, int64_t end, void* scratch) {
   if (p.channels_last) {
-    resample_channels_last<T>(p, begin, end, static_cast<char*>(scratch));
+    resample_channels_last<T, E>(p, begin, end, static_cast<char*>(scratch));
   } else {
-    resample_planar<T>(p, begin, end, static_cast<char*>(scratch));
+    resample_planar<T, E>(p, begin, end, static_cast<char*>(scratch));
   }
   if (p.stream) end_stream();
 }

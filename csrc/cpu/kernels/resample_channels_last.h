@@ -15,17 +15,21 @@ namespace UPSAMPLE_LEVEL {
 constexpr int kTileRows = 2, kTileColumns = 4;
 
 // Result pixels, rows by columns, between the same four corners.
-template <class T, class acc>
+template <class T, class E, class acc>
 struct PixelTile {
+  explicit PixelTile(E epilogue) : finish(epilogue) {}
+
+  E finish;
   const T *corner00, *corner01, *corner10, *corner11;
-  T* out[kTileRows];
+  typename E::result* out[kTileRows];
   int64_t column_stride;
   acc down0[kTileRows], down1[kTileRows], across0[kTileColumns], across1[kTileColumns];
 };
 
-template <int kRows, int kColumns, Put kPut, class T, class acc>
-inline void interpolate_channels(const PixelTile<T, acc>& tile, int64_t c, int64_t count) {
+template <int kRows, int kColumns, Put kPut, class T, class E, class acc>
+inline void interpolate_channels(const PixelTile<T, E, acc>& tile, int64_t c, int64_t count) {
   constexpr bool kPart = kPut == Put::kPart;
+  const E finish = tile.finish;
   const vec<acc> corner00 = load_some<kPart>(tile.corner00 + c, count);
   const vec<acc> corner01 = load_some<kPart>(tile.corner01 + c, count);
   const vec<acc> corner10 = load_some<kPart>(tile.corner10 + c, count);
@@ -37,13 +41,13 @@ inline void interpolate_channels(const PixelTile<T, acc>& tile, int64_t c, int64
         multiply_add_vector(splat(tile.down1[r]), corner11, splat(tile.down0[r]) * corner01);
     for (int s = 0; s < kColumns; ++s) {
       const vec<acc> sum = multiply_add_vector(splat(tile.across1[s]), right, splat(tile.across0[s]) * left);
-      put<kPut>(tile.out[r] + s * tile.column_stride + c, sum, count);
+      finish.template put<kPut>(tile.out[r] + s * tile.column_stride + c, sum, count);
     }
   }
 }
 
-template <int kRows, int kColumns, class T, class acc>
-inline void interpolate_pixels(const PixelTile<T, acc>& tile, int64_t channels, bool streams) {
+template <int kRows, int kColumns, class T, class E, class acc>
+inline void interpolate_pixels(const PixelTile<T, E, acc>& tile, int64_t channels, bool streams) {
   int64_t c = 0;
   if (streams) {
     for (; c < channels; c += lanes<acc>)
@@ -54,15 +58,16 @@ inline void interpolate_pixels(const PixelTile<T, acc>& tile, int64_t channels, 
     interpolate_channels<kRows, kColumns, Put::kStore>(tile, c, lanes<acc>);
   }
   if (c == channels) return;
-  if (c > 0) {  // the rest as a whole vector too, some channels a second time
+  if (c > 0 && tile.finish.repeats()) {  // the rest as a whole vector too, some channels a second time
     interpolate_channels<kRows, kColumns, Put::kStore>(tile, channels - lanes<acc>, lanes<acc>);
   } else {
-    interpolate_channels<kRows, kColumns, Put::kPart>(tile, c, channels);
+    interpolate_channels<kRows, kColumns, Put::kPart>(tile, c, channels - c);
   }
 }
 
-template <int kRows, class T, class acc>
-inline void interpolate_columns(const PixelTile<T, acc>& tile, int columns, int64_t channels, bool streams) {
+template <int kRows, class T, class E, class acc>
+inline void interpolate_columns(const PixelTile<T, E, acc>& tile, int columns, int64_t channels,
+                                bool streams) {
   if (columns == 4) return interpolate_pixels<kRows, 4>(tile, channels, streams);
   if (columns == 2) return interpolate_pixels<kRows, 2>(tile, channels, streams);
   interpolate_pixels<kRows, 1>(tile, channels, streams);
@@ -82,10 +87,11 @@ inline int alike_outputs(const AxisTaps<acc>& axis, int64_t o, int64_t end, int 
 }
 
 // Result rows oy .. oy + rows, which read the same two source rows.
-template <class T, class acc>
-inline void interpolate_pixel_rows(const ResampleParams<acc>& p, const T* in, T* out, int64_t oy, int rows) {
+template <class T, class E, class acc>
+inline void interpolate_pixel_rows(const ResampleParams<acc>& p, E finish, const T* in,
+                                   typename E::result* out, int64_t oy, int rows) {
   const int64_t ty = p.height.offset[oy];
-  PixelTile<T, acc> tile;
+  PixelTile<T, E, acc> tile(finish);
   tile.column_stride = p.out.width;
   bool streams = p.stream && p.channels % lanes<acc> == 0 && p.out.width % lanes<acc> == 0;
   for (int r = 0; r < rows; ++r) {
@@ -148,22 +154,23 @@ inline typename SmallPixel<acc>::type load_last_pixel(const T* p, int64_t channe
 }
 
 // All four lanes where the next pixel, written later, covers what does not belong to this one.
-template <class T, class V>
-inline void store_pixel(T* p, V v, int64_t channels, bool whole) {
-  if constexpr (sizeof(T) == 1) {
+template <class E, class V>
+inline void put_pixel(E finish, typename E::result* p, V v, int64_t channels, bool whole) {
+  if constexpr (E::kStores && sizeof(typename E::result) == 1) {
     typedef uint8_t packed __attribute__((vector_size(4)));
     typedef int32_t integers __attribute__((vector_size(16)));
     // Between the smallest and the largest of four bytes: nothing to clamp.
     if (whole)
       return store_bits(p, __builtin_convertvector(__builtin_convertvector(v + 0.5f, integers), packed));
   }
-  for (int64_t c = 0; c < channels; ++c) from_acc(v[c], p + c);
+  for (int64_t c = 0; c < channels; ++c) finish.put_one(p + c, v[c]);
 }
 
 // Pixels begin .. end of a result row; kLast: the last pixel of a source row may be among what they read.
-template <bool kLast, class T, class acc>
-inline void interpolate_small_pixels(const ResampleParams<acc>& p, const T* row0, const T* row1, acc down0,
-                                     acc down1, T* out, int64_t begin, int64_t end) {
+template <bool kLast, class T, class E, class acc>
+inline void interpolate_small_pixels(const ResampleParams<acc>& p, E finish, const T* row0, const T* row1,
+                                     acc down0, acc down1, typename E::result* out, int64_t begin,
+                                     int64_t end) {
   using Pixel = typename SmallPixel<acc>::type;
   const Pixel above = Pixel{} + down0, below = Pixel{} + down1;
   const bool dense = p.out.width == p.channels;
@@ -180,18 +187,18 @@ inline void interpolate_small_pixels(const ResampleParams<acc>& p, const T* row0
   for (int64_t ox = begin; ox < end; ++ox) {
     const Pixel left = weight[2 * ox] * blend(index[2 * ox]);
     const Pixel sum = multiply_add_vector(Pixel{} + weight[2 * ox + 1], blend(index[2 * ox + 1]), left);
-    store_pixel(out + ox * p.out.width, sum, p.channels, dense && (!kLast || ox + 1 < end));
+    put_pixel(finish, out + ox * p.out.width, sum, p.channels, dense && (!kLast || ox + 1 < end));
   }
 }
 
-template <class T, class acc>
-inline void interpolate_small_row(const ResampleParams<acc>& p, const T* row0, const T* row1, acc down0,
-                                  acc down1, T* out) {
+template <class T, class E, class acc>
+inline void interpolate_small_row(const ResampleParams<acc>& p, E finish, const T* row0, const T* row1,
+                                  acc down0, acc down1, typename E::result* out) {
   // The last result pixel is always among the careful ones: it may not be written beyond its channels.
   int64_t careful = p.width.out_size - 1;
   while (careful > 0 && p.width.index[2 * careful - 1] == p.width.in_size - 1) --careful;
-  interpolate_small_pixels<false>(p, row0, row1, down0, down1, out, 0, careful);
-  interpolate_small_pixels<true>(p, row0, row1, down0, down1, out, careful, p.width.out_size);
+  interpolate_small_pixels<false>(p, finish, row0, row1, down0, down1, out, 0, careful);
+  interpolate_small_pixels<true>(p, finish, row0, row1, down0, down1, out, careful, p.width.out_size);
 }
 
 // ---- any tables -----------------------------------------------------------------------------------------
@@ -221,43 +228,43 @@ int64_t channels_last_scratch_bytes(const ResampleParams<acc>& p) {
 }
 
 // out[c] = sum over the taps of column o of row[index * tile + c], c < tile.
-template <Put kPut, class T, class acc>
-inline void sum_pixel_channels(T* out, const acc* row, int64_t tile, const AxisTaps<acc>& axis, int64_t o,
-                               int64_t c, int64_t count) {
+template <Put kPut, class E, class acc>
+inline void sum_pixel_channels(E finish, typename E::result* out, const acc* row, int64_t tile,
+                               const AxisTaps<acc>& axis, int64_t o, int64_t c, int64_t count) {
   const int64_t begin = axis.offset[o], end = axis.offset[o + 1];
   vec<acc> sum{};
   if (begin < end) sum = splat(axis.weight[begin]) * load(row + axis.index[begin] * tile + c);
   for (int64_t t = begin + 1; t < end; ++t) {
     sum = multiply_add_vector(splat(axis.weight[t]), load(row + axis.index[t] * tile + c), sum);
   }
-  put<kPut>(out + c, sum, count);
+  finish.template put<kPut>(out + c, sum, count);
 }
 
 // The row is padded by one vector.
-template <class T, class acc>
-inline void write_pixel(T* out, bool streams, const acc* row, int64_t tile, const AxisTaps<acc>& axis,
-                        int64_t o) {
+template <class E, class acc>
+inline void write_pixel(E finish, typename E::result* out, bool streams, const acc* row, int64_t tile,
+                        const AxisTaps<acc>& axis, int64_t o) {
   int64_t c = 0;
   if (streams) {
     for (; c < tile; c += lanes<acc>)
-      sum_pixel_channels<Put::kStream>(out, row, tile, axis, o, c, lanes<acc>);
+      sum_pixel_channels<Put::kStream>(finish, out, row, tile, axis, o, c, lanes<acc>);
     return;
   }
   for (; c + lanes<acc> <= tile; c += lanes<acc>) {
-    sum_pixel_channels<Put::kStore>(out, row, tile, axis, o, c, lanes<acc>);
+    sum_pixel_channels<Put::kStore>(finish, out, row, tile, axis, o, c, lanes<acc>);
   }
-  if (c < tile) sum_pixel_channels<Put::kPart>(out, row, tile, axis, o, c, tile - c);
+  if (c < tile) sum_pixel_channels<Put::kPart>(finish, out, row, tile, axis, o, c, tile - c);
 }
 
 // Channels c .. c + tile of result rows begin .. end.
-template <class T, class acc>
-inline void resample_channels(const ResampleParams<acc>& p, const T* in, T* out, int64_t tile, int64_t begin,
-                              int64_t end, char* scratch) {
+template <class T, class E, class acc>
+inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
+                              int64_t tile, int64_t begin, int64_t end, char* scratch) {
   acc* buffer[] = {reinterpret_cast<acc*>(scratch),
                    reinterpret_cast<acc*>(scratch + channels_last_row_bytes(p))};
   const RowShape shape = p.in.width == tile ? RowShape{1, p.width.in_size * tile, 0}
                                             : RowShape{p.width.in_size, tile, p.in.width};
-  const bool scatters = scatters_rows(p);
+  const bool scatters = E::kStores && scatters_rows(p);
   RowScatter<T, acc> rows(in, p.in.height, shape, p.height, p.height_forward, buffer[0], buffer[1]);
   if (scatters) rows.start(begin, end);
   for (int64_t oy = begin; oy < end; ++oy) {
@@ -267,52 +274,53 @@ inline void resample_channels(const ResampleParams<acc>& p, const T* in, T* out,
     } else {
       blend_rows(buffer[0], in, p.in.height, shape, p.height, oy);
     }
-    T* out_row = out + oy * p.out.height;
+    typename E::result* out_row = out + oy * p.out.height;
     const bool streams =
         p.stream && tile % lanes<acc> == 0 && p.out.width % lanes<acc> == 0 && streamable<acc>(out_row);
     for (int64_t o = 0; o < p.width.out_size; ++o) {
-      write_pixel(out_row + o * p.out.width, streams, row, tile, p.width, o);
+      write_pixel(finish, out_row + o * p.out.width, streams, row, tile, p.width, o);
     }
   }
 }
 
-template <class T, class acc>
-inline void resample_pixel_rows(const ResampleParams<acc>& p, const T* in, T* out, int64_t begin, int64_t end,
-                                char* scratch) {
+template <class T, class E, class acc>
+inline void resample_pixel_rows(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
+                                int64_t begin, int64_t end, char* scratch) {
   const int64_t tile = channel_tile(p);
   for (int64_t c = 0; c < p.channels; c += tile) {
-    resample_channels(p, in + c, out + c, smaller(tile, p.channels - c), begin, end, scratch);
+    resample_channels(p, finish, in + c, out + c, smaller(tile, p.channels - c), begin, end, scratch);
   }
 }
 
 // Rows are (n, result row).
-template <class T, class acc>
+template <class T, class E, class acc>
 inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
   const int64_t height = p.height.out_size;
   const bool directly = p.height.interpolates && p.width.taps_per_row == 2;
+  const E finish(p);
   for (int64_t row = begin; row < end;) {
     const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);
     const T* in = static_cast<const T*>(p.input) + n * p.in.batch;
-    T* out = static_cast<T*>(p.output) + n * p.out.batch;
+    typename E::result* out = static_cast<typename E::result*>(p.output) + n * p.out.batch;
     if (!directly) {
-      resample_pixel_rows(p, in, out, first, last, scratch);
+      resample_pixel_rows(p, finish, in, out, first, last, scratch);
     }
     for (int64_t oy = first; directly && oy < last;) {
       if (p.height.offset[oy + 1] - p.height.offset[oy] != 2) {
-        resample_pixel_rows(p, in, out, oy, oy + 1, scratch);
+        resample_pixel_rows(p, finish, in, out, oy, oy + 1, scratch);
         ++oy;
         continue;
       }
       const int64_t t = p.height.offset[oy];
       if (p.channels <= kFewChannels) {
-        interpolate_small_row(p, in + p.height.index[t] * p.in.height,
+        interpolate_small_row(p, finish, in + p.height.index[t] * p.in.height,
                               in + p.height.index[t + 1] * p.in.height, p.height.weight[t],
                               p.height.weight[t + 1], out + oy * p.out.height);
         ++oy;
         continue;
       }
       const int rows = alike_outputs(p.height, oy, last, kTileRows);
-      interpolate_pixel_rows(p, in, out, oy, rows);
+      interpolate_pixel_rows(p, finish, in, out, oy, rows);
       oy += rows;
     }
     row += last - first;

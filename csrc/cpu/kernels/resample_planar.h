@@ -22,13 +22,16 @@ inline const ColumnPlan<acc>& column_plan(const ResampleParams<acc>& p) {
 constexpr int kMostRows = 4;
 
 // Result rows between the same two source rows.
-template <class T, class acc>
+template <class T, class E, class acc>
 struct RowGroup {
+  explicit RowGroup(E epilogue) : finish(epilogue) {}
+
+  E finish;
   const T *source0, *source1;
   int64_t length;  // of a source row
   int count;
   bool streams;
-  T* out[kMostRows];
+  typename E::result* out[kMostRows];
   acc weight0[kMostRows], weight1[kMostRows];
 };
 
@@ -39,11 +42,11 @@ inline bool interpolates(const ResampleParams<acc>& p) {
 }
 
 // The result row oy and those after it, before `end`, that read the same two source rows.
-template <class T, class acc>
-inline RowGroup<T, acc> group_rows(const ResampleParams<acc>& p, const T* in, T* out, int64_t oy,
-                                   int64_t end) {
+template <class T, class E, class acc>
+inline RowGroup<T, E, acc> group_rows(const ResampleParams<acc>& p, E finish, const T* in,
+                                      typename E::result* out, int64_t oy, int64_t end) {
   const int64_t* index = p.height.index + p.height.offset[oy];
-  RowGroup<T, acc> group;
+  RowGroup<T, E, acc> group(finish);
   group.source0 = in + index[0] * p.in.height;
   group.source1 = in + index[1] * p.in.height;
   group.length = p.width.in_size;
@@ -63,20 +66,23 @@ inline RowGroup<T, acc> group_rows(const ResampleParams<acc>& p, const T* in, T*
 }
 
 // One block of columns in kRows rows; kPart: of which only `count` columns exist.
-template <Reach kReach, int kRows, Put kPut, class T, class acc>
-inline void write_interpolated(T* const* out, const T* source0, const T* source1, int64_t length,
-                               const vec<acc>* down0, const vec<acc>* down1, const ColumnTap<acc>& tap0,
-                               const ColumnTap<acc>& tap1, int64_t column, int64_t count) {
-  interpolate_block<kReach, kRows>(source0, source1, length, down0, down1, tap0, tap1,
-                                   [&](int r, vec<acc> value) { put<kPut>(out[r] + column, value, count); });
+template <Reach kReach, int kRows, Put kPut, class T, class E, class acc>
+inline void write_interpolated(E finish, typename E::result* const* out, const T* source0, const T* source1,
+                               int64_t length, const vec<acc>* down0, const vec<acc>* down1,
+                               const ColumnTap<acc>& tap0, const ColumnTap<acc>& tap1, int64_t column,
+                               int64_t count) {
+  interpolate_block<kReach, kRows>(
+      source0, source1, length, down0, down1, tap0, tap1,
+      [&](int r, vec<acc> value) { finish.template put<kPut>(out[r] + column, value, count); });
 }
 
 // Blocks begin .. end of rows first .. first + kRows of the group. kShares: their taps are the same.
-template <Reach kReach, int kRows, bool kShares, Put kPut, class T, class acc>
-inline void interpolate_blocks(const RowGroup<T, acc>& group, int first, const ColumnPlan<acc>& plan,
+template <Reach kReach, int kRows, bool kShares, Put kPut, class T, class E, class acc>
+inline void interpolate_blocks(const RowGroup<T, E, acc>& group, int first, const ColumnPlan<acc>& plan,
                                int64_t begin, int64_t end, int64_t count) {
+  const E finish = group.finish;
   vec<acc> down0[kRows], down1[kRows];
-  T* out[kRows];
+  typename E::result* out[kRows];
   for (int r = 0; r < kRows; ++r) {
     down0[r] = splat(group.weight0[first + r]);
     down1[r] = splat(group.weight1[first + r]);
@@ -87,16 +93,16 @@ inline void interpolate_blocks(const RowGroup<T, acc>& group, int first, const C
   for (int64_t b = begin; b < end; ++b) {
     const T *source0 = group.source0 + plan.blocks[b].base, *source1 = group.source1 + plan.blocks[b].base;
     if (!kShares) taps = plan.taps + plan.blocks[b].tap;
-    write_interpolated<kReach, kRows, kPut>(out, source0, source1, group.length, down0, down1,
+    write_interpolated<kReach, kRows, kPut>(finish, out, source0, source1, group.length, down0, down1,
                                             kShares ? tap0 : taps[0], kShares ? tap1 : taps[1],
                                             b * lanes<acc>, count);
   }
 }
 
 // Columns begin .. end of one row, one by one.
-template <class T, class acc>
-inline void interpolate_far(const RowGroup<T, acc>& group, int r, const AxisTaps<acc>& width, int64_t begin,
-                            int64_t end) {
+template <class T, class E, class acc>
+inline void interpolate_far(const RowGroup<T, E, acc>& group, int r, const AxisTaps<acc>& width,
+                            int64_t begin, int64_t end) {
   const acc down0 = group.weight0[r], down1 = group.weight1[r];
   const auto sample = [&](int64_t index) {
     return multiply_add(down1, to_acc(group.source1[index]), down0 * to_acc(group.source0[index]));
@@ -105,17 +111,19 @@ inline void interpolate_far(const RowGroup<T, acc>& group, int r, const AxisTaps
     const int64_t t = width.offset[o], taps = width.offset[o + 1] - t;
     acc sum = taps > 0 ? width.weight[t] * sample(width.index[t]) : acc(0);
     if (taps > 1) sum = multiply_add(width.weight[t + 1], sample(width.index[t + 1]), sum);
-    from_acc(sum, group.out[r] + o);
+    group.finish.put_one(group.out[r] + o, sum);
   }
 }
 
-template <Reach kReach, bool kShares, Put kPut, class T, class acc>
-inline void interpolate_rows(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
+template <Reach kReach, bool kShares, Put kPut, class T, class E, class acc>
+inline void interpolate_rows(const RowGroup<T, E, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
                              int64_t end, int64_t count) {
   int r = 0;
   // Stores into the cache want one row after the other, unless what has to be converted costs more; stores
   // past it do not mind several at a time.
-  constexpr bool kTogether = kPut == Put::kStream || (kPut == Put::kStore && sizeof(T) < sizeof(acc));
+  constexpr bool kTogether =
+      !E::kReads &&
+      (kPut == Put::kStream || (kPut == Put::kStore && sizeof(typename E::result) < sizeof(acc)));
   if constexpr (has_every_tap(kReach) && kTogether) {
     if (group.count == 4)
       return interpolate_blocks<kReach, 4, kShares, kPut>(group, 0, plan, begin, end, count);
@@ -127,8 +135,8 @@ inline void interpolate_rows(const RowGroup<T, acc>& group, const ColumnPlan<acc
     interpolate_blocks<kReach, 1, kShares, kPut>(group, r, plan, begin, end, count);
 }
 
-template <Reach kReach, Put kPut, class T, class acc>
-inline void interpolate_run(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
+template <Reach kReach, Put kPut, class T, class E, class acc>
+inline void interpolate_run(const RowGroup<T, E, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
                             int64_t end, int64_t count) {
   if (has_every_tap(kReach) && plan.blocks[begin].shares) {
     return interpolate_rows<kReach, has_every_tap(kReach), kPut>(group, plan, begin, end, count);
@@ -137,8 +145,8 @@ inline void interpolate_run(const RowGroup<T, acc>& group, const ColumnPlan<acc>
 }
 
 // Blocks begin .. end of all rows of the group, a run, or one block of `count` columns.
-template <Put kPut, class T, class acc>
-inline void interpolate_run(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan,
+template <Put kPut, class T, class E, class acc>
+inline void interpolate_run(const RowGroup<T, E, acc>& group, const ColumnPlan<acc>& plan,
                             const AxisTaps<acc>& width, int64_t begin, int64_t end, int64_t count) {
   switch (plan.blocks[begin].reach) {
     case Reach::kShort:
@@ -160,8 +168,8 @@ inline void interpolate_run(const RowGroup<T, acc>& group, const ColumnPlan<acc>
   }
 }
 
-template <class T, class acc>
-inline void interpolate_group(const RowGroup<T, acc>& group, const ColumnPlan<acc>& plan,
+template <class T, class E, class acc>
+inline void interpolate_group(const RowGroup<T, E, acc>& group, const ColumnPlan<acc>& plan,
                               const AxisTaps<acc>& width) {
   const int64_t whole = width.out_size / lanes<acc>, rest = width.out_size % lanes<acc>;
   for (int64_t b = 0; b < whole; b += plan.blocks[b].run) {
@@ -177,15 +185,18 @@ inline void interpolate_group(const RowGroup<T, acc>& group, const ColumnPlan<ac
 // ---- any tables -----------------------------------------------------------------------------------------
 
 // A padded row of acc to the output.
-template <class T, class acc>
-inline void write_row_columns(const ResampleParams<acc>& p, T* out, const acc* row) {
+template <class E, class acc>
+inline void write_row_columns(const ResampleParams<acc>& p, E finish, typename E::result* out,
+                              const acc* row) {
   const ColumnPlan<acc>& plan = column_plan(p);
   if (p.out.width != 1) {
-    for (int64_t o = 0; o < p.width.out_size; ++o) from_acc(sum_taps(row, p.width, o), out + o * p.out.width);
+    for (int64_t o = 0; o < p.width.out_size; ++o) {
+      finish.put_one(out + o * p.out.width, sum_taps(row, p.width, o));
+    }
   } else if (p.stream && streamable<acc>(out)) {
-    write_columns<Put::kStream>(out, row, plan, p.width);
+    write_columns<Put::kStream>(finish, out, row, plan, p.width);
   } else {
-    write_columns<Put::kStore>(out, row, plan, p.width);
+    write_columns<Put::kStore>(finish, out, row, plan, p.width);
   }
 }
 
@@ -214,71 +225,77 @@ template <class acc>
 inline bool is_zero(const ResampleParams<acc>& p, int64_t oy) {
   return p.height.offset[oy] == p.height.offset[oy + 1];
 }
-template <class T, class acc>
-inline void zero_row(const ResampleParams<acc>& p, T* out) {
-  if (p.out.width == 1) {
-    __builtin_memset(out, 0, static_cast<size_t>(p.width.out_size) * sizeof(T));
+template <class E, class acc>
+inline void zero_row(const ResampleParams<acc>& p, E finish, typename E::result* out) {
+  if (E::kStores && p.out.width == 1) {
+    __builtin_memset(out, 0, static_cast<size_t>(p.width.out_size) * sizeof *out);
     return;
   }
-  for (int64_t o = 0; o < p.width.out_size; ++o) from_acc(acc(0), out + o * p.out.width);
+  for (int64_t o = 0; o < p.width.out_size; ++o) finish.put_one(out + o * p.out.width, acc(0));
 }
 
-template <class T, class acc>
-inline void resample_rows_of_plane(const ResampleParams<acc>& p, const T* in, T* out, int64_t begin,
-                                   int64_t end, char* scratch) {
+template <class T, class E, class acc>
+inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const T* in,
+                                   typename E::result* out, int64_t begin, int64_t end, char* scratch) {
   const auto row_buffer = [&](int64_t i) {
     return reinterpret_cast<acc*>(scratch + i * planar_row_bytes(p));
   };
   const RowShape shape = planar_row(p);
-  if (scatters_rows(p) && shape.segments == 1) {
+  if (E::kStores && scatters_rows(p) && shape.segments == 1) {
     RowScatter<T, acc> rows(in, p.in.height, shape, p.height, p.height_forward, row_buffer(0), row_buffer(1));
     rows.start(begin, end);
-    for (int64_t oy = begin; oy < end; ++oy) write_row_columns(p, out + oy * p.out.height, rows.produce());
+    for (int64_t oy = begin; oy < end; ++oy) {
+      write_row_columns(p, finish, out + oy * p.out.height, rows.produce());
+    }
     return;
   }
   for (int64_t oy = begin; oy < end;) {
     if (is_zero(p, oy)) {
-      zero_row(p, out + oy++ * p.out.height);
+      zero_row(p, finish, out + oy++ * p.out.height);
       continue;
     }
     int64_t count = 0;
     for (; count < kRowBatch && oy + count < end && !is_zero(p, oy + count); ++count) {
       blend_rows(row_buffer(count), in, p.in.height, shape, p.height, oy + count);
     }
-    for (int64_t i = 0; i < count; ++i) write_row_columns(p, out + (oy + i) * p.out.height, row_buffer(i));
+    for (int64_t i = 0; i < count; ++i) {
+      write_row_columns(p, finish, out + (oy + i) * p.out.height, row_buffer(i));
+    }
     oy += count;
   }
 }
 
-template <class T, class acc>
-inline void interpolate_rows_of_plane(const ResampleParams<acc>& p, const T* in, T* out, int64_t begin,
-                                      int64_t end, char* scratch) {
+template <class T, class E, class acc>
+inline void interpolate_rows_of_plane(const ResampleParams<acc>& p, E finish, const T* in,
+                                      typename E::result* out, int64_t begin, int64_t end, char* scratch) {
   for (int64_t oy = begin; oy < end;) {
     if (p.height.offset[oy + 1] - p.height.offset[oy] != 2) {
-      resample_rows_of_plane(p, in, out, oy, oy + 1, scratch);
+      resample_rows_of_plane(p, finish, in, out, oy, oy + 1, scratch);
       ++oy;
       continue;
     }
-    const RowGroup<T, acc> group = group_rows(p, in, out, oy, end);
+    const RowGroup<T, E, acc> group = group_rows(p, finish, in, out, oy, end);
     interpolate_group(group, column_plan(p), p.width);
     oy += group.count;
   }
 }
 
 // Rows are (n, c, result row).
-template <class T, class acc>
+template <class T, class E, class acc>
 inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
   const int64_t height = p.height.out_size;
   const bool directly = interpolates<T>(p);
+  const E finish(p);
   for (int64_t row = begin; row < end;) {
     const int64_t plane = row / height, first = row % height, last = smaller(height, first + end - row);
     const int64_t n = plane / p.channels, c = plane % p.channels;
     const T* in = static_cast<const T*>(p.input) + n * p.in.batch + c * p.in.channel;
-    T* out = static_cast<T*>(p.output) + n * p.out.batch + c * p.out.channel;
+    typename E::result* out =
+        static_cast<typename E::result*>(p.output) + n * p.out.batch + c * p.out.channel;
     if (directly) {
-      interpolate_rows_of_plane(p, in, out, first, last, scratch);
+      interpolate_rows_of_plane(p, finish, in, out, first, last, scratch);
     } else {
-      resample_rows_of_plane(p, in, out, first, last, scratch);
+      resample_rows_of_plane(p, finish, in, out, first, last, scratch);
     }
     row += last - first;
   }

@@ -17,24 +17,6 @@ struct RowShape {
   int64_t size() const { return segments * length; }
 };
 
-// Whole vectors, or the first `count` lanes of the last one.
-template <bool kPart, class T>
-inline auto load_some(const T* p, int64_t count) {
-  if constexpr (kPart) {
-    return load_part(p, count);
-  } else {
-    return load(p);
-  }
-}
-template <bool kPart, class T, class V>
-inline void store_some(T* p, V v, int64_t count) {
-  if constexpr (kPart) {
-    store_part(p, v, count);
-  } else {
-    store(p, v);
-  }
-}
-
 // ---- interpolating: straight from two source rows ---------------------------------------------------------
 
 // A block of columns in kRows result rows between the same two source rows of `length` samples: the corners

@@ -317,6 +317,37 @@ inline void end_stream() {
 #endif
 }
 
+// a > b lane by lane, as bytes 0 and 1 side by side; false where either is NaN.
+#if UPSAMPLE_VECTOR_BYTES == 64
+inline __m128i greater_bytes(vec<float> a, vec<float> b) {
+  return _mm_maskz_set1_epi8(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ), 1);
+}
+inline void store_greater(uint8_t* p, vec<float> a, vec<float> b) {
+  _mm_storeu_si128((__m128i*)p, greater_bytes(a, b));
+}
+inline void stream_greater(uint8_t* p, vec<float> a, vec<float> b) {
+  _mm_stream_si128((__m128i*)p, greater_bytes(a, b));
+}
+inline void store_greater_part(uint8_t* p, vec<float> a, vec<float> b, int64_t count) {
+  _mm_mask_storeu_epi8(p, static_cast<__mmask16>((1u << count) - 1), greater_bytes(a, b));
+}
+#else
+inline void store_greater(uint8_t* p, vec<float> a, vec<float> b) {
+#if UPSAMPLE_VECTOR_BYTES == 32
+  const __m256i greater = (__m256i)(a > b);
+  const __m128i words =
+      _mm_packs_epi32(_mm256_castsi256_si128(greater), _mm256_extracti128_si256(greater, 1));
+  _mm_storel_epi64((__m128i*)p, _mm_and_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(1)));
+#else
+  store_bits(p, __builtin_convertvector((a > b) & 1, packed_u8));
+#endif
+}
+inline void stream_greater(uint8_t* p, vec<float> a, vec<float> b) { store_greater(p, a, b); }
+inline void store_greater_part(uint8_t* p, vec<float> a, vec<float> b, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) p[i] = a[i] > b[i];
+}
+#endif
+
 // The sum of a vector's lanes, in an order of its own.
 inline float sum_lanes(vec<float> v) {
 #if UPSAMPLE_VECTOR_BYTES == 64

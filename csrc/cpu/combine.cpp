@@ -1,0 +1,75 @@
+// CPU launchers of the combine family.
+#include "../ops/combine.h"
+
+#include <torch/library.h>
+
+#include "../ops/typed_ops.h"
+#include "resample.h"
+
+namespace upsample_ext {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+
+// ---- add ------------------------------------------------------------------------------------------------
+
+static const ResampleKernel<double>& add_kernel(double) { return active_level().add_f64; }
+static const ResampleKernel<float>& add_kernel(float) { return active_level().add_f32; }
+static const ResampleKernel<float>& add_kernel(at::Half) { return active_level().add_f16; }
+static const ResampleKernel<float>& add_kernel(at::BFloat16) { return active_level().add_bf16; }
+
+// Whether two tensors of one shape have their elements at the same distances.
+static bool lie_alike(const Tensor& a, const Tensor& b) {
+  for (int64_t d = 0; d < a.dim(); ++d) {
+    if (a.size(d) > 1 && a.stride(d) != b.stride(d)) return false;
+  }
+  return true;
+}
+
+static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corners) {
+  const Tensor output = fresh(make_add_output(input, other));
+  Tensor beside = other.expand(output.sizes());
+  bool stream = exceeds_cache(output);
+  if (!lie_alike(beside, output)) {
+    output.copy_(beside);
+    beside = output;
+    stream = false;  // what is read from a line is written back to it
+  }
+  dispatch_floating("upsample_add", input.scalar_type(), [&](auto scalar, auto sum) {
+    using acc = decltype(sum);
+    ResampleParams<acc> params{};
+    params.other = beside.const_data_ptr();
+    params.stream = stream;
+    const auto height = AxisTable<acc>::linear(input.size(2), output.size(2), align_corners, 0.0);
+    const auto width = AxisTable<acc>::linear(input.size(3), output.size(3), align_corners, 0.0);
+    run_resample(add_kernel(scalar), input, output, height, width, params);
+  });
+  return output;
+}
+
+// ---- concat ---------------------------------------------------------------------------------------------
+
+static Tensor concat_cpu(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
+  const Tensor output = fresh(make_concat_output(inputs, output_size));
+  const bool stream = exceeds_cache(output);
+  int64_t first = 0;
+  for (const Tensor& input : inputs) {
+    const Tensor slice = output.narrow(1, first, input.size(1));
+    first += input.size(1);
+    if (input.size(2) == output.size(2) && input.size(3) == output.size(3)) {
+      slice.copy_(input);
+    } else if (input.scalar_type() == output.scalar_type()) {
+      upsample_into(input, slice, align_corners, std::nullopt, std::nullopt, stream);
+    } else {  // rounded to its own dtype first
+      slice.copy_(upsample_op().call(input, output_size, align_corners, std::nullopt, std::nullopt));
+    }
+  }
+  return output;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
+  m.impl("upsample_add", add_cpu);
+  m.impl("upsample_concat", concat_cpu);
+}
+
+}  // namespace upsample_ext

@@ -1,0 +1,146 @@
+// What becomes of a finished value: the last step of every op on the row producer. Resize stores it; a fused
+// op adds to it or compares it first, in acc, and so sees bit for bit what resize would round and store.
+//
+// An epilogue is a small object that kernels pass by value, so that what it holds stays in registers. It has:
+//   typedef result            an element of the output
+//   static constexpr bool kStores    the value is stored as it is; the others serve interpolation alone, and
+//                                    what only other tables need is left out of their kernels
+//   static constexpr bool kReads     it reads as much as it writes: one row after the other, for both
+//   explicit Epilogue(const ResampleParams<acc>&)
+//   void put<kPut>(result* p, vec<acc> v, int64_t count) const   the lanes of v, or the first `count` of them
+//   void put_one(result* p, acc x) const
+//   bool repeats() const      an element may be put twice
+#pragma once
+
+#include "simd.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+// ---- how a vector leaves --------------------------------------------------------------------------------
+
+// Into the cache, past it, or in part.
+enum class Put { kStore, kStream, kPart };
+
+// A store asks for the line this many bytes further on: kernels write several rows or pixels at a time, and
+// the processor alone does not fetch ahead of them.
+constexpr int64_t kWriteAhead = 2048;
+// And an epilogue that reads asks for what it will read this many bytes further on: rows of 2 KiB with a
+// plane of their own each are no stream that the processor follows.
+constexpr int64_t kReadAhead = 4096;
+
+template <Put kPut, class T, class V>
+inline void put(T* p, V v, int64_t count) {
+  if constexpr (kPut == Put::kStream) {
+    stream(p, v);
+  } else if constexpr (kPut == Put::kPart) {
+    store_part(p, v, count);
+  } else {
+    store(p, v);
+    __builtin_prefetch(p + kWriteAhead / static_cast<int64_t>(sizeof(T)), 1);
+  }
+}
+
+// Whether vectors of acc from p on may be streamed.
+template <class acc, class T>
+inline bool streamable(const T* p) {
+  return reinterpret_cast<uintptr_t>(p) % (lanes<acc> * sizeof(T)) == 0;
+}
+
+// Whole vectors, or the first `count` lanes of the last one.
+template <bool kPart, class T>
+inline auto load_some(const T* p, int64_t count) {
+  if constexpr (kPart) {
+    return load_part(p, count);
+  } else {
+    return load(p);
+  }
+}
+template <bool kPart, class T, class V>
+inline void store_some(T* p, V v, int64_t count) {
+  if constexpr (kPart) {
+    store_part(p, v, count);
+  } else {
+    store(p, v);
+  }
+}
+
+// ---- epilogues ------------------------------------------------------------------------------------------
+
+// output = value
+template <class T>
+class Store {
+ public:
+  typedef T result;
+  static constexpr bool kStores = true, kReads = false;
+
+  Store() = default;
+  explicit Store(const ResampleParams<acc_of<T>>&) {}
+
+  template <Put kPut, class V>
+  void put(T* p, V v, int64_t count) const {
+    UPSAMPLE_LEVEL::put<kPut>(p, v, count);
+  }
+  template <class acc>
+  void put_one(T* p, acc x) const {
+    from_acc(x, p);
+  }
+  bool repeats() const { return true; }
+};
+
+// output = value + other, one rounding. `other` lies as the output does, and may be the output itself.
+template <class T>
+class Add {
+ public:
+  typedef T result;
+  static constexpr bool kStores = false, kReads = true;
+
+  explicit Add(const ResampleParams<acc_of<T>>& p)
+      : output_(static_cast<const T*>(p.output)), other_(static_cast<const T*>(p.other)) {}
+
+  template <Put kPut, class V>
+  void put(T* p, V v, int64_t count) const {
+    const T* other = beside(p);
+    __builtin_prefetch(other + kReadAhead / static_cast<int64_t>(sizeof(T)));
+    UPSAMPLE_LEVEL::put<kPut>(p, v + load_some<kPut == Put::kPart>(other, count), count);
+  }
+  template <class acc>
+  void put_one(T* p, acc x) const {
+    from_acc(x + to_acc(*beside(p)), p);
+  }
+  bool repeats() const { return other_ != output_; }
+
+ private:
+  const T* beside(const T* p) const { return other_ + (p - output_); }
+
+  const T *output_, *other_;
+};
+
+// output = value > threshold, as the byte 0 or 1; false for NaN.
+class Threshold {
+ public:
+  typedef uint8_t result;
+  static constexpr bool kStores = false, kReads = false;
+
+  explicit Threshold(const ResampleParams<float>& p) : threshold_(splat(p.threshold)) {}
+
+  template <Put kPut>
+  void put(uint8_t* p, vec<float> v, int64_t count) const {
+    if constexpr (kPut == Put::kStream) {
+      stream_greater(p, v, threshold_);
+    } else if constexpr (kPut == Put::kPart) {
+      store_greater_part(p, v, threshold_, count);
+    } else {
+      store_greater(p, v, threshold_);
+      __builtin_prefetch(p + kWriteAhead, 1);
+    }
+  }
+  void put_one(uint8_t* p, float x) const { *p = x > threshold_[0]; }
+  bool repeats() const { return true; }
+
+ private:
+  vec<float> threshold_;
+};
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext
