@@ -97,7 +97,6 @@ struct ArgmaxParams {
 
 // Cross-entropy of the resized logits with one target class a pixel, and its gradient to the logits.
 //   loss = (1 - smoothing) * weight[target] * -log p[target] + smoothing / classes * sum of weight * -log p
-// Work is counted in source rows: row y of image n stands for the result rows whose first source row is y.
 template <class acc>
 struct CrossEntropyParams {
   LogitsParams<acc> logits;
@@ -107,7 +106,7 @@ struct CrossEntropyParams {
   acc weight_sum;         // of all classes: their number where there is no weight
   acc smoothing;
   acc* loss;         // of each pixel, (batch, height, width), contiguous; or null
-  double* row_loss;  // the sum of each source row's pixels, (batch, source height)
+  double* row_loss;  // the sum over the pixels of each unit of work
   // The gradient of the loss to the logits, or null. Each pixel's loss arrives multiplied by its grad_output,
   // (batch, height, width), or where that is null by `scale`.
   void* grad_input;

@@ -112,18 +112,16 @@ static CrossEntropyResult cross_entropy(const Tensor& input, const CrossEntropyA
                                                 : at::empty(target.sizes(), input.options().dtype(acc_type));
       params.loss = of_pixels.template mutable_data_ptr<acc>();
     }
-    std::vector<double> row_loss(static_cast<size_t>(input.size(0) * input.size(2)));
-    params.row_loss = row_loss.data();
-
     WorkMemory<4096> plan(kernel.plan_bytes(params));
     WorkMemory<4096> plan_transposed(params.grad_input ? kernel.plan_transposed_bytes(params) : 0);
     kernel.build_plans(params, plan.data(), plan_transposed.data());
     params.logits.plan = plan.data();
     params.plan_transposed = plan_transposed.data();
     const int64_t scratch_bytes = kernel.scratch_bytes(params);
-    const int64_t row_logits =
-        std::max<int64_t>(1, input.size(1) * target.size(2) * target.size(1) / input.size(2));
-    at::parallel_for(0, input.size(0) * input.size(2), std::max<int64_t>(1, kGrain / row_logits),
+    const int64_t units = kernel.units(params), logits = target.numel() * input.size(1);
+    std::vector<double> row_loss(static_cast<size_t>(units));
+    params.row_loss = row_loss.data();
+    at::parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, logits)),
                      [&](int64_t begin, int64_t end) {
                        WorkMemory<16384> scratch(scratch_bytes);
                        kernel.rows(params, begin, end, scratch.data());

@@ -34,11 +34,12 @@ struct DeconvKernel {
   int64_t (*channel_sum_rows)(const ChannelSumParams&);
 };
 
-// Reductions over the classes of a pixel: plans as above; rows are result rows, or for cross-entropy source
-// rows, of all images.
+// Reductions over the classes of a pixel: plans as above; the work is counted in units, rows of strips of all
+// images, whose number the kernel tells once it has its plan.
 struct ArgmaxKernel {
   int64_t (*plan_bytes)(const ArgmaxParams&);
   void (*build_plan)(const ArgmaxParams&, void* plan);
+  int64_t (*units)(const ArgmaxParams&);
   int64_t (*scratch_bytes)(const ArgmaxParams&);
   void (*rows)(const ArgmaxParams&, int64_t begin, int64_t end, void* scratch);
 };
@@ -48,6 +49,7 @@ struct CrossEntropyKernel {
   int64_t (*plan_bytes)(const CrossEntropyParams<acc>&);
   int64_t (*plan_transposed_bytes)(const CrossEntropyParams<acc>&);
   void (*build_plans)(const CrossEntropyParams<acc>&, void* plan, void* plan_transposed);
+  int64_t (*units)(const CrossEntropyParams<acc>&);
   int64_t (*scratch_bytes)(const CrossEntropyParams<acc>&);
   int64_t (*check_targets)(const CrossEntropyParams<acc>&, int64_t begin, int64_t count, double* weight_sum);
   void (*rows)(const CrossEntropyParams<acc>&, int64_t begin, int64_t end, void* scratch);

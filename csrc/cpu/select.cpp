@@ -55,8 +55,9 @@ static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& 
   kernel.build_plan(params, plan.data());
   params.logits.plan = plan.data();
   const int64_t scratch_bytes = kernel.scratch_bytes(params);
-  const int64_t row_logits = index.size(2) * input.size(1);
-  at::parallel_for(0, input.size(0) * index.size(1), std::max<int64_t>(1, kGrain / row_logits),
+  const int64_t units = kernel.units(params);
+  const int64_t logits = index.numel() * input.size(1);
+  at::parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, logits)),
                    [&](int64_t begin, int64_t end) {
                      WorkMemory<16384> scratch(scratch_bytes);
                      kernel.rows(params, begin, end, scratch.data());

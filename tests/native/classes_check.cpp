@@ -106,7 +106,8 @@ void set_logits(LogitsParams<acc>& p, const Case& of, const Strides& strides, co
 
 // Two threads' worth, one after the other.
 template <class Kernel, class Params>
-void run_in_parts(const Kernel& kernel, const Params& p, int64_t rows) {
+void run_in_parts(const Kernel& kernel, const Params& p) {
+  const int64_t rows = kernel.units(p);
   WorkMemory<1> scratch(kernel.scratch_bytes(p));
   kernel.rows(p, 0, rows / 3, scratch.data());
   kernel.rows(p, rows / 3, rows, scratch.data());
@@ -129,10 +130,10 @@ int wrong_classes(const Case& of) {
   WorkMemory<1> plan(kernel.plan_bytes(p));
   kernel.build_plan(p, plan.data());
   p.logits.plan = plan.data();
-  run_in_parts(kernel, p, kBatch * of.out_height);
+  run_in_parts(kernel, p);
   std::vector<I> with_score(index.get(), index.get() + pixels);
   p.score = nullptr;
-  run_in_parts(kernel, p, kBatch * of.out_height);
+  run_in_parts(kernel, p);
 
   int wrong = 0;
   for (int64_t i = 0; i < pixels; ++i) {
@@ -157,7 +158,6 @@ int wrong_losses(const Case& of, bool weighted, double smoothing) {
   const int64_t pixels = kBatch * of.out_height * of.out_width, classes = of.classes;
   const std::unique_ptr<int64_t[]> target(new int64_t[pixels]);
   const std::unique_ptr<acc[]> weight(new acc[classes]), grad_output(new acc[pixels]), loss(new acc[pixels]);
-  const std::unique_ptr<double[]> row_loss(new double[kBatch * of.height]);
   const std::unique_ptr<T[]> gradient(new T[kBatch * logits.strides.batch]());
   constexpr int64_t kIgnored = -100;
   double weight_sum = 0;
@@ -176,7 +176,6 @@ int wrong_losses(const Case& of, bool weighted, double smoothing) {
   p.weight_sum = static_cast<acc>(weight_sum);
   p.smoothing = static_cast<acc>(smoothing);
   p.loss = loss.get();
-  p.row_loss = row_loss.get();
   p.grad_input = gradient.get();
   p.grad = logits.strides;
   p.grad_output = grad_output.get();
@@ -186,7 +185,10 @@ int wrong_losses(const Case& of, bool weighted, double smoothing) {
   kernel.build_plans(p, plan.data(), plan_transposed.data());
   p.logits.plan = plan.data();
   p.plan_transposed = plan_transposed.data();
-  run_in_parts(kernel, p, kBatch * of.height);
+  const int64_t units = kernel.units(p);
+  const std::unique_ptr<double[]> row_loss(new double[units]);
+  p.row_loss = row_loss.get();
+  run_in_parts(kernel, p);
 
   double counted;
   int wrong = kernel.check_targets(p, 0, pixels, &counted) != 0;
@@ -225,7 +227,7 @@ int wrong_losses(const Case& of, bool weighted, double smoothing) {
     }
   }
   double sum = 0, largest = 1;
-  for (int64_t i = 0; i < kBatch * of.height; ++i) sum += row_loss[i];
+  for (int64_t i = 0; i < units; ++i) sum += row_loss[i];
   wrong += !(std::fabs(sum - total) <= 1e-5 * total) + !(std::fabs(counted - exact_counted) < 1e-9 * pixels);
   for (const double g : exact_gradient) largest = std::fmax(largest, std::fabs(g));
   int64_t at = 0;
@@ -252,6 +254,8 @@ constexpr Case kCases[] = {
     {"one class, one sample", 1, 1, 1, 3, 17, false, Layout::kPlanar},
     {"down", 3, 12, 71, 5, 20, false, Layout::kChannelsLast},
     {"down, a little", 2, 9, 150, 7, 90, false, Layout::kPlanar},
+    {"several strips", 300, 2, 240, 4, 480, false, Layout::kPlanar},
+    {"several strips, down, channels last", 300, 2, 440, 3, 190, true, Layout::kChannelsLast},
     {"down, far", 3, 8, 300, 3, 21, false, Layout::kPlanar},
 };
 

@@ -1,9 +1,9 @@
 // The class with the largest resized logit at every pixel, and its softmax probability.
 //
-// Each thread owns whole result rows. A block of columns in up to four rows keeps its best value and class in
-// registers while the classes pass: per logit the interpolation, one comparison and two moves. The
-// probability takes one exponential more, of the distance to the best so far: where the best changes, the sum
-// of the others' exponentials is scaled by it, otherwise it is added.
+// Each thread owns rows of a strip of the result. A block of columns in up to four rows keeps its best value
+// and class in registers while the classes pass: per logit the interpolation, one comparison and two moves.
+// The probability takes one exponential more, of the distance to the best so far: where the best changes, the
+// sum of the others' exponentials is scaled by it, otherwise it is added.
 #pragma once
 
 #include "class_rows.h"
@@ -88,39 +88,57 @@ inline void argmax_block(const ArgmaxParams& p, const ClassGroup<float>& group, 
 
 inline int64_t argmax_plan_bytes(const ArgmaxParams& p) { return column_plan_bytes(p.logits.width); }
 inline void argmax_build_plan(const ArgmaxParams& p, void* plan) { build_column_plan(plan, p.logits.width); }
-inline int64_t argmax_scratch_bytes(const ArgmaxParams& p) { return class_rows_bytes(p.logits); }
+// What a source column takes of a thread's memory.
+inline int64_t argmax_column_bytes(const ArgmaxParams& p) {
+  return 2 * p.logits.channels * static_cast<int64_t>(sizeof(float));
+}
 
-// Rows are (n, result row).
+inline int64_t argmax_units(const ArgmaxParams& p) {
+  return p.logits.batch * count_strips(p.logits, argmax_column_bytes(p)) * p.logits.height.out_size;
+}
+
+inline int64_t argmax_scratch_bytes(const ArgmaxParams& p) {
+  int64_t most = 0;
+  for (int64_t i = 0; i < count_strips(p.logits, argmax_column_bytes(p)); ++i) {
+    most = larger(most, class_rows_bytes(p.logits, strip_at(p.logits, argmax_column_bytes(p), i)));
+  }
+  return most;
+}
+
+// Blocks of the strip in the group's rows, the first of which begins at `offset` of the result.
+template <int kRows, class T>
+inline void argmax_group(const ArgmaxParams& p, const ClassRows<T, float>& rows, const Strip& strip,
+                         const ClassGroup<float>& group, int64_t offset) {
+  for (int64_t b = strip.block; b < strip.block_end; ++b) {
+    rows.prefetch(group.y1 + 1, b - strip.block, strip.block_end - strip.block);
+    with_reach(p.logits, b, [&](auto reach) {
+      constexpr Reach kReach = decltype(reach)::value;
+      if (p.score != nullptr) {
+        argmax_block<kReach, kRows, Keep::kAnyWithScore>(p, group, b, offset);
+      } else if (group.tame) {
+        argmax_block<kReach, kRows, Keep::kNumbers>(p, group, b, offset);
+      } else {
+        argmax_block<kReach, kRows, Keep::kAny>(p, group, b, offset);
+      }
+    });
+  }
+}
+
+// Units are (n, strip, result row).
 template <class T>
 void argmax_rows(const ArgmaxParams& p, int64_t begin, int64_t end, void* scratch) {
   const int64_t height = p.logits.height.out_size, width = p.logits.width.out_size;
-  for (int64_t row = begin; row < end;) {
-    const int64_t n = row / height, last = smaller(height, row % height + end - row);
-    ClassRows<T, float> rows(p.logits, n, scratch);
-    for (int64_t oy = row % height; oy < last;) {
-      const ClassGroup<float> group = take_group(p.logits, rows, oy, last);
-      const int64_t offset = (n * height + oy) * width;
-      with_rows(group.count, [&](auto count) {
-        constexpr int kRows = decltype(count)::value;
-        const int64_t blocks = count_blocks(p.logits.width);
-        for (int64_t b = 0; b < blocks; ++b) {
-          rows.prefetch(group.y1 + 1, b, blocks);
-          with_reach(p.logits, b, [&](auto reach) {
-            constexpr Reach kReach = decltype(reach)::value;
-            if (p.score != nullptr) {
-              argmax_block<kReach, kRows, Keep::kAnyWithScore>(p, group, b, offset);
-            } else if (group.tame) {
-              argmax_block<kReach, kRows, Keep::kNumbers>(p, group, b, offset);
-            } else {
-              argmax_block<kReach, kRows, Keep::kAny>(p, group, b, offset);
-            }
-          });
-        }
-      });
-      oy += group.count;
-      row += group.count;
-    }
-  }
+  each_strip(p.logits, argmax_column_bytes(p), height, begin, end,
+             [&](int64_t n, const Strip& strip, int64_t first, int64_t last) {
+               ClassRows<T, float> rows(p.logits, strip, n, scratch);
+               for (int64_t oy = first; oy < last;) {
+                 const ClassGroup<float> group = take_group(p.logits, rows, oy, last);
+                 with_rows(group.count, [&](auto count) {
+                   argmax_group<decltype(count)::value>(p, rows, strip, group, (n * height + oy) * width);
+                 });
+                 oy += group.count;
+               }
+             });
 }
 
 }  // namespace UPSAMPLE_LEVEL

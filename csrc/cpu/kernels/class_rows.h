@@ -19,18 +19,97 @@ inline const ColumnPlan<acc>& column_plan(const LogitsParams<acc>& x) {
   return *static_cast<const ColumnPlan<acc>*>(x.plan);
 }
 
-// Samples from one class to the next in a copied row: all windows of the plan lie inside. An odd number of
-// cache lines, so that the classes of a pixel do not fall on each other in the cache.
+// ---- strips ---------------------------------------------------------------------------------------------
+//
+// All classes of a wide image's row exceed the caches, so that a thread walks down a strip of its columns. A
+// strip is a number of source columns; the blocks of result columns whose first source column lies in it are
+// its own.
+
+// What a thread works on, source rows of all classes and what is summed beside them: half a second cache.
+constexpr int64_t kStripBytes = 512 << 10;
+
+struct Strip {
+  int64_t source, source_end;  // its source columns
+  int64_t block, block_end;    // its own blocks
+  int64_t copied, copied_end;  // the source columns that its blocks read
+};
+
+// Strips where a source column takes `bytes` of a thread's memory.
 template <class acc>
-inline int64_t class_stride(const LogitsParams<acc>& x) {
-  constexpr int64_t kLine = 64 / sizeof(acc);
-  const int64_t samples = larger(larger(x.width.in_size, column_plan(x).needed), lanes<acc>);
-  return ((samples + kLine - 1) / kLine | 1) * kLine;
+inline int64_t count_strips(const LogitsParams<acc>& x, int64_t bytes) {
+  const int64_t most = larger(1, kStripBytes / bytes / lanes<acc>) * lanes<acc>;
+  return (x.width.in_size + most - 1) / most;
+}
+// Source columns in each but the last, whole vectors of them; none is much narrower than the others.
+template <class acc>
+inline int64_t strip_width(const LogitsParams<acc>& x, int64_t bytes) {
+  const int64_t vectors = (x.width.in_size + lanes<acc> - 1) / lanes<acc>, strips = count_strips(x, bytes);
+  return (vectors + strips - 1) / strips * lanes<acc>;
+}
+
+// The first block whose first source column is `source` or to the right of it.
+template <class acc>
+inline int64_t first_block(const LogitsParams<acc>& x, int64_t source) {
+  int64_t low = 0, high = count_blocks(x.width);
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    if (x.width.index[2 * middle * lanes<acc>] < source) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+// The source columns that blocks block .. block_end read.
+template <class acc>
+inline void set_copied(const LogitsParams<acc>& x, int64_t block, int64_t block_end, Strip& strip) {
+  strip.copied = strip.copied_end = strip.source;
+  if (block == block_end) return;
+  strip.copied = x.width.index[2 * block * lanes<acc>];
+  strip.copied_end = x.width.index[2 * smaller(block_end * lanes<acc>, x.width.out_size) - 1] + 1;
 }
 
 template <class acc>
-inline int64_t class_rows_bytes(const LogitsParams<acc>& x) {
-  return 2 * x.channels * class_stride(x) * static_cast<int64_t>(sizeof(acc));
+inline Strip strip_at(const LogitsParams<acc>& x, int64_t bytes, int64_t i) {
+  const int64_t width = strip_width(x, bytes);
+  Strip strip;
+  strip.source = smaller(i * width, x.width.in_size);
+  strip.source_end = smaller(strip.source + width, x.width.in_size);
+  strip.block = first_block(x, strip.source);
+  strip.block_end = first_block(x, strip.source_end);
+  set_copied(x, strip.block, strip.block_end, strip);
+  return strip;
+}
+
+// Units of work: (n, strip, row), of `rows` rows each. Calls f(n, strip, first row, last row) for those from
+// begin to end.
+template <class acc, class F>
+inline void each_strip(const LogitsParams<acc>& x, int64_t bytes, int64_t rows, int64_t begin, int64_t end,
+                       F&& f) {
+  const int64_t strips = count_strips(x, bytes);
+  for (int64_t unit = begin; unit < end;) {
+    const int64_t first = unit % rows, last = smaller(rows, first + end - unit);
+    f(unit / rows / strips, strip_at(x, bytes, unit / rows % strips), first, last);
+    unit += last - first;
+  }
+}
+
+// ---- source rows ----------------------------------------------------------------------------------------
+
+// Samples from one class to the next in a copied row. An odd number of cache lines, so that the classes of a
+// pixel do not fall on each other in the cache.
+template <class acc>
+inline int64_t class_stride(const Strip& strip) {
+  constexpr int64_t kLine = 64 / sizeof(acc);
+  return ((strip.copied_end - strip.copied + kLine - 1) / kLine | 1) * kLine;
+}
+
+// A window may begin before the samples that its lanes pick, and end behind them: padding on both sides.
+template <class acc>
+inline int64_t class_rows_bytes(const LogitsParams<acc>& x, const Strip& strip) {
+  return (2 * x.channels * class_stride<acc>(strip) + 2 * kRowPadding<acc>)*static_cast<int64_t>(sizeof(acc));
 }
 
 template <class acc, class T>
@@ -42,13 +121,17 @@ inline acc as(T value) {
   }
 }
 
-// The copies of two neighbouring source rows of one image.
+// The copies of two neighbouring source rows of one image, as far as a strip reads them.
 template <class T, class acc>
 class ClassRows {
  public:
-  ClassRows(const LogitsParams<acc>& x, int64_t n, void* memory)
-      : x_(x), image_(static_cast<const T*>(x.input) + n * x.in.batch), stride_(class_stride(x)) {
-    row_[0] = static_cast<acc*>(memory);
+  ClassRows(const LogitsParams<acc>& x, const Strip& strip, int64_t n, void* memory)
+      : x_(x),
+        image_(static_cast<const T*>(x.input) + n * x.in.batch + strip.copied * x.in.width),
+        first_(strip.copied),
+        count_(strip.copied_end - strip.copied),
+        stride_(class_stride<acc>(strip)) {
+    row_[0] = static_cast<acc*>(memory) + kRowPadding<acc>;
     row_[1] = row_[0] + x.channels * stride_;
   }
 
@@ -75,12 +158,13 @@ class ClassRows {
     const T* source = image_ + y * x_.in.height;
     for (int64_t c = x_.channels * part / parts; c < x_.channels * (part + 1) / parts; ++c) {
       const T* row = source + c * x_.in.channel;
-      for (int64_t x = 0; x < x_.width.in_size; x += kLine) __builtin_prefetch(row + x);
+      for (int64_t x = 0; x < count_; x += kLine) __builtin_prefetch(row + x);
     }
   }
 
-  const acc* above() const { return row_[0]; }
-  const acc* below() const { return below_; }
+  // Class 0 of a row; samples are counted from the image's first column.
+  const acc* above() const { return row_[0] - first_; }
+  const acc* below() const { return below_ - first_; }
   int64_t stride() const { return stride_; }
 
  private:
@@ -89,10 +173,10 @@ class ClassRows {
     const T* source = image_ + y * x_.in.height;
     if (x_.in.width == 1) {
       for (int64_t c = 0; c < x_.channels; ++c) {
-        copy_row(row_[i] + c * stride_, source + c * x_.in.channel, x_.width.in_size);
+        copy_row(row_[i] + c * stride_, source + c * x_.in.channel, count_);
       }
     } else {
-      for (int64_t x = 0; x < x_.width.in_size; ++x) {
+      for (int64_t x = 0; x < count_; ++x) {
         const T* pixel = source + x * x_.in.width;
         for (int64_t c = 0; c < x_.channels; ++c) {
           row_[i][c * stride_ + x] = as<acc>(pixel[c * x_.in.channel]);
@@ -101,7 +185,7 @@ class ClassRows {
     }
     tame_[i] = true;
     for (int64_t c = 0; c < x_.channels; ++c) {
-      tame_[i] = tame_[i] && all_tame(row_[i] + c * stride_, x_.width.in_size);
+      tame_[i] = tame_[i] && all_tame(row_[i] + c * stride_, count_);
     }
   }
 
@@ -138,8 +222,8 @@ class ClassRows {
   }
 
   const LogitsParams<acc> x_;
-  const T* image_;
-  const int64_t stride_;
+  const T* image_;  // at the first column that is copied
+  const int64_t first_, count_, stride_;
   acc* row_[2];
   const acc* below_ = nullptr;
   int64_t held_[2] = {-1, -1};

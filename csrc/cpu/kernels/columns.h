@@ -397,22 +397,31 @@ inline void write_run(E finish, typename E::result* out, const acc* row, const C
     write_block<kPut>(finish, out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
 }
 
-// All columns of a padded row, to unit stride.
+// Columns first .. last of a padded row, to unit stride; each of the two begins a block, or is the row's end.
 template <Put kPut, class E, class acc>
 inline void write_columns(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
-                          const AxisTaps<acc>& axis) {
+                          const AxisTaps<acc>& axis, int64_t first, int64_t last) {
   if (E::kStores && plans_windows(axis)) {
-    for (int64_t o = 0; o < axis.out_size; ++o) {
+    for (int64_t o = first; o < last; ++o) {
       const ColumnWindow<acc>& window = plan.windows[o];
       finish.put_one(out + o, window.vectors > 0 ? sum_window(row, plan, window) : sum_taps(row, axis, o));
     }
     return;
   }
-  const int64_t whole = axis.out_size / lanes<acc>, rest = axis.out_size % lanes<acc>;
-  for (int64_t b = 0; b < whole; b += plan.blocks[b].run) {
-    write_run<kPut>(finish, out, row, plan, axis, b, b + plan.blocks[b].run);
+  const int64_t whole = last / lanes<acc>, rest = last % lanes<acc>;
+  for (int64_t b = first / lanes<acc>; b < whole;) {
+    const int64_t end = smaller(b + plan.blocks[b].run, whole);
+    write_run<kPut>(finish, out, row, plan, axis, b, end);
+    b = end;
   }
   if (rest > 0) write_block<Put::kPart>(finish, out + whole * lanes<acc>, row, plan, axis, whole, rest);
+}
+
+// All of them.
+template <Put kPut, class E, class acc>
+inline void write_columns(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
+                          const AxisTaps<acc>& axis) {
+  write_columns<kPut>(finish, out, row, plan, axis, 0, axis.out_size);
 }
 
 }  // namespace UPSAMPLE_LEVEL

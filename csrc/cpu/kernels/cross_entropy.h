@@ -6,10 +6,10 @@
 //   3. the gradient of the resized logits, weight * (p - onehot), added along the height to the two source
 //      rows that the result rows read.
 // A source row whose last result row is done is then summed along the width, by the transposed table, and is
-// the gradient. What lies between is a tile and two rows of sums a thread: (4 + 2 * width) values a class.
+// the gradient. What lies between is a tile, and two rows of sums as wide as a strip.
 //
-// Each thread owns whole source rows, and with a gradient first computes the result rows above its own once
-// more: a source row's sum has the same terms in the same order for any number of threads.
+// Each thread owns source rows of a strip, and with a gradient computes the result rows above its own and the
+// blocks beside them once more: a sum has the same terms in the same order for any number of threads.
 #pragma once
 
 #include "class_rows.h"
@@ -18,32 +18,65 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
+// What a source column takes of a thread's memory: its logits, and the gradient's sums of its result columns.
+template <class acc>
+inline int64_t cross_entropy_column_bytes(const CrossEntropyParams<acc>& p) {
+  const int64_t results = p.grad_input == nullptr ? 0 : p.logits.width.out_size / p.logits.width.in_size + 1;
+  return 2 * p.logits.channels * (1 + results) * static_cast<int64_t>(sizeof(acc));
+}
+
+// A strip, and the blocks of its neighbours that reach its gradient: they are computed in both.
+struct LossStrip {
+  Strip strip;
+  int64_t block, block_end;
+
+  bool owns(int64_t b) const { return strip.block <= b && b < strip.block_end; }
+  int64_t blocks() const { return block_end - block; }
+};
+
+template <class acc>
+inline LossStrip add_neighbours(const CrossEntropyParams<acc>& p, const Strip& strip) {
+  LossStrip loss{strip, strip.block, strip.block_end};
+  if (p.grad_input != nullptr) {
+    const AxisTaps<acc>& adjoint = p.width_transposed;
+    const int64_t tap = adjoint.offset[strip.source], tap_end = adjoint.offset[strip.source_end];
+    if (tap < tap_end) {
+      loss.block = smaller(strip.block, adjoint.index[tap] / lanes<acc>);
+      loss.block_end = larger(strip.block_end, adjoint.index[tap_end - 1] / lanes<acc> + 1);
+    }
+    set_copied(p.logits, loss.block, loss.block_end, loss.strip);
+  }
+  return loss;
+}
+
 template <class acc>
 struct CrossEntropyScratch {
   acc* tile;         // [class][result row][lane]
-  acc *sum0, *sum1;  // the gradient's source rows above and below, [class][result column]
+  acc *sum0, *sum1;  // the gradient's source rows above and below, [class][result column of the strip]
   acc* row;          // one class of a gradient row whose pixels do not lie side by side
-  int64_t sum_stride;
-
-  int64_t sum_values(const CrossEntropyParams<acc>& p) const { return p.logits.channels * sum_stride; }
+  int64_t sum_stride, sum_values;
 };
 
 // Lays the scratch out from `memory` on (null: only counts); returns its bytes.
 template <class acc>
-inline int64_t lay_out(const CrossEntropyParams<acc>& p, CrossEntropyScratch<acc>& scratch, void* memory) {
+inline int64_t lay_out(const CrossEntropyParams<acc>& p, const LossStrip& strip,
+                       CrossEntropyScratch<acc>& scratch, void* memory) {
   char* next = static_cast<char*>(memory);
   const auto take = [&](int64_t values) {
-    acc* start = reinterpret_cast<acc*>(next);
+    char* start = next;
     next += whole_vectors(values * static_cast<int64_t>(sizeof(acc)));
-    return start;
+    return reinterpret_cast<acc*>(start);
   };
   scratch.tile = take(p.logits.channels * kGroupRows * lanes<acc>);
-  scratch.sum_stride = 0;
+  scratch.sum_stride = scratch.sum_values = 0;
   if (p.grad_input != nullptr) {
-    // One vector more than the row: classes do not lie a multiple of the cache's period apart.
-    scratch.sum_stride = (count_blocks(p.logits.width) + 1) * lanes<acc>;
-    scratch.sum0 = take(scratch.sum_values(p));
-    scratch.sum1 = take(scratch.sum_values(p) + kRowPadding<acc>);
+    // One vector more than the columns: classes do not lie a multiple of the cache's period apart.
+    scratch.sum_stride = (strip.blocks() + 1) * lanes<acc>;
+    scratch.sum_values = p.logits.channels * scratch.sum_stride;
+    take(kRowPadding<acc>);  // windows of the transposed table may begin before and end behind the strip
+    scratch.sum0 = take(scratch.sum_values);
+    scratch.sum1 = take(scratch.sum_values);
+    take(kRowPadding<acc>);
     scratch.row = take(p.logits.width.in_size);
   }
   return next - static_cast<char*>(memory);
@@ -204,7 +237,8 @@ inline void add_gradient(const CrossEntropyParams<acc>& p, const PixelRows<acc>&
 
 // Block b of a group of rows; returns the sum of its losses.
 template <int kRows, bool kSmooth, class acc>
-inline double cross_entropy_block(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows, int64_t b,
+inline double cross_entropy_block(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows,
+                                  const LossStrip& strip, int64_t b,
                                   const CrossEntropyScratch<acc>& scratch) {
   const int64_t width = p.logits.width.out_size, column = b * lanes<acc>;
   const int64_t count = smaller(lanes<acc>, width - column);
@@ -220,7 +254,8 @@ inline double cross_entropy_block(const CrossEntropyParams<acc>& p, const PixelR
   }
   exponentiate_tile<kRows, kSmooth>(p, scratch.tile, pixels);
   double sum = 0;
-  for (int r = 0; rows.own && r < kRows; ++r) {
+  const bool own = rows.own && strip.owns(b);
+  for (int r = 0; own && r < kRows; ++r) {
     const vec<acc> loss = pixel_loss<kSmooth>(p, pixels[r]);
     if (p.loss != nullptr) store_lanes(p.loss + pixel + r * width, loss, count);
     sum += sum_lanes(loss);
@@ -229,7 +264,8 @@ inline double cross_entropy_block(const CrossEntropyParams<acc>& p, const PixelR
     for (int r = 0; r < kRows; ++r) {
       gradients[r] = pixel_gradient<kSmooth>(p, pixels[r], pixel + r * width, count);
     }
-    add_gradient<kRows, kSmooth>(p, rows, scratch, scratch.tile, pixels, gradients, column);
+    add_gradient<kRows, kSmooth>(p, rows, scratch, scratch.tile, pixels, gradients,
+                                 column - strip.block * lanes<acc>);
   }
   return sum;
 }
@@ -238,34 +274,35 @@ inline double cross_entropy_block(const CrossEntropyParams<acc>& p, const PixelR
 
 template <class acc>
 inline double cross_entropy_group(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows,
-                                  const CrossEntropyScratch<acc>& scratch) {
+                                  const LossStrip& strip, const CrossEntropyScratch<acc>& scratch) {
   double sum = 0;
   with_rows(rows.group.count, [&](auto count) {
     constexpr int kRows = decltype(count)::value;
-    for (int64_t b = 0; b < count_blocks(p.logits.width); ++b) {
-      sum += p.smoothing > 0 ? cross_entropy_block<kRows, true>(p, rows, b, scratch)
-                             : cross_entropy_block<kRows, false>(p, rows, b, scratch);
+    for (int64_t b = strip.block; b < strip.block_end; ++b) {
+      sum += p.smoothing > 0 ? cross_entropy_block<kRows, true>(p, rows, strip, b, scratch)
+                             : cross_entropy_block<kRows, false>(p, rows, strip, b, scratch);
     }
   });
   return sum;
 }
 
-// Source row y of the gradient of image n, from its sums along the height.
+// The strip's part of source row y of the gradient of image n, from its sums along the height.
 template <class T, class acc>
-inline void write_gradient_row(const CrossEntropyParams<acc>& p, int64_t n, int64_t y,
+inline void write_gradient_row(const CrossEntropyParams<acc>& p, int64_t n, int64_t y, const LossStrip& strip,
                                const CrossEntropyScratch<acc>& scratch) {
   const ColumnPlan<acc>& plan = *static_cast<const ColumnPlan<acc>*>(p.plan_transposed);
+  const AxisTaps<acc>& adjoint = p.width_transposed;
+  const int64_t first = strip.strip.source, last = strip.strip.source_end;
   T* out = static_cast<T*>(p.grad_input) + n * p.grad.batch + y * p.grad.height;
   for (int64_t c = 0; c < p.logits.channels; ++c) {
-    const acc* sums = scratch.sum0 + c * scratch.sum_stride;
+    const acc* sums = scratch.sum0 + c * scratch.sum_stride - strip.block * lanes<acc>;
     T* target = out + c * p.grad.channel;
     if (p.grad.width == 1) {
-      write_columns<Put::kStore>(Store<T>(), target, sums, plan, p.width_transposed);
+      write_columns<Put::kStore>(Store<T>(), target, sums, plan, adjoint, first, last);
       continue;
     }
-    write_columns<Put::kStore>(Store<acc>(), scratch.row, sums, plan, p.width_transposed);
-    for (int64_t x = 0; x < p.width_transposed.out_size; ++x)
-      from_acc(scratch.row[x], target + x * p.grad.width);
+    write_columns<Put::kStore>(Store<acc>(), scratch.row, sums, plan, adjoint, first, last);
+    for (int64_t x = first; x < last; ++x) from_acc(scratch.row[x], target + x * p.grad.width);
   }
 }
 
@@ -284,17 +321,17 @@ inline int64_t first_result_row(const AxisTaps<acc>& height, int64_t y) {
   return low;
 }
 
-// Source rows begin .. end of image n.
+// Source rows begin .. end of a strip of image n; row_loss is that of the strip's row 0.
 template <class T, class acc>
-inline void cross_entropy_image(const CrossEntropyParams<acc>& p, int64_t n, int64_t begin, int64_t end,
-                                char* memory) {
+inline void cross_entropy_strip(const CrossEntropyParams<acc>& p, int64_t n, const LossStrip& strip,
+                                int64_t begin, int64_t end, double* row_loss, char* memory) {
   const AxisTaps<acc>& height = p.logits.height;
   CrossEntropyScratch<acc> scratch;
-  memory += lay_out(p, scratch, memory);
-  ClassRows<T, acc> source(p.logits, n, memory);
+  memory += lay_out(p, strip, scratch, memory);
+  ClassRows<T, acc> source(p.logits, strip.strip, n, memory);
   const bool with_gradient = p.grad_input != nullptr;
   const auto clear = [&](acc* sums) {
-    for (int64_t i = 0; i < scratch.sum_values(p); i += lanes<acc>) store(sums + i, vec<acc>{});
+    for (int64_t i = 0; i < scratch.sum_values; i += lanes<acc>) store(sums + i, vec<acc>{});
   };
   if (with_gradient) {
     clear(scratch.sum0);
@@ -306,23 +343,23 @@ inline void cross_entropy_image(const CrossEntropyParams<acc>& p, int64_t n, int
     double loss = 0;
     bool reaches_below = false;
     while (oy < height.out_size && height.index[2 * oy] == y) {
-      PixelRows<acc> rows{take_group(p.logits, source, oy, height.out_size), n * height.out_size + oy, own};
-      loss += cross_entropy_group(p, rows, scratch);
+      const PixelRows<acc> rows{take_group(p.logits, source, oy, height.out_size), n * height.out_size + oy,
+                                own};
+      loss += cross_entropy_group(p, rows, strip, scratch);
       reaches_below = reaches_below || rows.group.y1 != y;
       oy += rows.group.count;
     }
-    if (own) p.row_loss[n * height.in_size + y] = loss;
+    if (own) row_loss[y] = loss;
     if (!with_gradient) continue;
-    if (own) write_gradient_row<T>(p, n, y, scratch);
+    if (own) write_gradient_row<T>(p, n, y, strip, scratch);
     if (reaches_below) {
       acc* next = scratch.sum1;
       scratch.sum1 = scratch.sum0;
       scratch.sum0 = next;
-      clear(scratch.sum1);
     } else {  // the row below has got no more than products with 0, which may be NaN
       clear(scratch.sum0);
-      clear(scratch.sum1);
     }
+    clear(scratch.sum1);
   }
 }
 
@@ -340,20 +377,32 @@ void cross_entropy_build_plans(const CrossEntropyParams<acc>& p, void* plan, voi
   if (p.grad_input != nullptr) build_column_plan(plan_transposed, p.width_transposed);
 }
 template <class acc>
+int64_t cross_entropy_units(const CrossEntropyParams<acc>& p) {
+  return p.logits.batch * count_strips(p.logits, cross_entropy_column_bytes(p)) * p.logits.height.in_size;
+}
+template <class acc>
 int64_t cross_entropy_scratch_bytes(const CrossEntropyParams<acc>& p) {
-  CrossEntropyScratch<acc> scratch;
-  return lay_out(p, scratch, nullptr) + class_rows_bytes(p.logits);
+  const int64_t bytes = cross_entropy_column_bytes(p);
+  int64_t most = 0;
+  for (int64_t i = 0; i < count_strips(p.logits, bytes); ++i) {
+    const LossStrip strip = add_neighbours(p, strip_at(p.logits, bytes, i));
+    CrossEntropyScratch<acc> scratch;
+    most = larger(most, lay_out(p, strip, scratch, nullptr) + class_rows_bytes(p.logits, strip.strip));
+  }
+  return most;
 }
 
-// Rows are (n, source row).
+// Units are (n, strip, source row).
 template <class T, class acc = acc_of<T>>
 void cross_entropy_rows(const CrossEntropyParams<acc>& p, int64_t begin, int64_t end, void* scratch) {
   const int64_t height = p.logits.height.in_size;
-  for (int64_t row = begin; row < end;) {
-    const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);
-    cross_entropy_image<T>(p, n, first, last, static_cast<char*>(scratch));
-    row += last - first;
-  }
+  int64_t unit = begin;
+  each_strip(p.logits, cross_entropy_column_bytes(p), height, begin, end,
+             [&](int64_t n, const Strip& strip, int64_t first, int64_t last) {
+               cross_entropy_strip<T>(p, n, add_neighbours(p, strip), first, last, p.row_loss + unit - first,
+                                      static_cast<char*>(scratch));
+               unit += last - first;
+             });
 }
 
 // ---- targets --------------------------------------------------------------------------------------------

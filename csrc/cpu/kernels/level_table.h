@@ -31,17 +31,15 @@ constexpr DeconvKernel deconv_kernel() {
 
 template <class T>
 constexpr ArgmaxKernel argmax_kernel() {
-  return {argmax_plan_bytes, argmax_build_plan, argmax_scratch_bytes, argmax_rows<T>};
+  return {argmax_plan_bytes, argmax_build_plan, argmax_units, argmax_scratch_bytes, argmax_rows<T>};
 }
 
 template <class T, class acc = acc_of<T>>
 constexpr CrossEntropyKernel<acc> cross_entropy_kernel() {
-  return {cross_entropy_plan_bytes<acc>,
-          cross_entropy_plan_transposed_bytes<acc>,
-          cross_entropy_build_plans<acc>,
-          cross_entropy_scratch_bytes<acc>,
-          check_targets<acc>,
-          cross_entropy_rows<T>};
+  return {
+      cross_entropy_plan_bytes<acc>, cross_entropy_plan_transposed_bytes<acc>, cross_entropy_build_plans<acc>,
+      cross_entropy_units<acc>,      cross_entropy_scratch_bytes<acc>,         check_targets<acc>,
+      cross_entropy_rows<T>};
 }
 
 }  // namespace UPSAMPLE_LEVEL
