@@ -1,4 +1,5 @@
-// Runs the resample kernels without torch and compares every element with a plain double sum over the tables.
+// Runs the resample kernels without torch and compares every element with a plain double sum over the tables;
+// those with an epilogue too.
 // test_levels.py builds it natively under sanitizers, for each level, and for aarch64.
 //
 // All memory is on the heap in blocks of the exact size, so that a sanitizer sees one element too many.
@@ -7,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/levels.h"
@@ -30,6 +32,15 @@ const ResampleKernel<float>& kernel_of(float) { return active_level().resample_f
 const ResampleKernel<float>& kernel_of(half_t) { return active_level().resample_f16; }
 const ResampleKernel<float>& kernel_of(bfloat16_t) { return active_level().resample_bf16; }
 const ResampleKernel<float>& kernel_of(uint8_t) { return active_level().resample_u8; }
+
+const ResampleKernel<double>& add_kernel_of(double) { return active_level().add_f64; }
+const ResampleKernel<float>& add_kernel_of(float) { return active_level().add_f32; }
+const ResampleKernel<float>& add_kernel_of(half_t) { return active_level().add_f16; }
+const ResampleKernel<float>& add_kernel_of(bfloat16_t) { return active_level().add_bf16; }
+
+const ResampleKernel<float>& threshold_kernel_of(float) { return active_level().threshold_f32; }
+const ResampleKernel<float>& threshold_kernel_of(half_t) { return active_level().threshold_f16; }
+const ResampleKernel<float>& threshold_kernel_of(bfloat16_t) { return active_level().threshold_bf16; }
 
 template <class acc>
 double exact_tap_sum(const AxisTaps<acc>& height, const AxisTaps<acc>& width, int64_t oy, int64_t ox,
@@ -58,6 +69,94 @@ struct Case {
   int64_t channels;
   bool stream;
 };
+
+// Two threads' worth of rows, one after the other.
+template <class acc>
+void run(const ResampleKernel<acc>& kernel, ResampleParams<acc> p) {
+  WorkMemory<1> plan(kernel.plan_bytes(p)), scratch(kernel.scratch_bytes(p));
+  kernel.build_plan(p, plan.data());
+  p.plan = plan.data();
+  const int64_t middle = p.rows() / 3;
+  kernel.rows(p, 0, middle, scratch.data());
+  kernel.rows(p, middle, p.rows(), scratch.data());
+}
+
+template <class F>
+void for_each_element(const Strides& strides, int64_t batch, int64_t channels, int64_t height, int64_t width,
+                      F&& f) {
+  for (int64_t n = 0; n < batch; ++n) {
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t y = 0; y < height; ++y) {
+        for (int64_t x = 0; x < width; ++x) {
+          f(n * strides.batch + c * strides.channel + y * strides.height + x * strides.width);
+        }
+      }
+    }
+  }
+}
+
+// The epilogues, against the plain kernel of the same values in acc: the comparison must be that of what it
+// stores; the sum, of which only what is added is rounded away, within the storage type's rounding, and the
+// same bits where the result itself is what is added to.
+template <class T, class acc>
+int wrong_fused_elements(const AxisTable<acc>& height, const AxisTable<acc>& width, const Case& of) {
+  ResampleParams<acc> p{};
+  p.batch = 2;
+  p.channels = of.channels;
+  p.height = height.taps();
+  p.width = width.taps();
+  p.in = strides_of(of.layout, p.channels, p.height.in_size, p.width.in_size);
+  p.out = strides_of(of.layout, p.channels, p.height.out_size, p.width.out_size);
+  p.channels_last = of.layout == Layout::kChannelsLast;
+  p.stream = of.stream;
+  const int64_t in_count = p.batch * p.in.batch, out_count = p.batch * p.out.batch;
+  const auto each_output = [&](auto&& f) {
+    for_each_element(p.out, p.batch, p.channels, p.height.out_size, p.width.out_size, f);
+  };
+
+  const std::unique_ptr<T[]> input(new T[in_count]());
+  const std::unique_ptr<acc[]> wide(new acc[in_count]());
+  uint32_t random = 1;
+  const auto next = [&] { return static_cast<int>((random = random * 1664525u + 1013904223u) >> 24); };
+  for_each_element(p.in, p.batch, p.channels, p.height.in_size, p.width.in_size, [&](int64_t i) {
+    const int value = next();
+    encode(value, &input[i]);
+    encode(value, &wide[i]);
+  });
+  const auto plain = aligned_array<acc>(out_count);
+  p.input = wide.get();
+  p.output = plain.get();
+  run(kernel_of(acc{}), p);
+  p.input = input.get();
+
+  const auto other = aligned_array<T>(out_count), sum = aligned_array<T>(out_count),
+             in_place = aligned_array<T>(out_count);
+  each_output([&](int64_t i) {
+    encode(next(), &other[i]);
+    in_place[i] = other[i];
+  });
+  p.output = sum.get();
+  p.other = other.get();
+  run(add_kernel_of(T{}), p);
+  p.output = in_place.get();
+  p.other = in_place.get();
+  run(add_kernel_of(T{}), p);
+  int wrong = 0;
+  each_output([&](int64_t i) {
+    const double exact = static_cast<double>(plain[i]) + decode(other[i]);
+    wrong += !(std::fabs(decode(sum[i]) - exact) <= 2 * tolerance(T{}));
+    wrong += decode(sum[i]) != decode(in_place[i]);
+  });
+
+  if constexpr (sizeof(acc) == sizeof(float)) {
+    const auto above = aligned_array<uint8_t>(out_count);
+    p.output = above.get();
+    p.threshold = plain[0];  // equal somewhere
+    run(threshold_kernel_of(T{}), p);
+    each_output([&](int64_t i) { wrong += above[i] != (plain[i] > p.threshold); });
+  }
+  return wrong;
+}
 
 template <class T, class acc>
 int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width,
@@ -95,12 +194,7 @@ int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width,
   p.input = input.get();
   p.output = output.get();
 
-  WorkMemory<1> plan(kernel.plan_bytes(p)), scratch(kernel.scratch_bytes(p));
-  kernel.build_plan(p, plan.data());
-  p.plan = plan.data();
-  const int64_t middle = p.rows() / 3;  // two threads' worth, one after the other
-  kernel.rows(p, 0, middle, scratch.data());
-  kernel.rows(p, middle, p.rows(), scratch.data());
+  run(kernel, p);
 
   int wrong = 0;
   for (int64_t n = 0; n < kBatch; ++n) {
@@ -133,6 +227,7 @@ int wrong_results(const char* type) {
     const char* name;
     AxisTable<acc> height, width;
     bool gradient = false;
+    bool resize() const { return height.taps().interpolates && width.taps().interpolates && !gradient; }
   };
   const Pair pairs[] = {
       {"x2", linear(5, 10), linear(9, 18)},
@@ -162,9 +257,12 @@ int wrong_results(const char* type) {
   int wrong = 0;
   for (const Pair& pair : pairs) {
     for (const Case& of : cases) {
-      const int elements = pair.gradient ? wrong_elements<T>(pair.height.transposed(),
-                                                             pair.width.transposed(), pair.height.taps(), of)
-                                         : wrong_elements<T>(pair.height, pair.width, AxisTaps<acc>{}, of);
+      int elements = pair.gradient ? wrong_elements<T>(pair.height.transposed(), pair.width.transposed(),
+                                                       pair.height.taps(), of)
+                                   : wrong_elements<T>(pair.height, pair.width, AxisTaps<acc>{}, of);
+      if constexpr (!std::is_same_v<T, uint8_t>) {
+        if (pair.resize()) elements += wrong_fused_elements<T>(pair.height, pair.width, of);
+      }
       if (elements != 0) {
         std::printf("%s, %s, layout %d, %d channels: %d elements are wrong\n", type, pair.name,
                     static_cast<int>(of.layout), static_cast<int>(of.channels), elements);
