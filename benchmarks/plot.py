@@ -89,7 +89,7 @@ def _picture(records: Sequence[Record], title: str, path: Path) -> Path:
         for row in rows:
             if row % 2:
                 axes.axhspan(row - 0.5, row + 0.5, color="#f6f6f6", zorder=0)
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=8)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False, fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     figure.supxlabel(_environment(records[0]), x=0.01, ha="left", fontsize=7.5, color="#555555")
     figure.savefig(path, dpi=130)
@@ -131,7 +131,9 @@ def _draw_memory(axes, records: Sequence[Record]) -> None:
         points = [(float(record[column]), row) for row, record in enumerate(records) if record.get(column)]
         if points:
             axes.scatter(*zip(*points, strict=True), color=color, marker=marker, s=26, label=name, zorder=3)
-    axes.set_xlim(left=-0.1)
+    sides = (f"{side}_extra_mib" for side in (*_RIVALS, "ours"))
+    largest = max(float(record[side]) for side in sides for record in records if record.get(side))
+    axes.set_xlim(-0.1, 2 * max(1, largest))
     axes.set_xlabel("peak memory of one call beyond its inputs and its result, MiB", fontsize=9)
 
 
