@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from . import deconv, report, resample
+from . import combine, cross_entropy, deconv, export, report, resample, select
 from .contest import FRESH, Row
 from .environment import describe
 from .measure import FULL, QUICK
@@ -88,7 +88,7 @@ def _write(results: Sequence[Result], environment: dict[str, str], options: argp
     if options.plot and not options.csv:
         options.csv = options.plot / "benchmark.csv"
     if options.csv:
-        report.write_csv(options.csv, results, environment)
+        export.write_csv(options.csv, results, environment)
         print(f"wrote {options.csv}")
     if options.plot:
         from .plot import draw
@@ -96,7 +96,7 @@ def _write(results: Sequence[Result], environment: dict[str, str], options: argp
         for path in draw(options.csv, options.plot):
             print(f"wrote {path}")
     if options.markdown:
-        report.write_markdown(options.markdown, results, environment, _command(options))
+        export.write_markdown(options.markdown, results, environment, _command(options))
         print(f"wrote {options.markdown}")
 
 
@@ -109,7 +109,8 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def _all_rows(device: str) -> list[Row]:
-    rows = [*resample.rows(), *deconv.rows()]
+    families = (resample, deconv, select, cross_entropy, combine)
+    rows = [row for family in families for row in family.rows()]
     # On CUDA the caching allocator makes "fresh" and "mapped" the same.
     return [row for row in rows if device == "cpu" or row.output != FRESH]
 
@@ -135,7 +136,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--quick", action="store_true", help="fewer rows and rounds: under two minutes on two cores"
+        "--quick", action="store_true", help="fewer rows and rounds: about three minutes on two cores"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
@@ -159,7 +160,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--plot", type=Path, metavar="DIR", help="draw the CSV as PNG pictures (needs matplotlib)"
     )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the README's table")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the README's tables")
     options = parser.parse_args(arguments)
     if options.threads is None:
         every = torch.get_num_threads()

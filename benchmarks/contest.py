@@ -1,8 +1,9 @@
 """What a benchmark row is: one op on one shape, and the sides that compute the same thing.
 
 A ``Row`` only describes; its ``make`` builds the ``Contest`` (tensors and callables) when its turn comes, so
-that one row's memory is gone before the next one starts. Families (resample.py, deconv.py) declare rows;
-``contest`` below turns two functions, ours and PyTorch's, into the sides of one pass.
+that one row's memory is gone before the next one starts. Families (resample.py, deconv.py, select.py,
+combine.py, cross_entropy.py) declare rows; ``contest`` below turns two functions, ours and PyTorch's, into
+the sides of one pass.
 
 To add an op: write a function that returns ``contest(...)`` for a row, and list its rows in the family's
 ``rows()``.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 
 import torch
 from torch import Tensor
@@ -49,6 +51,8 @@ class Row:
     """When torch.compile is a rival (it takes a while to compile): "never", "full", "quick" (always)."""
     headline: bool = False
     """Is it in the README's table (--markdown)?"""
+    memory: bool = False
+    """Is the peak memory of every side measured? True of the fused ops, which exist to save it."""
 
     @property
     def input(self) -> str:
@@ -65,20 +69,44 @@ class Row:
         return " ".join(filter(None, (*what, self.dtype_name, self.layout, self.output)))
 
 
+@dataclass(frozen=True)
+class Distance:
+    """How far one result is from the exact one."""
+
+    error: float
+    scale: float
+    """The largest exact value; a dtype's ``eps`` times it is the unit in which errors are told."""
+    decisions: int = 0
+    """Labels, or bits of a mask, that are not the exact ones."""
+
+
+Exact = tuple[Tensor, ...]
+Measure = Callable[[Exact, tuple[Tensor, ...]], Sequence[Distance]]
+
+
 @dataclass
 class Contest:
     """The sides of one row: callables without arguments that each compute the whole thing once."""
 
     ours: Side
     rivals: dict[str, Side]
-    """By name: "native", "opencv", "resize" (our own resize to the same size)."""
+    """By name: "native", "chunked" (what one writes today to save memory), "opencv", "resize" (our own resize
+    to the same size)."""
     floor: Side
     """Writing the output (``fill_``), reading grad_output (``sum``), or both: what no kernel can avoid."""
     floor_bytes: int
-    reference: Callable[[], Iterator[tuple[slice, tuple[Tensor, ...]]]]
+    reference: Callable[[], Iterator[tuple[slice | EllipsisType, Exact]]]
     """The exact results in float64, batch item by batch item where they are independent of each other."""
     compiled: Callable[[], Side] | None = None
     """Builds the torch.compile side."""
+    distances: Measure | None = None
+    """How far results are from the exact ones; None: the largest difference of values."""
+    compared_in: torch.dtype | None = None
+    """The dtype whose rounding is the unit of errors; None: the row's."""
+    native_strides: bool = True
+    """Must our results have the strides of native's?"""
+    intermediate_bytes: int = 0
+    """Of the interpolated tensor, where the result is smaller: what rivals need room for."""
 
 
 def random_input(row: Row, device: torch.device) -> Tensor:
@@ -125,12 +153,6 @@ def contest(
     def side(function: Function) -> Side:
         return _side(row.direction, function, leaves, gradient_of, grad_output)
 
-    def compiled() -> Side:
-        torch.compiler.reset()
-        # Several backward passes through one compiled graph need the buffers it would otherwise reuse.
-        functorch_config.donated_buffer = False
-        return side(torch.compile(native, fullgraph=True, dynamic=False))
-
     fill = torch.empty_like(result)
     floors: dict[str, Side] = {
         FORWARD: lambda: fill.fill_(1),
@@ -145,8 +167,16 @@ def contest(
         floor=floors.get(row.direction, lambda: grad_output.sum()),
         floor_bytes=(2 if row.direction == BOTH else 1) * result.numel() * result.element_size(),
         reference=lambda: _reference(native, inputs, gradient_of, grad_output),
-        compiled=compiled,
+        compiled=lambda: side(compiled(native)),
     )
+
+
+def compiled(function: Function) -> Function:
+    """``function`` under torch.compile, with nothing left of what was compiled before."""
+    torch.compiler.reset()
+    # Several backward passes through one compiled graph need the buffers it would otherwise reuse.
+    functorch_config.donated_buffer = False
+    return torch.compile(function, fullgraph=True, dynamic=False)
 
 
 def _side(
@@ -169,7 +199,7 @@ def _side(
 
 def _reference(
     native: Function, inputs: Sequence[Tensor], gradient_of: Sequence[int], grad_output: Tensor
-) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
+) -> Iterator[tuple[slice, Exact]]:
     """``native`` in float64, one batch item at a time unless a parameter's gradient sums over them."""
     batch = inputs[0].shape[0]
     whole = any(index > 0 for index in gradient_of)

@@ -4,16 +4,21 @@ The unit is the dtype's rounding step at the largest exact value (``eps * max|ex
 uint8. The rule: our error is at most twice native's own, or within ``SLACK``; uint8 is within 0.55 levels of
 the exact value. Native's error is large where its float32 coordinates are (factors that are no power of two):
 a drop-in follows them.
+
+A label map or a mask is as far off as the exact values say: a label by how much its exact logit is below the
+best, a bit of a mask by how far its exact logit is from the threshold. A tie that rounding decides is then no
+error, and a wrong decision is; how many decisions are not the exact ones is told in a note.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from .contest import Contest, Row
+from .contest import Contest, Distance, Exact, Row
 
 SLACK = {torch.float32: 4.0, torch.float64: 4.0, torch.float16: 1.0, torch.bfloat16: 1.0}
 UINT8_BOUND = 0.55
@@ -48,28 +53,49 @@ def judge(row: Row, contest: Contest) -> Verdict:
         for what in ("shape", "dtype"):
             if getattr(mine, what) != getattr(theirs, what):
                 return Verdict(unit, {}, f"{what} {getattr(mine, what)}, native's is {getattr(theirs, what)}")
-        if mine.stride() != theirs.stride():
+        if contest.native_strides and mine.stride() != theirs.stride():
             return Verdict(unit, {}, f"strides {mine.stride()}, native's are {theirs.stride()}")
 
-    worst = {name: torch.zeros(len(ours), dtype=torch.float64) for name in results}
-    largest = torch.zeros(len(ours), dtype=torch.float64)
-    for item, exact in contest.reference():
-        for index, values in enumerate(exact):
-            largest[index] = torch.maximum(largest[index], values.abs().max().cpu())
-            for name, tensors in results.items():
-                difference = values - tensors[index][item]
-                worst[name][index] = torch.maximum(worst[name][index], difference.abs_().max().cpu())
-    step = 1.0 if row.dtype == torch.uint8 else torch.finfo(row.dtype).eps * largest
-    errors = {name: float((error / step).max()) for name, error in worst.items()}
-    bound = UINT8_BOUND if row.dtype == torch.uint8 else max(SLACK[row.dtype], 2 * errors["native"])
+    dtype = contest.compared_in or row.dtype
+    errors, decisions = _errors(contest, results, 1.0 if unit == "levels" else torch.finfo(dtype).eps)
+    if any(decisions.values()):
+        total, ours_off, native_off = ours[0].numel(), decisions["ours"], decisions["native"]
+        notes.append(f"{ours_off} of {total} decisions are not float64's (native: {native_off}): near ties")
+    bound = UINT8_BOUND if unit == "levels" else max(SLACK[dtype], 2 * errors["native"])
     right = errors["ours"] <= bound  # false for nan
-    for name in [
-        name for name, error in errors.items() if name == "opencv" and not error <= _same(unit, errors)
-    ]:
+    elsewhere = [name for name in ("opencv", "chunked") if name in errors]
+    for name in [name for name in elsewhere if not errors[name] <= _same(unit, errors)]:
         del contest.rivals[name]
         notes.append(f"{name} leaves: it computes something else (error {errors[name]:.3g} {unit})")
     wrong = "" if right else f"error {errors['ours']:.3g} {unit}, allowed {bound:.3g}"
     return Verdict(unit, errors, wrong, notes)
+
+
+def _errors(
+    contest: Contest, results: dict[str, tuple[Tensor, ...]], eps: float
+) -> tuple[dict[str, float], dict[str, int]]:
+    """By side: the largest error of its results, in units of ``eps`` of the largest exact value (grey levels
+    where eps is 1), and how many decisions are not the exact ones."""
+    measure = contest.distances or _differences
+    found: dict[str, list[tuple[Distance, ...]]] = {name: [] for name in results}
+    for item, exact in contest.reference():
+        for name, tensors in results.items():
+            found[name].append(tuple(measure(exact, tuple(tensor[item] for tensor in tensors))))
+    errors, decisions = {}, {}
+    for name, items in found.items():
+        worst = []
+        for distances in zip(*items, strict=True):  # one result at a time, over all batch items
+            step = eps * max(distance.scale for distance in distances) if eps != 1 else 1.0
+            error = torch.tensor([distance.error for distance in distances]).max()  # keeps nan
+            worst.append(float(error) / step if step else float(error))
+        errors[name] = float(torch.tensor(worst).max())
+        decisions[name] = sum(distance.decisions for distances in items for distance in distances)
+    return errors, decisions
+
+
+def _differences(exact: Exact, results: tuple[Tensor, ...]) -> Iterator[Distance]:
+    for values, result in zip(exact, results, strict=True):
+        yield Distance(float((values - result).abs_().max()), float(values.abs().max()))
 
 
 def _same(unit: str, errors: dict[str, float]) -> float:

@@ -14,13 +14,12 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from collections.abc import Callable
 
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _HIGHEST = 2**31 - 1 - 4095
-_MIB = 2**20
+_LOWEST = 128 * 1024
 
 
 class Allocation:
@@ -43,7 +42,7 @@ class Allocation:
     def use_new_pages(self) -> None:
         """Large tensors get new pages from now on. Only true until ``keep_pages``: a heap does not shrink."""
         if self._steer:
-            self._mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
+            self._mallopt(_M_MMAP_THRESHOLD, _LOWEST)
 
     def keep_pages(self, size: int) -> None:
         """Large tensors stay on mapped pages from now on, of which at least ``size`` bytes lie in one piece.
@@ -58,36 +57,16 @@ class Allocation:
         del block
 
 
+def return_freed_pages() -> None:
+    """Gives what is free back to the system, and large tensors as soon as they are freed from now on.
+
+    For a process whose resident memory is to be read; glibc only.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, _LOWEST)  # a fixed threshold: by default it grows up to 32 MiB
+        libc.malloc_trim(0)
+
+
 def page_faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-
-def peak_mib(side: Callable[[], object], device: torch.device) -> float | None:
-    """The most memory that one call of ``side`` held beyond what was held before, result included, in MiB.
-
-    On the CPU it is resident memory, exact to some 0.3 MiB and meaningful only on new pages; None where the
-    kernel does not offer it.
-    """
-    side()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        side()
-        return (torch.cuda.max_memory_allocated() - before) / _MIB
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # resets the high-water mark
-        before = _resident("VmRSS")
-        side()
-        return max(0.0, (_resident("VmHWM") - before) / _MIB)
-    except OSError:
-        return None
-
-
-def _resident(field: str) -> int:
-    with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status has no {field}")

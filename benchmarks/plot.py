@@ -1,7 +1,8 @@
 """Pictures of a CSV file: ``python -m benchmarks --plot DIR``, or ``python -m benchmarks.plot FILE.csv DIR``.
 
 Per family and thread count one picture. Left: how many times faster than each rival, with the 0.2-0.8
-quantiles. Right: how many times the floor ours and native take.
+quantiles. Next to it: how many times the floor ours and native take. For fused ops, right of that: the peak
+memory of a call beyond its inputs and its result.
 """
 
 from __future__ import annotations
@@ -13,11 +14,22 @@ from pathlib import Path
 
 _RIVALS = {
     "native": ("PyTorch", "#3b6fb6", "o"),
+    "chunked": ("chunked", "#6b6b6b", "^"),
     "compile": ("torch.compile", "#8a5fb0", "s"),
     "opencv": ("OpenCV", "#d1822a", "D"),
 }
 _OURS, _NATIVE = "#2a8f5d", "#3b6fb6"
-_FAMILIES = {"resize": ("interpolate", "upsample_bilinear2d"), "transposed-convolution": ()}
+_FAMILIES = {
+    "resize": ("interpolate", "upsample_bilinear2d"),
+    "fused": (
+        "upsample_argmax",
+        "upsample_threshold",
+        "upsample_cross_entropy",
+        "upsample_add",
+        "upsample_concat",
+    ),
+    "transposed-convolution": (),
+}
 
 Record = dict[str, str]
 
@@ -49,20 +61,27 @@ def _picture(records: Sequence[Record], title: str, path: Path) -> Path:
     from matplotlib.ticker import FuncFormatter
 
     height = 1.9 + 0.27 * len(records)
-    figure, (gains, floors) = pyplot.subplots(1, 2, figsize=(14, height), sharey=True, layout="constrained")
+    with_memory = all(record.get("ours_extra_mib") for record in records)
+    panels = 3 if with_memory else 2
+    figure, (gains, floors, *rest) = pyplot.subplots(
+        1, panels, figsize=(3 + 5.5 * panels, height), sharey=True, layout="constrained"
+    )
     rows = range(len(records))
     _draw_gains(gains, records)
     _draw_floors(floors, records)
+    for axes in rest:
+        _draw_memory(axes, records)
     gains.set_yticks(rows, [_label(record) for record in records], fontsize=8)
     gains.set_ylim(len(records) - 0.4, -0.6)
-    for axes in (gains, floors):
-        axes.set_xscale("log")
+    for axes in (gains, floors, *rest):
+        # From 0 on where the axis is of memory: often there is none.
+        axes.set_xscale("symlog", linthresh=1) if axes in rest else axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(
             FuncFormatter(lambda value, _: f"{value:g}" if _leading(value) in (2, 5) else "")
         )
         axes.tick_params(axis="x", which="both", labelsize=8)
-        axes.axvline(1, color="black", linewidth=1)
+        axes.axvline(0 if axes in rest else 1, color="black", linewidth=1)
         axes.grid(axis="x", which="both", color="#e4e4e4", linewidth=0.6)
         axes.set_axisbelow(True)
         for edge in ("top", "right"):
@@ -70,7 +89,7 @@ def _picture(records: Sequence[Record], title: str, path: Path) -> Path:
         for row in rows:
             if row % 2:
                 axes.axhspan(row - 0.5, row + 0.5, color="#f6f6f6", zorder=0)
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=8)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False, fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     figure.supxlabel(_environment(records[0]), x=0.01, ha="left", fontsize=7.5, color="#555555")
     figure.savefig(path, dpi=130)
@@ -104,6 +123,18 @@ def _draw_floors(axes, records: Sequence[Record]) -> None:
     axes.set_xlabel(
         "time over the floor: filling the output, reading grad_output (1: the speed of memory)", fontsize=9
     )
+
+
+def _draw_memory(axes, records: Sequence[Record]) -> None:
+    for side, (name, color, marker) in {**_RIVALS, "ours": ("upsample_ext", _OURS, "s")}.items():
+        column = f"{side}_extra_mib"
+        points = [(float(record[column]), row) for row, record in enumerate(records) if record.get(column)]
+        if points:
+            axes.scatter(*zip(*points, strict=True), color=color, marker=marker, s=26, label=name, zorder=3)
+    sides = (f"{side}_extra_mib" for side in (*_RIVALS, "ours"))
+    largest = max(float(record[side]) for side in sides for record in records if record.get(side))
+    axes.set_xlim(-0.1, 2 * max(1, largest))
+    axes.set_xlabel("peak memory of one call beyond its inputs and its result, MiB", fontsize=9)
 
 
 def _label(record: Record) -> str:

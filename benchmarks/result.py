@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from . import memory
+from . import memory, peak
 from .contest import FRESH, MAPPED, Row, Side
 from .correctness import Verdict, judge
 from .environment import Neighbours
 from .measure import Effort, Quantiles, Samples, sample
 
-RIVALS = ("native", "compile", "opencv", "resize")
+RIVALS = ("native", "chunked", "compile", "opencv", "resize")
 _HEADROOM = 2**28
 
 
@@ -27,8 +27,8 @@ class Result:
     floor_bytes: int = 0
     page_faults: int = 0
     """Of one call of ours."""
-    peak_mib: dict[str, float | None] = field(default_factory=dict)
-    """By side, for rows on new pages; the result is included."""
+    peaks: dict[str, peak.Peak] = field(default_factory=dict)
+    """By side: the most memory that one call holds, for rows on new pages and rows of fused ops."""
     neighbours: float | None = None
     """The share of the cores that other programs took meanwhile."""
     notes: list[str] = field(default_factory=list)
@@ -81,9 +81,10 @@ def run(
         _add_compiled(sides, contest.compiled, result.notes)
     sides["floor"] = contest.floor
     if device.type == "cpu" and row.output == MAPPED:
-        allocation.keep_pages(4 * contest.floor_bytes + _HEADROOM)
-    if row.output == FRESH or device.type == "cuda":
-        result.peak_mib = {name: memory.peak_mib(sides[name], device) for name in ("ours", "native")}
+        allocation.keep_pages(4 * max(contest.floor_bytes, contest.intermediate_bytes) + _HEADROOM)
+    if row.memory or row.output == FRESH or device.type == "cuda":
+        progress("measuring peak memory")
+        _add_peaks(result, sides, device)
     progress("timing " + ", ".join(sides))
     neighbours = Neighbours()
     result.samples = sample(sides, device, threads, effort)
@@ -101,6 +102,21 @@ def _add_compiled(sides: dict[str, Side], build: Callable[[], Side], notes: list
         sides["compile"] = side
     except Exception as error:
         notes.append(f"torch.compile: {_one_line(error)}")
+
+
+def _add_peaks(result: Result, sides: dict[str, Side], device: torch.device) -> None:
+    row = result.row
+    for name in [name for name in sides if name != "floor"] if row.memory else ["ours", "native"]:
+        try:
+            if device.type == "cuda":
+                found = peak.on_cuda(sides[name])
+            else:
+                found = peak.of_row(row, device, name, result.threads)
+        except Exception as error:
+            result.notes.append(f"peak memory of {name}: {_one_line(error)}")
+            continue
+        if found is not None:
+            result.peaks[name] = found
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,123 @@
+"""Writes results as CSV and as the README's markdown tables."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .measure import Quantiles
+from .report import MEMORY_SIDES, disturbance, layout, megabytes, milliseconds, times, values
+from .result import RIVALS, Result
+
+
+def write_csv(path: Path, results: Sequence[Result], environment: dict[str, str]) -> None:
+    """One line per result; the environment is repeated in columns, so that files of many machines can be
+    joined."""
+    records = [_record(result) | environment for result in results]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(records[0]))
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def _record(result: Result) -> dict[str, object]:
+    row = result.row
+    record: dict[str, object] = {
+        "op": row.op,
+        "input": row.input,
+        "to": row.to,
+        "variant": row.variant,
+        "pass": row.direction,
+        "dtype": row.dtype_name,
+        "layout": row.layout,
+        "output": row.output,
+        "threads": result.threads,
+    }
+    for side in ("ours", *RIVALS, "floor"):
+        record |= _spread(f"{side}_ms", result.time(side), 1e3)
+    for rival in RIVALS:
+        record |= _spread(f"{rival}_over_ours", result.gain(rival))
+    record |= _spread("ours_over_floor", result.over_floor())
+    record |= _spread("native_over_floor", result.over_floor("native"))
+    floor = result.time("floor")
+    record["floor_gb_per_s"] = _short(result.floor_bytes / floor.median / 1e9) if floor else ""
+    record["page_faults"] = result.page_faults
+    record["result_mib"] = _short(ours.result / 2**20 if (ours := result.peaks.get("ours")) else None)
+    for side in MEMORY_SIDES:
+        peak = result.peaks.get(side)
+        record[f"{side}_peak_mib"] = _short(peak.mib if peak else None)
+        record[f"{side}_extra_mib"] = _short(peak.extra_mib if peak else None)
+    record["error_unit"] = result.verdict.unit
+    for side in ("ours", "native", "chunked", "opencv"):
+        record[f"{side}_error"] = _short(result.verdict.errors.get(side))
+    record["wrong"] = result.wrong
+    record["rounds"] = len(result.samples.seconds["ours"]) if result.samples else 0
+    record["neighbours"] = _short(result.neighbours)
+    record["notes"] = "; ".join(result.notes)
+    return record
+
+
+def _spread(name: str, quantiles: Quantiles | None, scale: float = 1) -> dict[str, str]:
+    low, median, high = (_short(value * scale) for value in values(quantiles)) if quantiles else ("", "", "")
+    return {name: median, f"{name}_q20": low, f"{name}_q80": high}
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"
+
+
+def write_markdown(path: Path, results: Sequence[Result], environment: dict[str, str], command: str) -> None:
+    """The README's tables: the headline rows, how much faster than each rival, how far from the floor, and
+    the memory of fused ops."""
+    shown = [result for result in results if result.row.headline and result.samples]
+    fused = [result for result in shown if result.row.memory]
+    others = [result for result in shown if not result.row.memory]
+    lines = []
+    if others:
+        rivals = {"native": "native", "compile": "torch.compile", "opencv": "OpenCV"}
+        lines += [_markdown_head(rivals.values()), *(_markdown_row(result, rivals) for result in others), ""]
+    if fused:
+        rivals = {"native": "native", "chunked": "chunked", "compile": "torch.compile"}
+        memory = [f"MiB, {side}" for side in ("ours", *rivals.values())]
+        lines.append(_markdown_head(rivals.values(), memory))
+        for result in fused:
+            lines.append(_markdown_row(result, rivals, [megabytes(result, side) for side in MEMORY_SIDES]))
+        lines.append("")
+    threads = ", ".join(sorted({str(result.threads) for result in results}))
+    machine = environment.get("gpu", environment["cpu"])
+    where = f"level {environment['level']}, torch {environment['torch']}"
+    lines += [
+        "How many times faster than each rival: medians of ratios taken side by side in one process by "
+        f"`{command}`; {threads} thread(s), {machine}, {where}, huge pages {environment['huge_pages']}, "
+        f"{environment['date']}.",
+        "x floor: our time over that of filling the output (forward), reading grad_output (backward), or "
+        "copying the logits (cross-entropy).",
+        "MiB: peak memory of one call beyond the inputs and the result. chunked: native, a few rows of the "
+        "image at a time, or into memory that is there.",
+        "out=: preallocated; mapped: a new tensor on memory the process holds; fresh: on new pages.",
+    ]
+    if warning := disturbance([result for result in results if result.row.headline]):
+        lines.append(f"**{warning}.**")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _markdown_head(rivals: Iterable[str], memory: Sequence[str] = ()) -> str:
+    names = ["op", "input", "pass", "ours, ms", *rivals, "x floor", *memory]
+    return f"| {' | '.join(names)} |\n|{'---|' * 3}{'--:|' * (len(names) - 3)}"
+
+
+def _markdown_row(result: Result, rivals: Iterable[str], memory: Sequence[str] = ()) -> str:
+    row, ours = result.row, result.time("ours")
+    gains = [f"{times(gain)}x" if (gain := result.gain(rival)) else "" for rival in rivals]
+    kind = " ".join(filter(None, [row.dtype_name, "" if layout(row) == "NCHW" else "NHWC", row.variant]))
+    how = f"forward, {row.output}" if row.direction == "forward" else row.direction
+    milliseconds_only = milliseconds(ours).split()[0] if ours else ""
+    cells = [f"`{row.op}`", f"{row.input} {_sign(row.to)}, {kind}", how, milliseconds_only]
+    return "| " + " | ".join([*cells, *gains, times(result.over_floor()), *memory]) + " |"
+
+
+def _sign(to: str) -> str:
+    return to if to.startswith("x") else f"to {to}"
