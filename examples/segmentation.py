@@ -7,7 +7,7 @@ classes `Native` and `Fused` hold all that differs.
 
 What is measured. Both start from the same weights. Each is trained, and then evaluated, in a process of its
 own. The time is the median of all steps or evaluations but the first, network included; the memory is the
-peak of the resident memory over what the process had before, model and photo loaded. The mask is made from the
+peak of the resident memory over what the process had before, model and photo loaded. The mask comes from the
 photo: its pixels in `--classes` clusters of colour, within a frame of void pixels (255, ignored) such as
 padding leaves. One photo is no data set: this is about the ops, not about generalisation.
 
