@@ -2,8 +2,8 @@
 
 What it shows. A compact SegFormer-like model predicts its logits at a quarter of the photo's resolution. What
 PyTorch does by resizing and then reducing, `upsample_concat`, `upsample_cross_entropy` and `upsample_argmax`
-do in one pass. Losses and predicted classes are the same; time and peak memory are printed for both. The
-classes `Native` and `Fused` hold all that differs.
+do in one pass. Losses and predicted classes are the same to rounding; time and peak memory are printed for
+both. The classes `Native` and `Fused` hold all that differs.
 
 What is measured. Both start from the same weights. Each is trained, and then evaluated, in a process of its
 own. The time is the median of all steps or evaluations but the first, network included; the memory is the
@@ -19,6 +19,7 @@ What it needs. The package, Pillow, scikit-image for its sample photo (or `--ima
 """
 
 import argparse
+import importlib
 import multiprocessing
 import statistics
 import tempfile
@@ -115,7 +116,7 @@ class SegFormerLike(nn.Module):
         self.ops = ops
         widths, decoder = (32, 64, 160, 256), 256
         self.stages = nn.ModuleList()
-        for i, (before, after) in enumerate(zip((3, *widths), widths, strict=False)):
+        for i, (before, after) in enumerate(zip((3, *widths[:-1]), widths, strict=True)):
             kernel, stride = (7, 4) if i == 0 else (3, 2)
             down = nn.Conv2d(before, after, kernel, stride, kernel // 2)
             self.stages.append(nn.Sequential(down, nn.GroupNorm(1, after), Block(after), Block(after)))
@@ -238,10 +239,10 @@ def report(trained: list[dict], evaluated: list[dict], equal_pixels: float) -> N
     print(f"largest relative difference of the losses: {apart:.1e}\n")
 
     rows = {
-        "training step ms": [1e3 * result["time"] for result in trained],
-        "training peak MiB": [result["peak"] for result in trained],
-        "evaluation ms": [1e3 * result["time"] for result in evaluated],
-        "evaluation peak MiB": [result["peak"] for result in evaluated],
+        "training step, ms": [1e3 * result["time"] for result in trained],
+        "training peak, MiB": [result["peak"] for result in trained],
+        "evaluation, ms": [1e3 * result["time"] for result in evaluated],
+        "evaluation peak, MiB": [result["peak"] for result in evaluated],
     }
     print(f"{'':24}{'native':>12}{'fused':>12}")
     for name, (native, fused) in rows.items():
@@ -249,7 +250,7 @@ def report(trained: list[dict], evaluated: list[dict], equal_pixels: float) -> N
     native, fused = (result["accuracy"] for result in evaluated)
     print(f"{'pixel accuracy':24}{native:12.4%}{fused:12.4%}")
     print(f"pixels predicted alike: {equal_pixels:.4%}\n")
-    ratios = (f"{name} {native / fused:.2f}x" for name, (native, fused) in rows.items())
+    ratios = (f"{name.split(',')[0]} {native / fused:.2f}x" for name, (native, fused) in rows.items())
     print("native / fused: " + ", ".join(ratios))
 
 
@@ -282,7 +283,12 @@ def main() -> None:
     if options.steps < 1 or options.size < 32 or not 2 <= options.classes <= VOID:
         parser.error(f"expected --steps >= 1, --size >= 32 and --classes from 2 to {VOID}")
 
-    photo = load_photo(options.image, options.size)
+    try:
+        if options.plot is not None:
+            importlib.import_module("matplotlib.figure")  # fail now rather than after the training
+        photo = load_photo(options.image, options.size)
+    except (ImportError, OSError) as error:
+        parser.error(str(error))
     mask = make_mask(photo, options.classes)
     void = (mask == VOID).float().mean().item()
     print(
