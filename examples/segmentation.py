@@ -5,11 +5,12 @@ PyTorch does by resizing and then reducing, `upsample_concat`, `upsample_cross_e
 do in one pass. Losses and predicted classes are the same to rounding; time and peak memory are printed for
 both. The classes `Native` and `Fused` hold all that differs.
 
-What is measured. Both start from the same weights. Each is trained, and then evaluated, in a process of its
-own. The time is the median of all steps or evaluations but the first, network included; the memory is the
-peak of the resident memory over what the process had before, model and photo loaded. The mask comes from the
-photo: its pixels in `--classes` clusters of colour, within a frame of void pixels (255, ignored) such as
-padding leaves. One photo is no data set: this is about the ops, not about generalisation.
+What is measured. Both start from the same weights. Each has a process of its own for training and another for
+evaluation, and the two take turns, so that a busy machine slows both alike. Times are medians without the
+first turn, network included, and their ratios medians of the ratios turn by turn. Memory is the peak of the
+resident memory over what the process had before, model and photo loaded. The mask comes from the photo: its
+pixels in `--classes` clusters of colour, within a frame of void pixels (255, ignored) such as padding leaves.
+One photo is no data set: this is about the ops, not about generalisation.
 
 What it needs. The package, Pillow, scikit-image for its sample photo (or `--image FILE`), matplotlib for
 `--plot`: the extras `plot` and `bench` of the package. Linux; about a minute on two cores.
@@ -21,13 +22,14 @@ What it needs. The package, Pillow, scikit-image for its sample photo (or `--ima
 import argparse
 import importlib
 import multiprocessing
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +40,7 @@ from upsample_ext import upsample_argmax, upsample_concat
 from upsample_ext.__main__ import read_image
 
 VOID = 255  # the class of pixels that have none
-EVALUATIONS = 6
+EVALUATIONS = 8
 
 
 # ---- what differs ------------------------------------------------------------------------------------------
@@ -168,39 +170,40 @@ def nearest(colours: Tensor, centres: Tensor) -> Tensor:
 # ---- measuring ---------------------------------------------------------------------------------------------
 
 
-def train(ops: Native | Fused, folder: Path, steps: int) -> dict[str, Any]:
+class Turn(NamedTuple):
+    """One training step or evaluation: seconds, peak of memory so far in MiB, loss of a training step."""
+
+    seconds: float
+    peak: float
+    loss: float | None = None
+
+
+def train(ops: Native | Fused, folder: Path, steps: int) -> Iterator[Turn]:
     """Trains from the initial weights in `folder` and leaves the final ones there."""
     model, photo, mask = load(ops, folder, "initial.pt")
     optimiser = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    losses, times, start = [], [], memory("VmRSS")
+    start = memory("VmRSS")
     for _ in range(steps):
         begin = time.perf_counter()
         optimiser.zero_grad()
         loss = ops.loss(model(photo), mask)
         loss.backward()
         optimiser.step()
-        losses.append(loss.item())
-        times.append(time.perf_counter() - begin)
-    peak = memory("VmHWM") - start
+        yield Turn(time.perf_counter() - begin, memory("VmHWM") - start, loss.item())
     torch.save(model.state_dict(), folder / f"{type(ops).__name__}.pt")
-    return {"losses": losses, "time": median(times), "peak": peak}
 
 
 @torch.inference_mode()
-def evaluate(ops: Native | Fused, folder: Path) -> dict[str, Any]:
+def evaluate(ops: Native | Fused, folder: Path, times: int) -> Iterator[Turn]:
     """Predicts with the weights that `train` left in `folder`, and leaves the classes there."""
-    model, photo, mask = load(ops, folder, f"{type(ops).__name__}.pt")
+    model, photo, _ = load(ops, folder, f"{type(ops).__name__}.pt")
     model.eval()
-    times, start = [], memory("VmRSS")
-    for _ in range(EVALUATIONS):
+    start = memory("VmRSS")
+    for _ in range(times):
         begin = time.perf_counter()
         classes = ops.classes(model(photo), photo.shape[-2:])
-        times.append(time.perf_counter() - begin)
-    peak = memory("VmHWM") - start
+        yield Turn(time.perf_counter() - begin, memory("VmHWM") - start)
     torch.save(classes, folder / f"{type(ops).__name__}_classes.pt")
-    counted = mask != VOID
-    accuracy = (classes == mask)[counted].float().mean().item()
-    return {"accuracy": accuracy, "time": median(times), "peak": peak}
 
 
 def load(ops: Native | Fused, folder: Path, weights: str) -> tuple[SegFormerLike, Tensor, Tensor]:
@@ -216,42 +219,60 @@ def memory(name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def median(times: list[float]) -> float:
-    return statistics.median(times[1:] or times)
+def take_turns(task: Callable[..., Iterator[Turn]], folder: Path, turns: int) -> list[tuple[Turn, Turn]]:
+    """Runs the task natively and fused, each in a fresh process, one turn of each at a time."""
+    with ExitStack() as stack:
+        workers = []
+        for ops in (Native(), Fused()):
+            executor = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+            workers.append(stack.enter_context(executor))
+            workers[-1].submit(begin, task, ops, folder, turns).result()
+        both = [tuple(worker.submit(advance).result() for worker in workers) for _ in range(turns + 1)]
+    return both[:-1]  # after its last turn a task only saves what it made
 
 
-def alone(function: Callable, *arguments) -> Any:
-    """Calls the function in a fresh process, whose peak of memory is the function's."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
-        return executor.submit(function, *arguments).result()
+def begin(task: Callable[..., Iterator[Turn]], *arguments) -> None:
+    global running
+    running = task(*arguments)
+
+
+def advance() -> Turn | None:
+    return next(running, None)
 
 
 # ---- the report --------------------------------------------------------------------------------------------
 
 
-def report(trained: list[dict], evaluated: list[dict], equal_pixels: float) -> None:
-    """Prints what was measured; each list has native first, fused second."""
+def report_losses(trained: list[tuple[Turn, Turn]]) -> None:
     print(f"{'loss at step':24}{'native':>12}{'fused':>12}")
-    losses = list(zip(*(result["losses"] for result in trained), strict=True))
-    for step, (native, fused) in enumerate(losses, 1):
-        print(f"{step:<24}{native:12.6f}{fused:12.6f}")
-    apart = max(abs(fused / native - 1) for native, fused in losses)
+    for step, (native, fused) in enumerate(trained, 1):
+        print(f"{step:<24}{native.loss:12.6f}{fused.loss:12.6f}")
+    apart = max(abs(fused.loss / native.loss - 1) for native, fused in trained)
     print(f"largest relative difference of the losses: {apart:.1e}\n")
 
-    rows = {
-        "training step, ms": [1e3 * result["time"] for result in trained],
-        "training peak, MiB": [result["peak"] for result in trained],
-        "evaluation, ms": [1e3 * result["time"] for result in evaluated],
-        "evaluation peak, MiB": [result["peak"] for result in evaluated],
-    }
+
+def report_costs(trained: list[tuple[Turn, Turn]], evaluated: list[tuple[Turn, Turn]]) -> str:
+    """Prints times and memory, and returns the line of their ratios."""
+    ratios = []
     print(f"{'':24}{'native':>12}{'fused':>12}")
-    for name, (native, fused) in rows.items():
-        print(f"{name:24}{native:12.1f}{fused:12.1f}")
-    native, fused = (result["accuracy"] for result in evaluated)
-    print(f"{'pixel accuracy':24}{native:12.4%}{fused:12.4%}")
-    print(f"pixels predicted alike: {equal_pixels:.4%}\n")
-    ratios = (f"{name.split(',')[0]} {native / fused:.2f}x" for name, (native, fused) in rows.items())
-    print("native / fused: " + ", ".join(ratios))
+    for name, unit, turns in (("training", "step", trained), ("evaluation", "time", evaluated)):
+        turns_after_first = turns[1:] or turns
+        native, fused = (
+            1e3 * median(turn.seconds for turn in side) for side in zip(*turns_after_first, strict=True)
+        )
+        print(f"{name + ' ' + unit + ', ms':24}{native:12.1f}{fused:12.1f}")
+        ratio = median(native.seconds / fused.seconds for native, fused in turns_after_first)
+        ratios.append(f"{name} {unit} {ratio:.2f}x")
+        native, fused = (turn.peak for turn in turns[-1])
+        print(f"{name + ' peak, MiB':24}{native:12.1f}{fused:12.1f}")
+        ratios.append(f"{name} peak {native / fused:.2f}x")
+    return "native / fused: " + ", ".join(ratios)
+
+
+def report_classes(native: Tensor, fused: Tensor, mask: Tensor) -> None:
+    accuracy = [(classes == mask)[mask != VOID].float().mean().item() for classes in (native, fused)]
+    print(f"{'pixel accuracy':24}{accuracy[0]:12.4%}{accuracy[1]:12.4%}")
+    print(f"pixels predicted alike: {(native == fused).float().mean().item():.4%}\n")
 
 
 def plot(path: str, photo: Tensor, mask: Tensor, predicted: Tensor) -> None:
@@ -295,16 +316,18 @@ def main() -> None:
         f"{options.image} at {options.size}x{options.size}, {options.classes} classes, {void:.1%} void; "
         f"torch {torch.__version__}, {torch.get_num_threads()} threads\n"
     )
-    variants = [Native(), Fused()]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.manual_seed(0)
         torch.save(SegFormerLike(options.classes, Native()).state_dict(), folder / "initial.pt")
         torch.save((photo, mask, options.classes), folder / "data.pt")
-        trained = [alone(train, ops, folder, options.steps) for ops in variants]
-        evaluated = [alone(evaluate, ops, folder) for ops in variants]
-        native, fused = (torch.load(folder / f"{type(ops).__name__}_classes.pt") for ops in variants)
-    report(trained, evaluated, (native == fused).float().mean().item())
+        trained = take_turns(train, folder, options.steps)
+        evaluated = take_turns(evaluate, folder, EVALUATIONS)
+        native, fused = (torch.load(folder / f"{name}_classes.pt") for name in ("Native", "Fused"))
+    report_losses(trained)
+    ratios = report_costs(trained, evaluated)
+    report_classes(native, fused, mask)
+    print(ratios)
     if options.plot is not None:
         plot(options.plot, photo, mask, fused)
 

@@ -56,11 +56,13 @@ def test_segmentation_is_the_same_with_and_without_fused_ops(tmp_path):
     assert apart and float(apart[1]) <= 1e-5
 
     ratios = printed.splitlines()[-2]
-    for name in ("training step, ms", "training peak, MiB", "evaluation, ms", "evaluation peak, MiB"):
+    for name in ("training step, ms", "training peak, MiB", "evaluation time, ms", "evaluation peak, MiB"):
         native, fused = row(printed, name)
         assert min(native, fused) > 0
         ratio = re.search(rf"[:,] {name.split(',')[0]} {NUMBER}x", ratios)
-        assert ratio and float(ratio[1]) == pytest.approx(native / fused, rel=0.1)
+        assert ratio and float(ratio[1]) > 0
+        if "MiB" in name:  # the ratios of times are medians of their own
+            assert float(ratio[1]) == pytest.approx(native / fused, abs=0.02)
     native, fused = row(printed, "pixel accuracy")
     assert 0 <= native <= 100 and fused == pytest.approx(native, abs=0.1)
     alike = re.search(rf"^pixels predicted alike: {NUMBER}%$", printed, re.MULTILINE)
