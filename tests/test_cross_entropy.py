@@ -246,6 +246,9 @@ def test_scaled_and_repeated_backward(reduction, dtype, device):
         torch.autograd.grad(loss, leaf, scale * ones, retain_graph=True)[0] for scale in (1, 1, 0.5)
     )
     assert torch.equal(first, again) and torch.equal(half, first / 2)
+    first.zero_()  # the caller's own
+    last = torch.autograd.grad(loss, leaf, ones)[0]
+    assert torch.equal(last, again)
 
 
 def test_leaf_gradients_accumulate(device):

@@ -9,6 +9,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/autocast_mode.h>
+#include <torch/csrc/autograd/graph_task.h>
 #include <torch/library.h>
 
 #include "linear_op.h"
@@ -195,8 +196,9 @@ struct CrossEntropyRule {
   }
   void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
     const optional<Tensor> known = if_defined(gradient.unpack());
-    // Times one: the saved tensor itself, and no second one of its size.
-    if (known && !at::GradMode::is_enabled() && is_one(grad)) {
+    // Times one, for the last time: the saved tensor itself, and no second one of its size.
+    if (known && !torch::autograd::get_current_graph_task_keep_graph() && !at::GradMode::is_enabled() &&
+        is_one(grad)) {
       grads[0] = *known;
       return;
     }
