@@ -15,8 +15,8 @@ One photo is no data set: this is about the ops, not about generalisation.
 What it needs. The package, Pillow, scikit-image for its sample photo (or `--image FILE`), matplotlib for
 `--plot`: the extras `plot` and `bench` of the package. Linux; about a minute on two cores.
 
-    python examples/segmentation.py
-    python examples/segmentation.py --classes 150 --plot segmentation.png
+    python -m examples.segmentation
+    python -m examples.segmentation --classes 150 --plot segmentation.png
 """
 
 import argparse

@@ -2,99 +2,18 @@
 //
 // The classes of a pixel lie a plane apart, or side by side, in any of the storage types. The two source rows
 // that a result row reads are therefore copied first: all classes, planar, as acc, once for all result rows
-// between them, and each source row once on the way down the image. From there a block of columns is
+// between them, and each source row once on the way down a strip (strips.h). From there a block of columns is
 // interpolated class by class, up to four result rows at a time, by the function that resize itself uses
 // (interpolate_block), and handed on in registers: no resized logit is ever stored.
 #pragma once
 
 #include "row_producer.h"
+#include "strips.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
 constexpr int kGroupRows = 4;
-
-template <class acc>
-inline const ColumnPlan<acc>& column_plan(const LogitsParams<acc>& x) {
-  return *static_cast<const ColumnPlan<acc>*>(x.plan);
-}
-
-// ---- strips ---------------------------------------------------------------------------------------------
-//
-// All classes of a wide image's row exceed the caches, so that a thread walks down a strip of its columns. A
-// strip is a number of source columns; the blocks of result columns whose first source column lies in it are
-// its own.
-
-// What a thread works on, source rows of all classes and what is summed beside them: half a second cache.
-constexpr int64_t kStripBytes = 512 << 10;
-
-struct Strip {
-  int64_t source, source_end;  // its source columns
-  int64_t block, block_end;    // its own blocks
-  int64_t copied, copied_end;  // the source columns that its blocks read
-};
-
-// Strips where a source column takes `bytes` of a thread's memory.
-template <class acc>
-inline int64_t count_strips(const LogitsParams<acc>& x, int64_t bytes) {
-  const int64_t most = larger(1, kStripBytes / bytes / lanes<acc>) * lanes<acc>;
-  return (x.width.in_size + most - 1) / most;
-}
-// Source columns in each but the last, whole vectors of them; none is much narrower than the others.
-template <class acc>
-inline int64_t strip_width(const LogitsParams<acc>& x, int64_t bytes) {
-  const int64_t vectors = (x.width.in_size + lanes<acc> - 1) / lanes<acc>, strips = count_strips(x, bytes);
-  return (vectors + strips - 1) / strips * lanes<acc>;
-}
-
-// The first block whose first source column is `source` or to the right of it.
-template <class acc>
-inline int64_t first_block(const LogitsParams<acc>& x, int64_t source) {
-  int64_t low = 0, high = count_blocks(x.width);
-  while (low < high) {
-    const int64_t middle = low + (high - low) / 2;
-    if (x.width.index[2 * middle * lanes<acc>] < source) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
-// The source columns that blocks block .. block_end read.
-template <class acc>
-inline void set_copied(const LogitsParams<acc>& x, int64_t block, int64_t block_end, Strip& strip) {
-  strip.copied = strip.copied_end = strip.source;
-  if (block == block_end) return;
-  strip.copied = x.width.index[2 * block * lanes<acc>];
-  strip.copied_end = x.width.index[2 * smaller(block_end * lanes<acc>, x.width.out_size) - 1] + 1;
-}
-
-template <class acc>
-inline Strip strip_at(const LogitsParams<acc>& x, int64_t bytes, int64_t i) {
-  const int64_t width = strip_width(x, bytes);
-  Strip strip;
-  strip.source = smaller(i * width, x.width.in_size);
-  strip.source_end = smaller(strip.source + width, x.width.in_size);
-  strip.block = first_block(x, strip.source);
-  strip.block_end = first_block(x, strip.source_end);
-  set_copied(x, strip.block, strip.block_end, strip);
-  return strip;
-}
-
-// Units of work: (n, strip, row), of `rows` rows each. Calls f(n, strip, first row, last row) for those from
-// begin to end.
-template <class acc, class F>
-inline void each_strip(const LogitsParams<acc>& x, int64_t bytes, int64_t rows, int64_t begin, int64_t end,
-                       F&& f) {
-  const int64_t strips = count_strips(x, bytes);
-  for (int64_t unit = begin; unit < end;) {
-    const int64_t first = unit % rows, last = smaller(rows, first + end - unit);
-    f(unit / rows / strips, strip_at(x, bytes, unit / rows % strips), first, last);
-    unit += last - first;
-  }
-}
 
 // ---- source rows ----------------------------------------------------------------------------------------
 
