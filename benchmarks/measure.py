@@ -34,7 +34,7 @@ class Effort:
     """Seconds after which even ``min_rounds`` are not waited for."""
 
 
-QUICK = Effort(seconds=0.4, min_rounds=3, patience=3.0)
+QUICK = Effort(seconds=0.4, min_rounds=3, patience=7.0)
 FULL = Effort(seconds=2.0, min_rounds=7)
 
 

@@ -15,6 +15,11 @@ namespace UPSAMPLE_LEVEL {
 
 constexpr int kGroupRows = 4;
 
+template <class acc>
+inline const ColumnPlan<acc>& column_plan(const LogitsParams<acc>& x) {
+  return *static_cast<const ColumnPlan<acc>*>(x.plan);
+}
+
 // ---- source rows ----------------------------------------------------------------------------------------
 
 // Samples from one class to the next in a copied row. An odd number of cache lines, so that the classes of a
