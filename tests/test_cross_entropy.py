@@ -25,9 +25,9 @@ SHAPES = [  # logits, size of the target
     ((2, 3, 20, 33), (7, 9)),
     ((1, 3, 6, 700), (9, 31)),
     # Of so many classes a thread takes strips of the columns.
-    ((2, 300, 2, 240), (4, 480)),
-    ((1, 300, 3, 500), (4, 230)),
-    ((1, 400, 2, 700), (3, 40)),
+    ((2, 600, 2, 240), (4, 480)),
+    ((1, 600, 3, 500), (4, 230)),
+    ((1, 600, 2, 700), (3, 40)),
     ((1, 3, 5, 131), (7, 90)),
     ((1, 2, 5, 33), (20, 132)),
     ((1, 2, 3, 21), (27, 190)),
@@ -201,7 +201,7 @@ def test_huge_and_far_logits(level, device):
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize(
-    ("shape", "size"), [((3, 7, 17, 23), (67, 91)), ((2, 3, 40, 21), (13, 100)), ((1, 300, 4, 130), (9, 300))]
+    ("shape", "size"), [((3, 7, 17, 23), (67, 91)), ((2, 3, 40, 21), (13, 100)), ((1, 600, 4, 130), (9, 300))]
 )
 def test_every_thread_count_gives_the_same_bits(shape, size, reduction, threads):
     x, target = make(shape, size)

@@ -254,8 +254,8 @@ constexpr Case kCases[] = {
     {"one class, one sample", 1, 1, 1, 3, 17, false, Layout::kPlanar},
     {"down", 3, 12, 71, 5, 20, false, Layout::kChannelsLast},
     {"down, a little", 2, 9, 150, 7, 90, false, Layout::kPlanar},
-    {"several strips", 300, 2, 240, 4, 480, false, Layout::kPlanar},
-    {"several strips, down, channels last", 300, 2, 440, 3, 190, true, Layout::kChannelsLast},
+    {"several strips", 600, 2, 240, 4, 480, false, Layout::kPlanar},
+    {"several strips, down, channels last", 600, 2, 440, 3, 190, true, Layout::kChannelsLast},
     {"down, far", 3, 8, 300, 3, 21, false, Layout::kPlanar},
 };
 

@@ -107,10 +107,10 @@ inline int64_t argmax_scratch_bytes(const ArgmaxParams& p) {
 
 // Blocks of the strip in the group's rows, the first of which begins at `offset` of the result.
 template <int kRows, class T>
-inline void argmax_group(const ArgmaxParams& p, const ClassRows<T, float>& rows, const Strip& strip,
+inline void argmax_group(const ArgmaxParams& p, ClassRows<T, float>& rows, const Strip& strip,
                          const ClassGroup<float>& group, int64_t offset) {
   for (int64_t b = strip.block; b < strip.block_end; ++b) {
-    rows.prefetch(group.y1 + 1, b - strip.block, strip.block_end - strip.block);
+    rows.copy_ahead(group.y1 + 1, b - strip.block, strip.block_end - strip.block);
     with_reach(p.logits, b, [&](auto reach) {
       constexpr Reach kReach = decltype(reach)::value;
       if (p.score != nullptr) {

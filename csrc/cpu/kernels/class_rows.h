@@ -33,7 +33,7 @@ inline int64_t class_stride(const Strip& strip) {
 // A window may begin before the samples that its lanes pick, and end behind them: padding on both sides.
 template <class acc>
 inline int64_t class_rows_bytes(const LogitsParams<acc>& x, const Strip& strip) {
-  return (2 * x.channels * class_stride<acc>(strip) + 2 * kRowPadding<acc>)*static_cast<int64_t>(sizeof(acc));
+  return (3 * x.channels * class_stride<acc>(strip) + 2 * kRowPadding<acc>)*static_cast<int64_t>(sizeof(acc));
 }
 
 template <class acc, class T>
@@ -45,7 +45,7 @@ inline acc as(T value) {
   }
 }
 
-// The copies of two neighbouring source rows of one image, as far as a strip reads them.
+// The copies of two neighbouring source rows of one image, as far as a strip reads them, and of the next one.
 template <class T, class acc>
 class ClassRows {
  public:
@@ -57,33 +57,38 @@ class ClassRows {
         stride_(class_stride<acc>(strip)) {
     row_[0] = static_cast<acc*>(memory) + kRowPadding<acc>;
     row_[1] = row_[0] + x.channels * stride_;
+    row_[2] = row_[1] + x.channels * stride_;
   }
 
   // Makes source rows y0 and y1 the ones above and below.
   void take(int64_t y0, int64_t y1) {
-    if (held_[0] != y0 && held_[1] == y0) {
-      exchange(row_[0], row_[1]);
-      exchange(held_[0], held_[1]);
-      exchange(tame_[0], tame_[1]);
-    }
-    if (held_[0] != y0) copy(0, y0);
-    if (y1 != y0 && held_[1] != y1) copy(1, y1);
+    if (held_[0] != y0) use(0, y0);
+    if (y1 != y0 && held_[1] != y1) use(1, y1);
     below_ = y1 == y0 ? row_[0] : row_[1];
   }
 
   // Whether no sum of these two rows can be NaN: all their samples are numbers, far from overflow.
   bool tame() const { return tame_[0] && (below_ == row_[0] || tame_[1]); }
 
-  // Asks for part `part` of `parts` of source row y, which will soon be taken: its classes lie planes apart,
-  // where the processor does not look ahead by itself.
-  void prefetch(int64_t y, int64_t part, int64_t parts) const {
-    if (x_.in.width != 1 || y >= x_.height.in_size) return;
-    constexpr int64_t kLine = 64 / sizeof(T);
-    const T* source = image_ + y * x_.in.height;
-    for (int64_t c = x_.channels * part / parts; c < x_.channels * (part + 1) / parts; ++c) {
-      const T* row = source + c * x_.in.channel;
-      for (int64_t x = 0; x < count_; x += kLine) __builtin_prefetch(row + x);
+  // Copies part `part` of `parts` of source row y, which will be taken next, and asks for the part after it:
+  // classes lie planes apart, where the processor does not look ahead by itself, and where planes are a power
+  // of two apart few of them fit into a cache together.
+  void copy_ahead(int64_t y, int64_t part, int64_t parts) {
+    if (x_.in.width != 1 || y >= x_.height.in_size || held_[2] == y) return;
+    if (x_.height.out_size < x_.height.in_size) return;  // it may be skipped
+    if (part == 0) {
+      held_[2] = -1;
+      tame_[2] = true;
     }
+    const T* source = image_ + y * x_.in.height;
+    const int64_t first = x_.channels * part / parts, last = x_.channels * (part + 1) / parts;
+    const int64_t after = x_.channels * (part + 2) / parts;
+    constexpr int64_t kLine = 64 / sizeof(T);
+    for (int64_t c = last; c < smaller(after, x_.channels); ++c) {
+      for (int64_t x = 0; x < count_; x += kLine) __builtin_prefetch(source + c * x_.in.channel + x);
+    }
+    copy_classes(2, source, first, last);
+    if (part == parts - 1) held_[2] = y;
   }
 
   // Class 0 of a row; samples are counted from the image's first column.
@@ -92,42 +97,56 @@ class ClassRows {
   int64_t stride() const { return stride_; }
 
  private:
-  void copy(int i, int64_t y) {
+  // Makes row y the i-th: one that is held already, or a copy.
+  void use(int i, int64_t y) {
+    for (int held = i + 1; held < 3; ++held) {
+      if (held_[held] != y) continue;
+      exchange(row_[i], row_[held]);
+      exchange(held_[i], held_[held]);
+      exchange(tame_[i], tame_[held]);
+      return;
+    }
     held_[i] = y;
-    const T* source = image_ + y * x_.in.height;
+    tame_[i] = true;
+    copy_classes(i, image_ + y * x_.in.height, 0, x_.channels);
+  }
+
+  // Classes first .. last of a source row into the i-th row.
+  void copy_classes(int i, const T* source, int64_t first, int64_t last) {
+    vec_index<acc> tame = ~vec_index<acc>{};
+    acc* row = row_[i];
     if (x_.in.width == 1) {
-      for (int64_t c = 0; c < x_.channels; ++c) {
-        copy_row(row_[i] + c * stride_, source + c * x_.in.channel, count_);
+      for (int64_t c = first; c < last; ++c) {
+        tame &= copy_row(row + c * stride_, source + c * x_.in.channel);
       }
     } else {
       for (int64_t x = 0; x < count_; ++x) {
         const T* pixel = source + x * x_.in.width;
-        for (int64_t c = 0; c < x_.channels; ++c) {
-          row_[i][c * stride_ + x] = as<acc>(pixel[c * x_.in.channel]);
-        }
+        for (int64_t c = first; c < last; ++c) row[c * stride_ + x] = as<acc>(pixel[c * x_.in.channel]);
       }
+      for (int64_t c = first; c < last; ++c) tame &= copy_row(row + c * stride_, row + c * stride_);
     }
-    tame_[i] = true;
-    for (int64_t c = 0; c < x_.channels; ++c) {
-      tame_[i] = tame_[i] && all_tame(row_[i] + c * stride_, count_);
-    }
+    for (int64_t lane = 0; lane < lanes<acc>; ++lane) tame_[i] = tame_[i] && tame[lane] != 0;
   }
 
-  static bool all_tame(const acc* row, int64_t count) {
+  // Copies one class, and tells which lanes held tame samples alone.
+  template <class U>
+  vec_index<acc> copy_row(acc* row, const U* source) const {
     constexpr acc kLimit = acc(1e37);  // well inside float
     vec_index<acc> tame = ~vec_index<acc>{};
     int64_t x = 0;
-    for (; x + lanes<acc> <= count; x += lanes<acc>) {
-      const vec<acc> value = load(row + x);
-      tame &= (value < kLimit) & (value > -kLimit);
+    if constexpr (sizeof(acc_of<U>) == sizeof(acc)) {
+      for (; x + lanes<acc> <= count_; x += lanes<acc>) {
+        const vec<acc> value = load(source + x);
+        store(row + x, value);
+        tame &= (value < kLimit) & (value > -kLimit);
+      }
     }
-    if (x < count) {
-      const vec<acc> value = load_part(row + x, count - x);
-      tame &= (value < kLimit) & (value > -kLimit);
+    for (; x < count_; ++x) {
+      row[x] = as<acc>(source[x]);
+      if (!(row[x] < kLimit && row[x] > -kLimit)) tame = vec_index<acc>{};
     }
-    bool all = true;
-    for (int64_t i = 0; i < lanes<acc>; ++i) all = all && tame[i] != 0;
-    return all;
+    return tame;
   }
 
   template <class V>
@@ -137,21 +156,13 @@ class ClassRows {
     b = c;
   }
 
-  static void copy_row(acc* row, const T* source, int64_t count) {
-    int64_t x = 0;
-    if constexpr (sizeof(acc_of<T>) == sizeof(acc)) {
-      for (; x + lanes<acc> <= count; x += lanes<acc>) store(row + x, load(source + x));
-    }
-    for (; x < count; ++x) row[x] = as<acc>(source[x]);
-  }
-
   const LogitsParams<acc> x_;
   const T* image_;  // at the first column that is copied
   const int64_t first_, count_, stride_;
-  acc* row_[2];
+  acc* row_[3];
   const acc* below_ = nullptr;
-  int64_t held_[2] = {-1, -1};
-  bool tame_[2] = {};
+  int64_t held_[3] = {-1, -1, -1};
+  bool tame_[3] = {};
 };
 
 // Result rows oy .. oy + count between the same two source rows, ready to be interpolated.

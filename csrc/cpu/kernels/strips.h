@@ -11,8 +11,8 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// What a thread works on, source rows of all classes and what is summed beside them: half a second cache.
-constexpr int64_t kStripBytes = 512 << 10;
+// What a thread works on, source rows of all classes and what is summed beside them: about a second cache.
+constexpr int64_t kStripBytes = 1 << 20;
 
 struct Strip {
   int64_t source, source_end;  // its source columns
