@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -186,8 +187,11 @@ def test_the_library_keeps_wide_registers_inside_their_levels():
 
 
 def kernel_checks(folder, compiler, *flags):
-    """The programs of tests/native: the kernels are compiled once and linked into each."""
-    checked(compiler, *flags, "-c", *KERNEL_SOURCES, cwd=folder)
+    """The programs of tests/native: the kernels are compiled once, side by side, and linked into each."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        compiled = [pool.submit(checked, compiler, *flags, "-c", path, cwd=folder) for path in KERNEL_SOURCES]
+        for one in compiled:
+            one.result()
     for name in KERNEL_CHECKS:
         source = ROOT / "tests" / "native" / f"{name}.cpp"
         checked(compiler, *flags, source, *sorted(folder.glob("*.o")), "-o", folder / name)
