@@ -277,8 +277,9 @@ inline void with_reach(const LogitsParams<acc>& x, int64_t b, F&& f) {
     case Reach::kWidest:
       return f(ReachConstant<Reach::kWidest>{});
     case Reach::kFar:
-      return f(ReachConstant<Reach::kFar>{});
+      break;
   }
+  f(ReachConstant<Reach::kFar>{});
 }
 
 template <class F>
