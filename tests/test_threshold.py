@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import resizes
 import torch
 import torch._dynamo.testing
 from dispatched_ops import dispatched_ops
@@ -15,26 +16,7 @@ from upsample_ext import interpolate, upsample_threshold
 OURS = "upsample_ext::upsample_threshold"
 HALVES = [torch.float16, torch.bfloat16]
 DTYPES = [torch.float32, torch.float64, *HALVES]
-RESIZES = [
-    ((2, 3, 5, 7), (10, 14)),
-    ((1, 2, 7, 5), (28, 5)),
-    ((1, 4, 6, 11), (3, 40)),
-    ((2, 1, 11, 6), (30, 4)),
-    ((1, 1, 1, 1), (3, 5)),
-    ((2, 5, 1, 9), (4, 9)),
-    ((1, 2, 4, 6), (4, 6)),
-    ((1, 3, 33, 20), (9, 7)),
-    ((2, 3, 4, 4), (1, 1)),
-    ((0, 3, 4, 5), (8, 9)),
-    ((1, 150, 4, 8), (16, 32)),  # channels-last: whole vectors of channels, and a rest
-    ((1, 64, 4, 3), (8, 6)),
-    ((1, 3, 3, 70), (6, 140)),
-    ((1, 2, 3, 33), (12, 132)),
-    ((1, 2, 3, 21), (27, 190)),
-    ((1, 3, 7, 150), (5, 90)),
-    ((1, 3, 4, 300), (3, 17)),  # columns whose taps lie far apart
-    ((1, 2, 3, 129), (2, 3)),
-]
+RESIZES = [*resizes.RESIZES, ((1, 2, 3, 129), (2, 3))]
 
 
 def expression(x, size=None, scale_factor=None, align_corners=False, *, threshold=0.0):

@@ -88,7 +88,8 @@ inline void argmax_block(const ArgmaxParams& p, const ClassGroup<float>& group, 
 
 inline int64_t argmax_plan_bytes(const ArgmaxParams& p) { return column_plan_bytes(p.logits.width); }
 inline void argmax_build_plan(const ArgmaxParams& p, void* plan) { build_column_plan(plan, p.logits.width); }
-// What a source column takes of a thread's memory.
+
+// What a source column takes of a thread's memory: its logits in the two rows that are read again and again.
 inline int64_t argmax_column_bytes(const ArgmaxParams& p) {
   return 2 * p.logits.channels * static_cast<int64_t>(sizeof(float));
 }

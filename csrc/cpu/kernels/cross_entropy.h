@@ -306,21 +306,6 @@ inline void write_gradient_row(const CrossEntropyParams<acc>& p, int64_t n, int6
   }
 }
 
-// The first result row whose first source row is y or below.
-template <class acc>
-inline int64_t first_result_row(const AxisTaps<acc>& height, int64_t y) {
-  int64_t low = 0, high = height.out_size;
-  while (low < high) {
-    const int64_t middle = low + (high - low) / 2;
-    if (height.index[2 * middle] < y) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
 // Source rows begin .. end of a strip of image n; row_loss is that of the strip's row 0.
 template <class T, class acc>
 inline void cross_entropy_strip(const CrossEntropyParams<acc>& p, int64_t n, const LossStrip& strip,
@@ -338,7 +323,7 @@ inline void cross_entropy_strip(const CrossEntropyParams<acc>& p, int64_t n, con
     clear(scratch.sum1);
   }
   int64_t y = with_gradient && begin > 0 ? begin - 1 : begin;
-  for (int64_t oy = first_result_row(height, y); y < end; ++y) {
+  for (int64_t oy = first_reading(height, 1, height.out_size, y); y < end; ++y) {
     const bool own = y >= begin;
     double loss = 0;
     bool reaches_below = false;

@@ -33,13 +33,14 @@ inline int64_t strip_width(const LogitsParams<acc>& x, int64_t bytes) {
   return (vectors + strips - 1) / strips * lanes<acc>;
 }
 
-// The first block whose first source column is `source` or to the right of it.
+// The first of `count` groups of `step` outputs whose first output reads `source` first, or what follows it.
+// Of an interpolation, whose outputs have two taps each and only go forward.
 template <class acc>
-inline int64_t first_block(const LogitsParams<acc>& x, int64_t source) {
-  int64_t low = 0, high = count_blocks(x.width);
+inline int64_t first_reading(const AxisTaps<acc>& axis, int64_t step, int64_t count, int64_t source) {
+  int64_t low = 0, high = count;
   while (low < high) {
     const int64_t middle = low + (high - low) / 2;
-    if (x.width.index[2 * middle * lanes<acc>] < source) {
+    if (axis.index[2 * middle * step] < source) {
       low = middle + 1;
     } else {
       high = middle;
@@ -63,8 +64,8 @@ inline Strip strip_at(const LogitsParams<acc>& x, int64_t bytes, int64_t i) {
   Strip strip;
   strip.source = smaller(i * width, x.width.in_size);
   strip.source_end = smaller(strip.source + width, x.width.in_size);
-  strip.block = first_block(x, strip.source);
-  strip.block_end = first_block(x, strip.source_end);
+  strip.block = first_reading(x.width, lanes<acc>, count_blocks(x.width), strip.source);
+  strip.block_end = first_reading(x.width, lanes<acc>, count_blocks(x.width), strip.source_end);
   set_copied(x, strip.block, strip.block_end, strip);
   return strip;
 }
