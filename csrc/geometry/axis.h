@@ -22,23 +22,31 @@ namespace upsample_ext {
 UPSAMPLE_HOST_DEVICE float fused_multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
 UPSAMPLE_HOST_DEVICE double fused_multiply_add(double a, double b, double c) { return fma(a, b, c); }
 
-// Two taps of a linear interpolation: output = weight0 * x[index0] + weight1 * x[index1].
-template <class T>
+// Sizes below this leave room for what is computed from them in 32 bits.
+constexpr int64_t kFar = int64_t{1} << 29;
+
+// Two taps of an output: weight0 * x[index0] + weight1 * x[index1]. Index is int64_t, or int32_t on a device
+// where that suffices. An index of -1 is no tap at all, and its weight 0: nothing is read.
+template <class T, class Index = int64_t>
 struct LinearTaps {
-  int64_t index0, index1;
+  Index index0, index1;
   T weight0, weight1;
 };
 
 // Bilinear resize along one axis, as F.interpolate(mode="bilinear") samples it.
-template <class T>
+template <class T, class Index = int64_t>
 struct LinearAxis {
-  int64_t in_size, out_size;
+  static constexpr bool kMayLackTaps = false;
+  template <class Other>
+  using with_index = LinearAxis<T, Other>;
+
+  Index in_size, out_size;
   bool align_corners;
   T scale;  // source samples per output sample
 
   // scale_factor <= 0 means "not given": the scale is then the ratio of the sizes.
   UPSAMPLE_HOST_DEVICE LinearAxis(int64_t in, int64_t out, bool corners, double scale_factor)
-      : in_size(in), out_size(out), align_corners(corners) {
+      : in_size(static_cast<Index>(in)), out_size(static_cast<Index>(out)), align_corners(corners) {
     if (corners) {
       scale = out > 1 ? static_cast<T>(in - 1) / static_cast<T>(out - 1) : T(0);
     } else {
@@ -47,27 +55,62 @@ struct LinearAxis {
     }
   }
 
+  template <class Other>
+  explicit LinearAxis(const LinearAxis<T, Other>& axis)
+      : in_size(static_cast<Index>(axis.in_size)),
+        out_size(static_cast<Index>(axis.out_size)),
+        align_corners(axis.align_corners),
+        scale(axis.scale) {}
+
+  bool fits_32_bits() const { return in_size < kFar && out_size < kFar; }
+
   // align_corners: the corner samples coincide. Otherwise samples are areas whose centres are at +0.5, and
   // what falls before the first centre is clamped to it.
-  UPSAMPLE_HOST_DEVICE T source_index(int64_t out_index) const {
+  UPSAMPLE_HOST_DEVICE T source_index(Index out_index) const {
     if (align_corners) return scale * static_cast<T>(out_index);
     const T source = fused_multiply_add(scale, static_cast<T>(out_index) + T(0.5), T(-0.5));
     return source < T(0) ? T(0) : source;
   }
 
-  UPSAMPLE_HOST_DEVICE LinearTaps<T> taps(int64_t out_index) const {
+  UPSAMPLE_HOST_DEVICE LinearTaps<T, Index> taps(Index out_index) const {
     // Equal sizes are the identity whatever the scale factor says. The second tap stays, with weight 0, on
     // the same sample: that is what makes an infinity a NaN (0 * inf) in native, and so here.
     if (in_size == out_size) return {out_index, out_index, T(1), T(0)};
     const T source = source_index(out_index);
-    const int64_t last = in_size - 1;
+    const Index last = in_size - 1;
     // Native floors in float32 even for double (no source is negative: the cast floors), and beyond float's
     // exact range the index may pass the end.
-    const int64_t floored = static_cast<int64_t>(static_cast<float>(source));
-    const int64_t index0 = floored < last ? floored : last;
+    const float floored = static_cast<float>(source);
+    constexpr float kBeyond = sizeof(Index) == 4 ? 0x1p31f : 0x1p63f;
+    Index index0 = floored < kBeyond ? static_cast<Index>(floored) : last;
+    index0 = index0 < last ? index0 : last;
     T weight1 = source - static_cast<T>(index0);
     weight1 = weight1 < T(0) ? T(0) : (weight1 > T(1) ? T(1) : weight1);
     return {index0, index0 + (index0 < last ? 1 : 0), T(1) - weight1, weight1};
+  }
+
+  // The outputs that read source i are among begin(i) .. end(i) - 1; both grow with i.
+  UPSAMPLE_HOST_DEVICE Index begin(Index i) const {
+    return first_output([&](const LinearTaps<T, Index>& t) { return t.index1 >= i; });
+  }
+  UPSAMPLE_HOST_DEVICE Index end(Index i) const {
+    return first_output([&](const LinearTaps<T, Index>& t) { return t.index0 > i; });
+  }
+
+ private:
+  // The first output whose taps are far enough; a search, because no inverted formula rounds as the taps do.
+  template <class Far>
+  UPSAMPLE_HOST_DEVICE Index first_output(Far&& far) const {
+    Index low = 0, high = out_size;
+    while (low < high) {
+      const Index middle = low + (high - low) / 2;
+      if (far(taps(middle))) {
+        high = middle;
+      } else {
+        low = middle + 1;
+      }
+    }
+    return low;
   }
 };
 
@@ -115,6 +158,72 @@ struct ConvTransposeAxis {
     *index = i < 0 ? 0 : (i >= in_size ? in_size - 1 : i);
     return replicate || *index == i;
   }
+};
+
+// The same where no output takes more than two taps and they lie side by side: kernel_size <= 2 * stride,
+// dilation 1. As an axis of two taps it is what a bilinear resize is, for kernels that have no table.
+template <class T, class Index = int64_t>
+struct TwoTapConvTransposeAxis {
+  static constexpr bool kMayLackTaps = true;
+  template <class Other>
+  using with_index = TwoTapConvTransposeAxis<T, Other>;
+
+  Index in_size, out_size, kernel_size, stride, padding;
+  bool replicate;
+  const T* kernel;
+
+  static bool fits(const ConvTransposeAxis& axis) {
+    return axis.dilation == 1 && axis.kernel_size <= 2 * axis.stride;
+  }
+  TwoTapConvTransposeAxis(const ConvTransposeAxis& axis, const T* values)
+      : in_size(static_cast<Index>(axis.in_size)),
+        out_size(static_cast<Index>(axis.out_size())),
+        kernel_size(static_cast<Index>(axis.kernel_size)),
+        stride(static_cast<Index>(axis.stride)),
+        padding(static_cast<Index>(axis.padding)),
+        replicate(axis.replicate),
+        kernel(values) {}
+
+  template <class Other>
+  explicit TwoTapConvTransposeAxis(const TwoTapConvTransposeAxis<T, Other>& axis)
+      : in_size(static_cast<Index>(axis.in_size)),
+        out_size(static_cast<Index>(axis.out_size)),
+        kernel_size(static_cast<Index>(axis.kernel_size)),
+        stride(static_cast<Index>(axis.stride)),
+        padding(static_cast<Index>(axis.padding)),
+        replicate(axis.replicate),
+        kernel(axis.kernel) {}
+
+  bool fits_32_bits() const {
+    return in_size < kFar && out_size < kFar && padding < kFar && stride < kFar &&
+           (in_size + 2) * stride < kFar;
+  }
+
+  UPSAMPLE_HOST_DEVICE LinearTaps<T, Index> taps(Index o) const {
+    const Index source = (o + padding) / stride, k = (o + padding) - source * stride;
+    LinearTaps<T, Index> taps{sample(source - 1), sample(source), T(0), T(0)};
+    if (k + stride >= kernel_size) taps.index0 = -1;
+    if (k >= kernel_size) taps.index1 = -1;
+    if (taps.index0 >= 0) taps.weight0 = kernel[k + stride];
+    if (taps.index1 >= 0) taps.weight1 = kernel[k];
+    return taps;
+  }
+
+  // The outputs that read source i are among begin(i) .. end(i) - 1; both grow with i.
+  UPSAMPLE_HOST_DEVICE Index begin(Index i) const {
+    return replicate && i == 0 ? 0 : inside(i * stride - padding);
+  }
+  UPSAMPLE_HOST_DEVICE Index end(Index i) const {
+    return replicate && i == in_size - 1 ? out_size : inside((i + 2) * stride - padding);
+  }
+
+ private:
+  // The sample at a position, the edge's beyond it, or -1.
+  UPSAMPLE_HOST_DEVICE Index sample(Index i) const {
+    const Index edge = i < 0 ? 0 : (i >= in_size ? in_size - 1 : i);
+    return replicate || edge == i ? edge : -1;
+  }
+  UPSAMPLE_HOST_DEVICE Index inside(Index o) const { return o < 0 ? 0 : (o > out_size ? out_size : o); }
 };
 
 // The matrix of one axis in compressed rows, as kernels read it: output o sums the taps

@@ -1,0 +1,36 @@
+// How a kernel is launched, and the limits of a launch. nvcc knows <<<>>>; the host emulation, whose header
+// is included before any other, brings a `launch` of its own.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <stdint.h>
+
+#include "device.h"
+
+namespace upsample_ext {
+namespace gpu {
+
+constexpr int kWarp = 32;
+constexpr int64_t kMostBlocks = INT32_MAX;  // of a grid along x, the only axis we use
+
+#if !defined(UPSAMPLE_EXT_CUDA_EMULATION)
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), const Device& device, int64_t blocks, int threads,
+                   size_t shared_bytes, const Arguments&... arguments) {
+  if (blocks == 0) return cudaSuccess;
+  if (blocks > kMostBlocks) return cudaErrorInvalidConfiguration;
+  kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(threads), shared_bytes, device.stream>>>(
+      arguments...);
+  return cudaGetLastError();
+}
+
+// Shared memory whose size the launch says, as an array of T.
+#define UPSAMPLE_DYNAMIC_SHARED(T, name)                        \
+  extern __shared__ __align__(16) unsigned char name##_bytes[]; \
+  T* const name = reinterpret_cast<T*>(name##_bytes)
+#endif
+
+UPSAMPLE_HOST_DEVICE int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+}  // namespace gpu
+}  // namespace upsample_ext

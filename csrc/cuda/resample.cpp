@@ -1,0 +1,66 @@
+// CUDA launchers of the resample family: tensors to parameter structs.
+#include "../ops/resample.h"
+
+#include <torch/library.h>
+
+#include "../ops/typed_ops.h"
+#include "kernels.h"
+#include "resize.h"
+#include "tensors.h"
+
+namespace upsample_ext {
+namespace gpu {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+using std::optional;
+
+// ---- bilinear resize ------------------------------------------------------------------------------------
+
+void upsample_into(const Tensor& input, const Tensor& output, bool align_corners, optional<double> scale_h,
+                   optional<double> scale_w) {
+  const OnDeviceOf on(input);
+  dispatch_floating_or_byte("upsample_bilinear2d", input.scalar_type(), [&](auto scalar, auto sum) {
+    using acc = decltype(sum);
+    const auto params = linear_params<acc>(input, output, align_corners, scale_h, scale_w);
+    check_launch(resize<storage_of<decltype(scalar)>>(params, on.device()));
+  });
+}
+
+static Tensor upsample_cuda(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                            optional<double> scale_h, optional<double> scale_w) {
+  Tensor output = make_upsample_output(input, output_size);
+  upsample_into(input, output, align_corners, scale_h, scale_w);
+  return output;
+}
+
+static void upsample_out_cuda(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                              optional<double> scale_h, optional<double> scale_w, Tensor& out) {
+  prepare_upsample_out(input, output_size, out);
+  if (may_share_elements(out, input)) {
+    out.copy_(upsample_cuda(input, output_size, align_corners, scale_h, scale_w));
+  } else {
+    upsample_into(input, out, align_corners, scale_h, scale_w);
+  }
+}
+
+static Tensor upsample_backward_cuda(const Tensor& grad_output, SymIntArrayRef input_size, bool align_corners,
+                                     optional<double> scale_h, optional<double> scale_w) {
+  Tensor grad_input = make_upsample_grad_input(grad_output, input_size);
+  const OnDeviceOf on(grad_output);
+  dispatch_floating("upsample_bilinear2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
+    using acc = decltype(sum);
+    const auto params = linear_params<acc>(grad_input, grad_output, align_corners, scale_h, scale_w);
+    check_launch(resize_adjoint<storage_of<decltype(scalar)>>(params, on.device()));
+  });
+  return grad_input;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, UPSAMPLE_CUDA_KEY, m) {
+  m.impl("upsample_bilinear2d", upsample_cuda);
+  m.impl("upsample_bilinear2d.out", upsample_out_cuda);
+  m.impl("upsample_bilinear2d_backward", upsample_backward_cuda);
+}
+
+}  // namespace gpu
+}  // namespace upsample_ext

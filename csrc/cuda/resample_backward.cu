@@ -1,0 +1,18 @@
+#include "kernels.h"
+#include "resize_adjoint.cuh"
+
+namespace upsample_ext {
+namespace gpu {
+
+template <class T, class acc, class Axis>
+cudaError_t resize_adjoint(const ResizeParams<acc, Axis>& params, const Device& device) {
+  return launch_adjoint<T>(params, device);
+}
+
+template cudaError_t resize_adjoint<double>(const ResizeParams<double, LinearAxis<double>>&, const Device&);
+template cudaError_t resize_adjoint<float>(const ResizeParams<float, LinearAxis<float>>&, const Device&);
+template cudaError_t resize_adjoint<half_t>(const ResizeParams<float, LinearAxis<float>>&, const Device&);
+template cudaError_t resize_adjoint<bfloat16_t>(const ResizeParams<float, LinearAxis<float>>&, const Device&);
+
+}  // namespace gpu
+}  // namespace upsample_ext

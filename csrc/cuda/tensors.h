@@ -1,0 +1,39 @@
+// What every CUDA launcher does with its tensors.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "../ops/dtypes.h"
+#include "params.h"
+#include "runtime.h"
+
+namespace upsample_ext {
+namespace gpu {
+
+// The stride of a dimension of size 1 may be any number, and is never used: 0 keeps it from spoiling
+// alignment.
+inline Strides strides_of(const at::Tensor& image) {
+  const auto stride = [&](int64_t dim) { return image.size(dim) == 1 ? 0 : image.stride(dim); };
+  return {stride(0), stride(1), stride(2), stride(3)};
+}
+
+inline void* read_only(const at::Tensor& t) { return const_cast<void*>(t.const_data_ptr()); }
+
+// How kernels call a scalar type of torch.
+template <class scalar_t>
+struct StorageOf {
+  typedef scalar_t type;
+};
+template <>
+struct StorageOf<at::Half> {
+  typedef half_t type;
+};
+template <>
+struct StorageOf<at::BFloat16> {
+  typedef bfloat16_t type;
+};
+template <class scalar_t>
+using storage_of = typename StorageOf<scalar_t>::type;
+
+}  // namespace gpu
+}  // namespace upsample_ext

@@ -1,0 +1,31 @@
+// The dtypes that kernels are written for.
+#pragma once
+
+#include <c10/core/ScalarType.h>
+#include <c10/util/Exception.h>
+
+namespace upsample_ext {
+
+// Calls f with a value of the storage type and one of the type of its sums.
+template <class F>
+void dispatch_floating(const char* op, at::ScalarType dtype, F&& f) {
+  switch (dtype) {
+    case at::kDouble:
+      return f(double{}, double{});
+    case at::kFloat:
+      return f(float{}, float{});
+    case at::kHalf:
+      return f(at::Half{}, float{});
+    case at::kBFloat16:
+      return f(at::BFloat16{}, float{});
+    default:
+      TORCH_CHECK_NOT_IMPLEMENTED(false, "\"", op, "\" not implemented for '", at::toString(dtype), "'");
+  }
+}
+template <class F>
+void dispatch_floating_or_byte(const char* op, at::ScalarType dtype, F&& f) {
+  if (dtype == at::kByte) return f(uint8_t{}, float{});
+  dispatch_floating(op, dtype, f);
+}
+
+}  // namespace upsample_ext
