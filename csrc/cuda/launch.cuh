@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 
+#include "../geometry/axis.h"
 #include "device.h"
 
 namespace upsample_ext {
@@ -31,6 +32,8 @@ cudaError_t launch(void (*kernel)(Parameters...), const Device& device, int64_t 
 #endif
 
 UPSAMPLE_HOST_DEVICE int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+UPSAMPLE_HOST_DEVICE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+UPSAMPLE_HOST_DEVICE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 }  // namespace gpu
 }  // namespace upsample_ext

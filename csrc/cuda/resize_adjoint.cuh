@@ -1,52 +1,85 @@
 // The gradient of a resize: every source gathers what it gave to the results, in a fixed order.
+//
+//   layout, size of the footprint               kernel                              V
+//   channels side by side in both, factors      adjoint_channels_last               16 bytes, if they divide
+//     up to kMostTaps / 2                                                           all, else 1
+//   any other, the footprint fits a tile:       adjoint_planar                      16 bytes; scattered
+//     factors up to about 30                                                        where rows are unaligned
+//   large footprints                            adjoint_of_one, a warp to a source
+//   beyond 32 bits                              adjoint_of_one, a warp to a source
 #pragma once
 
-#include "launch.cuh"
-#include "params.h"
-#include "values.cuh"
-#include "work.cuh"
+#include "resize_adjoint_channels_last.cuh"
+#include "resize_adjoint_planar.cuh"
+#include "resize_limits.cuh"
 
 namespace upsample_ext {
 namespace gpu {
 
-constexpr int kAdjointThreads = 256;
+// ---- any strides, any factor: a warp to a source --------------------------------------------------------
 
-// ---- any strides, any factor: a thread to a source ------------------------------------------------------
+constexpr int kSourceThreads = 256;
 
+// Lanes share the columns of the source's footprint and add up in a fixed tree.
 template <class T, class acc, class Axis>
-__global__ void __launch_bounds__(kAdjointThreads)
+__global__ void __launch_bounds__(kSourceThreads)
     adjoint_of_one(const ResizeParams<acc, Axis> p, int64_t sources) {
-  int64_t rest = static_cast<int64_t>(blockIdx.x) * kAdjointThreads + threadIdx.x;
+  int64_t rest = (static_cast<int64_t>(blockIdx.x) * kSourceThreads + threadIdx.x) / kWarp;
   if (rest >= sources) return;
+  const auto lane = static_cast<int64_t>(threadIdx.x % kWarp);
   const int64_t x = rest % p.width.in_size;
   rest /= p.width.in_size;
   const int64_t y = rest % p.height.in_size;
   rest /= p.height.in_size;
   const int64_t c = rest % p.channels, n = rest / p.channels;
   const T* grad = static_cast<const T*>(p.output) + n * p.out.batch + c * p.out.channel;
-  const int64_t begin = p.width.begin(x), end = p.width.end(x);
+  const int64_t top = p.height.begin(y), bottom = p.height.end(y), right = p.width.end(x);
   // A tap of weight 0 counts, and two on one source count as two: that is how infinities spread in native.
   const auto add = [](const auto& taps, int64_t source, acc value, acc& sum) {
     if (taps.index0 == source) sum = fused_multiply_add(taps.weight0, value, sum);
     if (taps.index1 == source) sum = fused_multiply_add(taps.weight1, value, sum);
   };
   acc sum = 0;
-  for (int64_t oy = p.height.begin(y), last = p.height.end(y); oy < last; ++oy) {
-    acc row = 0;
-    for (int64_t ox = begin; ox < end; ++ox) {
-      add(p.width.taps(ox), x, widen(load(grad + oy * p.out.height + ox * p.out.width)), row);
+  for (int64_t ox = p.width.begin(x) + lane; ox < right; ox += kWarp) {
+    acc column = 0;
+    for (int64_t oy = top; oy < bottom; ++oy) {
+      add(p.height.taps(oy), y, widen(load(grad + oy * p.out.height + ox * p.out.width)), column);
     }
-    add(p.height.taps(oy), y, row, sum);
+    add(p.width.taps(ox), x, column, sum);
   }
+  for (int step = kWarp / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
   T* result = static_cast<T*>(p.input) + n * p.in.batch + c * p.in.channel + y * p.in.height + x * p.in.width;
-  *result = Narrow<T>::of(sum);
+  if (lane == 0) *result = Narrow<T>::of(sum);
 }
 
 template <class T, class acc, class Axis>
-cudaError_t launch_adjoint(const ResizeParams<acc, Axis>& p, const Device& device) {
+cudaError_t launch_adjoint_of_one(const ResizeParams<acc, Axis>& p, const Device& device) {
   const int64_t sources = p.batch * p.channels * p.height.in_size * p.width.in_size;
-  return launch(adjoint_of_one<T, acc, Axis>, device, divide_up(sources, kAdjointThreads), kAdjointThreads, 0,
-                p, sources);
+  return launch(adjoint_of_one<T, acc, Axis>, device, divide_up(sources * kWarp, kSourceThreads),
+                kSourceThreads, 0, p, sources);
+}
+
+// ---- choice ---------------------------------------------------------------------------------------------
+
+template <class T, class acc, class Axis>
+cudaError_t launch_adjoint(const ResizeParams<acc, Axis>& p, const Device& device) {
+  constexpr int V = kWide<T>;
+  constexpr int64_t kMostOutputs = 40;  // of a source, along an axis, where a list of its taps is kept
+  if (p.batch == 0) return cudaSuccess;
+  if (!fits_32_bits(p) || most_outputs(p.height) > kMostOutputs) return launch_adjoint_of_one<T>(p, device);
+  if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1 && most_outputs(p.width) <= kMostOutputs) {
+    const bool wide = p.channels % V == 0 &&
+                      aligned_strides<T>(p.input, 16, p.in.batch, p.in.height, p.in.width) &&
+                      aligned_strides<T>(p.output, 16, p.out.batch, p.out.height, p.out.width);
+    return wide ? launch_adjoint_channels_last<T, V>(p, device)
+                : launch_adjoint_channels_last<T, 1>(p, device);
+  }
+  const PlanarCut cut = cut_planes<acc, V>(p.height, p.width);
+  if (cut.columns == 0) return launch_adjoint_of_one<T>(p, device);
+  const bool vector = p.out.width == 1 && p.width.out_size % V == 0 &&
+                      aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height);
+  return vector ? launch_adjoint_planar<T, V, true>(p, cut, device)
+                : launch_adjoint_planar<T, V, false>(p, cut, device);
 }
 
 }  // namespace gpu

@@ -23,6 +23,7 @@
 #include "epilogue.cuh"
 #include "launch.cuh"
 #include "params.h"
+#include "resize_limits.cuh"
 #include "work.cuh"
 
 namespace upsample_ext {
@@ -243,27 +244,6 @@ inline int64_t rows_per_thread(const Device& device, int64_t rows, int64_t threa
     chosen *= 2;
   }
   return chosen;
-}
-
-// Whether offsets within a plane, and all that is computed along an axis, stay far inside 32 bits.
-template <class acc, class Axis>
-bool fits_32_bits(const ResizeParams<acc, Axis>& p) {
-  const auto extent = [](int64_t size, int64_t stride) {
-    return (size - 1) * (stride < 0 ? -stride : stride);
-  };
-  constexpr int64_t kMost = int64_t{1} << 30;
-  const int64_t results = p.batch * p.channels * p.height.out_size * p.width.out_size;
-  return p.height.fits_32_bits() && p.width.fits_32_bits() && extent(p.width.in_size, p.in.width) < kMost &&
-         results < 2 * kMost;
-}
-
-inline bool aligned(const void* p, int64_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
-
-// Whether vectors of `bytes` can start at every multiple of V elements of an image: its strides but the last.
-template <class T>
-bool aligned_strides(const void* data, int64_t bytes, int64_t batch, int64_t a, int64_t b) {
-  const auto whole = [&](int64_t stride) { return stride * static_cast<int64_t>(sizeof(T)) % bytes == 0; };
-  return aligned(data, bytes) && whole(batch) && whole(a) && whole(b);
 }
 
 template <class T, int V, class Index, class Epilogue, class acc, class Axis>

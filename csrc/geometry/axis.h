@@ -91,17 +91,33 @@ struct LinearAxis {
 
   // The outputs that read source i are among begin(i) .. end(i) - 1; both grow with i.
   UPSAMPLE_HOST_DEVICE Index begin(Index i) const {
-    return first_output([&](const LinearTaps<T, Index>& t) { return t.index1 >= i; });
+    return first_output(i - 1, [&](const LinearTaps<T, Index>& t) { return t.index1 >= i; });
   }
   UPSAMPLE_HOST_DEVICE Index end(Index i) const {
-    return first_output([&](const LinearTaps<T, Index>& t) { return t.index0 > i; });
+    return first_output(i + 1, [&](const LinearTaps<T, Index>& t) { return t.index0 > i; });
   }
 
+  // About how many outputs lie between two sources.
+  double outputs_per_source() const { return scale > T(0) ? 1.0 / static_cast<double>(scale) : out_size; }
+
  private:
-  // The first output whose taps are far enough; a search, because no inverted formula rounds as the taps do.
+  // The first output whose taps are `far` enough, which is about where `source` lies. A search over the taps
+  // themselves, because no inverted formula rounds as they do; the formula only says where to begin.
   template <class Far>
-  UPSAMPLE_HOST_DEVICE Index first_output(Far&& far) const {
+  UPSAMPLE_HOST_DEVICE Index first_output(Index source, Far&& far) const {
     Index low = 0, high = out_size;
+    const T centre = align_corners ? T(0) : T(0.5);
+    const T about = scale > T(0) ? (static_cast<T>(source) + centre) / scale : T(0);
+    const Index guess = about > T(0) && about < static_cast<T>(out_size) ? static_cast<Index>(about) : 0;
+    for (int side = -2; side <= 2; side += 4) {
+      const Index probe = guess + side;
+      if (probe < low || probe >= high) continue;
+      if (far(taps(probe))) {
+        high = probe;
+      } else {
+        low = probe + 1;
+      }
+    }
     while (low < high) {
       const Index middle = low + (high - low) / 2;
       if (far(taps(middle))) {
@@ -216,6 +232,8 @@ struct TwoTapConvTransposeAxis {
   UPSAMPLE_HOST_DEVICE Index end(Index i) const {
     return replicate && i == in_size - 1 ? out_size : inside((i + 2) * stride - padding);
   }
+
+  double outputs_per_source() const { return static_cast<double>(stride); }
 
  private:
   // The sample at a position, the edge's beyond it, or -1.

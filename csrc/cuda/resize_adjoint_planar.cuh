@@ -1,0 +1,296 @@
+// The gradient of a resize, of planes whose rows are read along the width.
+//
+// A block owns 32 source rows, of one plane or of several that follow each other, and some source columns. It
+// reads every element of their footprint in grad_output once, 16 bytes at a time (the block's warps share
+// rows through the first cache), and sums in two steps, like forward in reverse:
+//   1. along the height: a thread sums V result columns over the taps of one source row, into shared memory;
+//   2. along the width: a warp walks along the result columns, each lane in a source row of its own, with two
+//      running sums. All lanes are at one column, so that no branch diverges, for whatever factor.
+// Step 1 writes and step 2 reads 16 bytes a lane from rows that lie 16 bytes beyond a multiple of all banks:
+// no bank serves two lanes at once. Then the block's gradient is stored row by row.
+#pragma once
+
+#include <type_traits>
+
+#include "launch.cuh"
+#include "params.h"
+#include "tap_list.cuh"
+#include "work.cuh"
+
+namespace upsample_ext {
+namespace gpu {
+
+constexpr int kPlanarThreads = 256;
+constexpr int kPlanarWarps = kPlanarThreads / kWarp;
+constexpr int kTileRows = 32;
+
+// Result columns that a row of the buffer holds, and how far its rows lie apart.
+template <class acc>
+constexpr int kTileColumns = 512 / sizeof(acc);
+template <class acc>
+constexpr int kTilePitch = kTileColumns<acc> + 16 / sizeof(acc);
+
+template <class T, class Axis>
+struct PlanarAdjoint {
+  const T* grad_output;
+  T* grad_input;
+  Strides in, out;
+  Axis height, width;
+  int32_t rows;     // of all planes
+  int32_t columns;  // source columns of a tile
+  int32_t pitch;    // of a tile's gradient in shared memory, odd
+  int32_t most_taps;
+  Divider<int32_t> tiles_across, groups, plane_rows, channels;
+};
+
+// Where a result column goes in the walk along the width.
+template <class acc>
+struct ColumnTaps {
+  int32_t anchor;  // the first running sum is that of this source, the second that of the next
+  int32_t adds;    // bit 0: weight0 to the first; 1: weight1 to the second; 2: weight1 to the first
+  acc weight0, weight1;
+};
+
+template <class acc, class Axis>
+__device__ __forceinline__ ColumnTaps<acc> column_taps(const Axis& axis, int32_t o) {
+  if (o >= axis.out_size) return {-2, 0, acc(0), acc(0)};
+  const auto taps = axis.taps(o);
+  const bool has0 = taps.index0 >= 0, has1 = taps.index1 >= 0;
+  const bool together = has0 && has1 && taps.index0 == taps.index1;
+  return {has0 ? taps.index0 : taps.index1 - 1,
+          (has0 ? 1 : 0) | (!has1      ? 0
+                            : together ? 4
+                                       : 2),
+          taps.weight0, taps.weight1};
+}
+
+// A tile in shared memory, all of it 16-byte aligned.
+template <class acc>
+struct PlanarTile {
+  acc* sums;                 // [row][result column], pitch kTilePitch
+  ColumnTaps<acc>* columns;  // [result column]
+  Tap<acc>* taps;            // [row][tap along the height]
+  int64_t* source;           // [row], offset of the row in grad_input
+  int64_t* result;           // [row], offset of its plane in grad_output
+  int32_t* count;            // [row], taps
+  acc* gradient;             // [row][source column]
+
+  UPSAMPLE_HOST_DEVICE int64_t lay_out(char* memory, int32_t most_taps, int32_t pitch) {
+    int64_t used = 0;
+    const auto take = [&](auto*& part, int64_t count) {
+      part = reinterpret_cast<std::remove_reference_t<decltype(part)>>(memory + used);
+      used += divide_up(count * static_cast<int64_t>(sizeof(*part)), 16) * 16;
+    };
+    take(sums, kTileRows * kTilePitch<acc>);
+    take(columns, kTileColumns<acc>);
+    take(taps, kTileRows * most_taps);
+    take(source, kTileRows);
+    take(result, kTileRows);
+    take(count, kTileRows);
+    take(gradient, kTileRows * pitch);
+    return used;
+  }
+};
+
+// Where result column c of the tile lies in a row of sums. The two halves of a thread's 32 bytes lie apart,
+// so that those of a warp are side by side.
+template <class acc, int V, bool kVector>
+__device__ __forceinline__ int sum_position(int c) {
+  constexpr int kQuad = 16 / sizeof(acc);
+  if (!kVector || V <= kQuad) return c;
+  return (c / kQuad) % (V / kQuad) * (kTileColumns<acc> / (V / kQuad)) + c / V * kQuad + c % kQuad;
+}
+
+// Step 1: V result columns of a source row. They are neighbours, or as far apart as there are groups.
+template <class T, int V, bool kVector, class Axis, class acc>
+__device__ __forceinline__ void sum_along_height(const PlanarAdjoint<T, Axis>& p, const PlanarTile<acc>& tile,
+                                                 int row, int group, int32_t first) {
+  const auto groups = static_cast<int>(p.groups.divisor);
+  acc sums[V];
+#pragma unroll
+  for (int v = 0; v < V; ++v) sums[v] = acc(0);
+  const Tap<acc>* taps = tile.taps + row * p.most_taps;
+  const T* plane = p.grad_output + tile.result[row];
+  const int count = tile.count[row];
+  if constexpr (kVector) {
+    const int32_t column = first + group * V;
+    if (column < p.width.out_size) {
+      plane += column;
+#pragma unroll 4
+      for (int t = 0; t < count; ++t) {
+        const Tap<acc> tap = taps[t];
+        const Pack<T, V> grad = load_pack<V>(plane + tap.output * p.out.height);
+#pragma unroll
+        for (int v = 0; v < V; ++v) sums[v] = fused_multiply_add(tap.weight, widen(grad.value[v]), sums[v]);
+      }
+    }
+    constexpr int kQuad = V < 16 / sizeof(acc) ? V : 16 / sizeof(acc);
+    acc* to = tile.sums + row * kTilePitch<acc>;
+#pragma unroll
+    for (int v = 0; v < V; v += kQuad) {
+      Pack<acc, kQuad> quad;
+#pragma unroll
+      for (int q = 0; q < kQuad; ++q) quad.value[q] = sums[v + q];
+      store_pack(to + sum_position<acc, V, kVector>(group * V + v), quad);
+    }
+  } else {
+#pragma unroll 2
+    for (int t = 0; t < count; ++t) {
+      const Tap<acc> tap = taps[t];
+      const T* line = plane + tap.output * p.out.height;
+#pragma unroll
+      for (int v = 0; v < V; ++v) {
+        const int32_t column = first + group + v * groups;
+        if (column < p.width.out_size) {
+          sums[v] = fused_multiply_add(tap.weight, widen(load(line + column * p.out.width)), sums[v]);
+        }
+      }
+    }
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+      const int c = group + v * groups;
+      if (c < kTileColumns<acc>) tile.sums[row * kTilePitch<acc> + c] = sums[v];
+    }
+  }
+}
+
+// Step 2: sources begin .. end of the lane's row.
+template <class T, int V, bool kVector, class Axis, class acc>
+__device__ __forceinline__ void sum_along_width(const PlanarAdjoint<T, Axis>& p, const PlanarTile<acc>& tile,
+                                                int lane, int32_t tile_begin, int32_t begin, int32_t end,
+                                                int32_t first) {
+  constexpr int kQuad = 16 / sizeof(acc);
+  const acc* line = tile.sums + lane * kTilePitch<acc>;
+  acc* gradient = tile.gradient + lane * p.pitch - tile_begin;
+  acc current_sum = acc(0), next_sum = acc(0);
+  int32_t current = begin - 1;
+  const auto step = [&] {
+    if (current >= begin) gradient[current] = current_sum;
+    current_sum = next_sum;
+    next_sum = acc(0);
+    ++current;
+  };
+  const int from = p.width.begin(begin) - first, to = p.width.end(end - 1) - first;
+  for (int quad = from / kQuad * kQuad; quad < to; quad += kQuad) {
+    const auto sums = *reinterpret_cast<const Pack<acc, kQuad>*>(line + sum_position<acc, V, kVector>(quad));
+#pragma unroll
+    for (int q = 0; q < kQuad; ++q) {
+      if (quad + q < from || quad + q >= to) continue;
+      const ColumnTaps<acc> taps = tile.columns[quad + q];
+      while (current < taps.anchor) step();
+      const acc value = sums.value[q];
+      if (taps.adds & 1) current_sum = fused_multiply_add(taps.weight0, value, current_sum);
+      if (taps.adds & 4) current_sum = fused_multiply_add(taps.weight1, value, current_sum);
+      if (taps.adds & 2) next_sum = fused_multiply_add(taps.weight1, value, next_sum);
+    }
+  }
+  while (current < end) step();
+}
+
+template <class T, int V, bool kVector, class Axis>
+__global__ void __launch_bounds__(kPlanarThreads) adjoint_planar(const PlanarAdjoint<T, Axis> p) {
+  typedef acc_of<T> acc;
+  UPSAMPLE_DYNAMIC_SHARED(char, memory);
+  PlanarTile<acc> tile;
+  tile.lay_out(memory, p.most_taps, p.pitch);
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;
+  auto rest = static_cast<int32_t>(blockIdx.x);
+  const int32_t begin = p.tiles_across.take(rest) * p.columns;
+  const int32_t end = begin + p.columns < p.width.in_size ? begin + p.columns : p.width.in_size;
+  const int32_t first_row = rest * kTileRows;
+  const int rows = p.rows - first_row < kTileRows ? p.rows - first_row : kTileRows;
+  const int32_t first = kVector ? p.width.begin(begin) / V * V : p.width.begin(begin);
+
+  if (warp == 0 && lane < rows) {
+    int32_t plane = first_row + lane;
+    const int32_t y = p.plane_rows.take(plane);
+    const int32_t c = p.channels.take(plane);
+    tile.source[lane] = plane * p.in.batch + c * p.in.channel + y * p.in.height;
+    tile.result[lane] = plane * p.out.batch + c * p.out.channel;
+    tile.count[lane] = list_taps<acc>(p.height, y, tile.taps + lane * p.most_taps);
+  } else if (warp > 0) {
+    for (int c = thread - kWarp; c < kTileColumns<acc>; c += kPlanarThreads - kWarp) {
+      tile.columns[c] = column_taps<acc>(p.width, first + c);
+    }
+  }
+  __syncthreads();
+
+  for (int32_t unit = thread; unit < rows * static_cast<int32_t>(p.groups.divisor); unit += kPlanarThreads) {
+    int32_t row = unit;
+    const int32_t group = p.groups.take(row);
+    sum_along_height<T, V, kVector>(p, tile, row, group, first);
+  }
+  __syncthreads();
+
+  const int32_t share = (end - begin + kPlanarWarps - 1) / kPlanarWarps;
+  const int32_t from = begin + warp * share, to = from + share < end ? from + share : end;
+  if (lane < rows && from < to) sum_along_width<T, V, kVector>(p, tile, lane, begin, from, to, first);
+  __syncthreads();
+
+  for (int row = warp; row < rows; row += kPlanarWarps) {
+    T* line = p.grad_input + tile.source[row];
+    for (int32_t x = begin + lane; x < end; x += kWarp) {
+      store(line + x * p.in.width, Narrow<T>::of(tile.gradient[row * p.pitch + x - begin]));
+    }
+  }
+}
+
+// ---- launch ---------------------------------------------------------------------------------------------
+
+// How a gradient is cut into tiles; `columns` is 0 where the footprint of one source is too wide or too high.
+struct PlanarCut {
+  int64_t columns = 0, tiles_across = 0, groups = 0, most_taps = 0, shared_bytes = 0;
+};
+
+template <class acc, int V, class Axis>
+PlanarCut cut_planes(const Axis& height, const Axis& width) {
+  constexpr int64_t kSharedBytes = 48 << 10;
+  const auto footprint = [&](int64_t columns) {  // at most, from an aligned column on
+    return static_cast<int64_t>(static_cast<double>(columns) * width.outputs_per_source()) +
+           most_outputs(width) + V;
+  };
+  PlanarCut cut;
+  cut.most_taps = 2 * most_outputs(height);
+  PlanarTile<acc> tile;
+  const auto bytes = [&](int64_t columns) {
+    return tile.lay_out(nullptr, static_cast<int32_t>(cut.most_taps), static_cast<int32_t>(columns | 1));
+  };
+  int64_t most = static_cast<int64_t>(static_cast<double>(kTileColumns<acc> - V - most_outputs(width)) /
+                                      width.outputs_per_source());
+  most = most < kTileColumns<acc> ? most : kTileColumns<acc>;
+  while (most > 0 && bytes(most) > kSharedBytes) most /= 2;
+  if (most <= 0) return cut;
+  cut.tiles_across = divide_up(width.in_size, most);
+  cut.columns = divide_up(width.in_size, cut.tiles_across);  // as even as they can be
+  const int64_t results = footprint(cut.columns), across = divide_up(static_cast<int64_t>(width.out_size), V);
+  cut.groups = divide_up(results, V) < across ? divide_up(results, V) : across;
+  cut.shared_bytes = bytes(cut.columns);
+  return cut;
+}
+
+template <class T, int V, bool kVector, class acc, class Axis>
+cudaError_t launch_adjoint_planar(const ResizeParams<acc, Axis>& p, const PlanarCut& cut,
+                                  const Device& device) {
+  typedef typename Axis::template with_index<int32_t> NarrowAxis;
+  const int64_t rows = p.batch * p.channels * p.height.in_size;
+  const PlanarAdjoint<T, NarrowAxis> arguments{static_cast<const T*>(p.output),
+                                               static_cast<T*>(p.input),
+                                               p.in,
+                                               p.out,
+                                               NarrowAxis(p.height),
+                                               NarrowAxis(p.width),
+                                               static_cast<int32_t>(rows),
+                                               static_cast<int32_t>(cut.columns),
+                                               static_cast<int32_t>(cut.columns | 1),
+                                               static_cast<int32_t>(cut.most_taps),
+                                               Divider<int32_t>(cut.tiles_across),
+                                               Divider<int32_t>(cut.groups),
+                                               Divider<int32_t>(p.height.in_size),
+                                               Divider<int32_t>(p.channels)};
+  return launch(adjoint_planar<T, V, kVector, NarrowAxis>, device,
+                cut.tiles_across * divide_up(rows, kTileRows), kPlanarThreads,
+                static_cast<size_t>(cut.shared_bytes), arguments);
+}
+
+}  // namespace gpu
+}  // namespace upsample_ext
