@@ -22,7 +22,7 @@ constexpr int kSourceThreads = 256;
 
 // Lanes share the columns of the source's footprint and add up in a fixed tree.
 template <class T, class acc, class Axis>
-__global__ void __launch_bounds__(kSourceThreads)
+__global__ void __launch_bounds__(kSourceThreads, 3)
     adjoint_of_one(const ResizeParams<acc, Axis> p, int64_t sources) {
   int64_t rest = (static_cast<int64_t>(blockIdx.x) * kSourceThreads + threadIdx.x) / kWarp;
   if (rest >= sources) return;

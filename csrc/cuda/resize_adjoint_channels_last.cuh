@@ -34,7 +34,8 @@ struct ChannelsLastAdjoint {
 };
 
 template <class T, int V, class Axis>
-__global__ void __launch_bounds__(kPixelThreads) adjoint_channels_last(const ChannelsLastAdjoint<T, Axis> p) {
+__global__ void __launch_bounds__(kPixelThreads, 3)
+    adjoint_channels_last(const ChannelsLastAdjoint<T, Axis> p) {
   typedef acc_of<T> acc;
   UPSAMPLE_DYNAMIC_SHARED(char, memory);
   const auto columns = static_cast<int32_t>(p.block_columns.divisor);

@@ -188,7 +188,7 @@ __device__ __forceinline__ void sum_along_width(const PlanarAdjoint<T, Axis>& p,
 }
 
 template <class T, int V, bool kVector, class Axis>
-__global__ void __launch_bounds__(kPlanarThreads) adjoint_planar(const PlanarAdjoint<T, Axis> p) {
+__global__ void __launch_bounds__(kPlanarThreads, 3) adjoint_planar(const PlanarAdjoint<T, Axis> p) {
   typedef acc_of<T> acc;
   UPSAMPLE_DYNAMIC_SHARED(char, memory);
   PlanarTile<acc> tile;

@@ -6,17 +6,17 @@
 // result costs two multiply-adds and what is left of a row's loads, and the arithmetic is native's: along the
 // width first, then along the height.
 //
-//   planar          V columns of one plane. Vectors where rows are aligned; otherwise the columns a thread
-//   owns
-//                   lie as far apart as there are threads to a row, so that stores of a warp are side by
-//                   side.
+//   planar          V columns of one plane: neighbours where rows are aligned, otherwise as far apart as
+//   there
+//                   are threads to a row, so that a warp's stores are side by side.
 //   channels-last   V channels of one column.
 //
 //   layout of the result          kernel          V                       index
 //   channels side by side         channels-last   16 bytes, if they       32 bits
 //     in input and output                         divide all, else 1
-//   rows side by side, aligned    planar vector   16 bytes (8 of bytes)   32 bits
-//   any other                     planar          as above, scattered     32 bits
+//   elements of a row side by     planar vector   16 bytes (8 of bytes)   32 bits
+//     side, rows aligned
+//   any other                     planar          up to 4, scattered      32 bits
 //   too large for 32 bits         planar          2, scattered            64 bits
 #pragma once
 
@@ -174,7 +174,7 @@ struct ForwardArguments {
 };
 
 template <class T, int V, bool kVector, class Axis, class Index, class Epilogue>
-__global__ void __launch_bounds__(kResizeThreads)
+__global__ void __launch_bounds__(kResizeThreads, 2)
     resize_planar(const ForwardArguments<T, Axis, Index, Epilogue> p) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kResizeThreads + threadIdx.x;
@@ -209,7 +209,7 @@ __global__ void __launch_bounds__(kResizeThreads)
 }
 
 template <class T, int V, class Axis, class Index, class Epilogue>
-__global__ void __launch_bounds__(kResizeThreads)
+__global__ void __launch_bounds__(kResizeThreads, 2)
     resize_channels_last(const ForwardArguments<T, Axis, Index, Epilogue> p) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kResizeThreads + threadIdx.x;
@@ -300,6 +300,7 @@ cudaError_t launch_resize(const ResizeParams<acc, Axis>& p, const Device& device
   // 16 bytes of the wider element, but no more than 8 values: each takes registers.
   constexpr int kBytes = sizeof(T) > sizeof(result) ? sizeof(T) : sizeof(result);
   constexpr int V = 16 / kBytes < 8 ? 16 / kBytes : 8;
+  constexpr int kScattered = V < 4 ? V : 4;
   constexpr int64_t kIn = V * sizeof(T), kOut = V * sizeof(result);
   if (p.batch == 0) return cudaSuccess;
   if (!fits_32_bits(p)) return launch_planar<T, 2, false, int64_t, Epilogue>(p, device);
@@ -315,7 +316,7 @@ cudaError_t launch_resize(const ResizeParams<acc, Axis>& p, const Device& device
                       aligned_strides<result>(p.output, kOut, p.out.batch, p.out.channel, p.out.height) &&
                       (p.other == nullptr || aligned(p.other, kOut));
   return vector ? launch_planar<T, V, true, int32_t, Epilogue>(p, device)
-                : launch_planar<T, V, false, int32_t, Epilogue>(p, device);
+                : launch_planar<T, kScattered, false, int32_t, Epilogue>(p, device);
 }
 
 }  // namespace gpu
