@@ -47,9 +47,11 @@ struct PlanarAdjoint {
 template <class acc>
 struct ColumnTaps {
   int32_t anchor;  // the first running sum is that of this source, the second that of the next
-  int32_t adds;    // bit 0: weight0 to the first; 1: weight1 to the second; 2: weight1 to the first
+  int32_t adds;    // which weights count, and to which sum
   acc weight0, weight1;
 };
+
+constexpr int32_t kFirst = 1, kSecond = 2, kSecondToFirst = 4;
 
 template <class acc, class Axis>
 __device__ __forceinline__ ColumnTaps<acc> column_taps(const Axis& axis, int32_t o) {
@@ -58,9 +60,9 @@ __device__ __forceinline__ ColumnTaps<acc> column_taps(const Axis& axis, int32_t
   const bool has0 = taps.index0 >= 0, has1 = taps.index1 >= 0;
   const bool together = has0 && has1 && taps.index0 == taps.index1;
   return {has0 ? taps.index0 : taps.index1 - 1,
-          (has0 ? 1 : 0) | (!has1      ? 0
-                            : together ? 4
-                                       : 2),
+          (has0 ? kFirst : 0) | (!has1      ? 0
+                                 : together ? kSecondToFirst
+                                            : kSecond),
           taps.weight0, taps.weight1};
 }
 
@@ -179,9 +181,14 @@ __device__ __forceinline__ void sum_along_width(const PlanarAdjoint<T, Axis>& p,
       const ColumnTaps<acc> taps = tile.columns[quad + q];
       while (current < taps.anchor) step();
       const acc value = sums.value[q];
-      if (taps.adds & 1) current_sum = fused_multiply_add(taps.weight0, value, current_sum);
-      if (taps.adds & 4) current_sum = fused_multiply_add(taps.weight1, value, current_sum);
-      if (taps.adds & 2) next_sum = fused_multiply_add(taps.weight1, value, next_sum);
+      if (!Axis::kMayLackTaps || taps.adds & kFirst) {
+        current_sum = fused_multiply_add(taps.weight0, value, current_sum);
+      }
+      if (taps.adds & kSecondToFirst) {
+        current_sum = fused_multiply_add(taps.weight1, value, current_sum);
+      } else if (!Axis::kMayLackTaps || taps.adds & kSecond) {
+        next_sum = fused_multiply_add(taps.weight1, value, next_sum);
+      }
     }
   }
   while (current < end) step();

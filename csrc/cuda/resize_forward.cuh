@@ -15,10 +15,12 @@
 //   channels side by side         channels-last   16 bytes, if they       32 bits
 //     in input and output                         divide all, else 1
 //   elements of a row side by     planar vector   16 bytes (8 of bytes)   32 bits
-//     side, rows aligned
+//     side, rows aligned            (doubled: factor 2 along the width)
 //   any other                     planar          up to 4, scattered      32 bits
 //   too large for 32 bits         planar          2, scattered            64 bits
 #pragma once
+
+#include <type_traits>
 
 #include "epilogue.cuh"
 #include "launch.cuh"
@@ -34,34 +36,27 @@ constexpr int kResizeThreads = 256;
 // ---- what a thread owns ---------------------------------------------------------------------------------
 
 // V columns of a plane, `step` apart, the first at `first`. Taps of columns beyond the row are those of the
-// last. Of a resize a column keeps two registers: whether its second tap is the next element or the same is
-// one bit, and its weights add up to one. Other axes keep all four.
+// last. Offsets are unsigned, so that an address is one instruction; an absent tap's is kAbsent.
 template <class T, int V, class Axis, class Index>
 struct PlanarColumns {
   typedef acc_of<T> acc;
-  static constexpr bool kAll = Axis::kMayLackTaps;
+  typedef std::make_unsigned_t<Index> Offset;
+  static constexpr Offset kAbsent = static_cast<Offset>(-1);
   const T* plane;
-  Index stride;
-  unsigned next = 0;  // bit v: the second tap of column v is the next element
-  Index offset0[V], offset1[kAll ? V : 1];
-  acc weight1[V], weight0[kAll ? V : 1];
+  Offset offset0[V], offset1[V];
+  acc weight1[V], weight0[Axis::kMayLackTaps ? V : 1];  // those of a resize add up to one
 
-  __device__ __forceinline__ PlanarColumns(const T* source, const Axis& axis, Index element_stride,
-                                           Index first, Index step)
-      : plane(source), stride(element_stride) {
+  __device__ __forceinline__ PlanarColumns(const T* source, const Axis& axis, Index stride, Index first,
+                                           Index step)
+      : plane(source) {
 #pragma unroll
     for (int v = 0; v < V; ++v) {
       const Index column = first + v * step;
       const auto taps = axis.taps(column < axis.out_size ? column : axis.out_size - 1);
+      offset0[v] = taps.index0 < 0 ? kAbsent : static_cast<Offset>(taps.index0 * stride);
+      offset1[v] = taps.index1 < 0 ? kAbsent : static_cast<Offset>(taps.index1 * stride);
       weight1[v] = taps.weight1;
-      offset0[v] = taps.index0 * stride;
-      if constexpr (kAll) {
-        weight0[v] = taps.weight0;
-        offset0[v] = taps.index0 < 0 ? -1 : taps.index0 * stride;
-        offset1[v] = taps.index1 < 0 ? -1 : taps.index1 * stride;
-      } else if (taps.index1 != taps.index0) {
-        next |= 1u << v;
-      }
+      if constexpr (Axis::kMayLackTaps) weight0[v] = taps.weight0;
     }
   }
 
@@ -69,35 +64,77 @@ struct PlanarColumns {
   __device__ __forceinline__ void blended(const T* row, acc (&values)[V]) const {
 #pragma unroll
     for (int v = 0; v < V; ++v) {
-      if constexpr (kAll) {
-        values[v] = blend(weight0[v], element(row, offset0[v]), weight1[v], element(row, offset1[v]));
+      acc first_weight;
+      if constexpr (Axis::kMayLackTaps) {
+        first_weight = weight0[v];
       } else {
-        const T* at = row + offset0[v];
-        values[v] = blend(acc(1) - weight1[v], widen(load(at)), weight1[v],
-                          widen(load(at + (next & (1u << v) ? stride : 0))));
+        first_weight = acc(1) - weight1[v];
       }
+      values[v] = blend(first_weight, element(row, offset0[v]), weight1[v], element(row, offset1[v]));
     }
   }
 
  private:
-  static __device__ __forceinline__ acc element(const T* row, Index offset) {
-    return offset < 0 ? acc(0) : widen(load(row + offset));
+  static __device__ __forceinline__ acc element(const T* row, Offset offset) {
+    if (Axis::kMayLackTaps && offset == kAbsent) return acc(0);
+    return widen(load(row + offset));
   }
 };
 
+// V neighbouring columns of a row of twice as many as its source has, the taps of which are known: (i - 1, i)
+// with weights 1/4 and 3/4, then (i, i + 1) with 3/4 and 1/4. All that a thread reads of a row is one vector
+// and an element on either side, instead of two elements a column.
+template <class T, int V, class Axis, class Index>
+struct DoubledColumns {
+  typedef acc_of<T> acc;
+  typedef std::make_unsigned_t<Index> Offset;
+  const T* plane;
+  Offset left, middle, right;
+
+  __device__ __forceinline__ DoubledColumns(const T* source, const Axis& axis, Index, Index first, Index)
+      : plane(source),
+        left(first == 0 ? 0 : first / 2 - 1),
+        middle(first / 2),
+        right(first / 2 + V / 2 < axis.in_size ? first / 2 + V / 2 : axis.in_size - 1) {}
+
+  __device__ __forceinline__ void blended(const T* row, acc (&values)[V]) const {
+    const Pack<T, V / 2> inside = load_pack<V / 2>(row + middle);
+    acc source[V / 2 + 2];
+    source[0] = widen(load(row + left));
+#pragma unroll
+    for (int i = 0; i < V / 2; ++i) source[i + 1] = widen(inside.value[i]);
+    source[V / 2 + 1] = widen(load(row + right));
+#pragma unroll
+    for (int i = 0; i < V / 2; ++i) {
+      values[2 * i] = blend(acc(0.25), source[i], acc(0.75), source[i + 1]);
+      values[2 * i + 1] = blend(acc(0.75), source[i + 1], acc(0.25), source[i + 2]);
+    }
+    if (middle == 0) values[0] = blend(acc(1), source[1], acc(0), source[2]);  // clamped to the first centre
+  }
+};
+
+// Whether DoubledColumns are what the axis says, to the last bit: beyond these sizes float32 rounds
+// coordinates.
+template <class T, class Index>
+bool doubles(const LinearAxis<T, Index>& axis) {
+  return !axis.align_corners && axis.scale == T(0.5) && axis.out_size == 2 * axis.in_size &&
+         axis.in_size > 1 && axis.in_size < (1 << 21);
+}
 // V channels of one column.
 template <class T, int V, class Axis, class Index>
 struct ChannelColumn {
   typedef acc_of<T> acc;
+  typedef std::make_unsigned_t<Index> Offset;
+  static constexpr Offset kAbsent = static_cast<Offset>(-1);
   const T* plane;
-  Index offset0, offset1;
+  Offset offset0, offset1;
   acc weight0, weight1;
 
   __device__ __forceinline__ ChannelColumn(const T* source, const Axis& axis, Index stride, Index column)
       : plane(source) {
     const auto taps = axis.taps(column);
-    offset0 = taps.index0 < 0 ? -1 : taps.index0 * stride;
-    offset1 = taps.index1 < 0 ? -1 : taps.index1 * stride;
+    offset0 = taps.index0 < 0 ? kAbsent : static_cast<Offset>(taps.index0 * stride);
+    offset1 = taps.index1 < 0 ? kAbsent : static_cast<Offset>(taps.index1 * stride);
     weight0 = taps.weight0;
     weight1 = taps.weight1;
   }
@@ -111,8 +148,8 @@ struct ChannelColumn {
   }
 
  private:
-  static __device__ __forceinline__ Pack<T, V> pixel(const T* row, Index offset) {
-    if (Axis::kMayLackTaps && offset < 0) return Pack<T, V>{};
+  static __device__ __forceinline__ Pack<T, V> pixel(const T* row, Offset offset) {
+    if (Axis::kMayLackTaps && offset == kAbsent) return Pack<T, V>{};
     return load_pack<V>(row + offset);
   }
 };
@@ -128,7 +165,7 @@ __device__ __forceinline__ void walk_down(const Columns& columns, const Axis& he
 #pragma unroll
       for (int v = 0; v < V; ++v) values[v] = acc(0);
     } else {
-      columns.blended(columns.plane + row * row_stride, values);
+      columns.blended(opaque(columns.plane + row * row_stride), values);
     }
   };
   for (Index o = begin; o < end; ++o) {
@@ -173,7 +210,8 @@ struct ForwardArguments {
   Divider<Index> column_groups, row_groups, channel_groups, block_channels;
 };
 
-template <class T, int V, bool kVector, class Axis, class Index, class Epilogue>
+template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Axis,
+          class Index, class Epilogue>
 __global__ void __launch_bounds__(kResizeThreads, 2)
     resize_planar(const ForwardArguments<T, Axis, Index, Epilogue> p) {
   typedef acc_of<T> acc;
@@ -188,8 +226,8 @@ __global__ void __launch_bounds__(kResizeThreads, 2)
   const Index step = kVector ? 1 : static_cast<Index>(p.column_groups.divisor);
   const Index first = kVector ? group * V : group;
 
-  const PlanarColumns<T, V, Axis, Index> columns(p.input + n * p.in.batch + c * p.in.channel, p.width,
-                                                 static_cast<Index>(p.in.width), first, step);
+  const Columns<T, V, Axis, Index> columns(opaque(p.input + n * p.in.batch + c * p.in.channel), p.width,
+                                           static_cast<Index>(p.in.width), first, step);
   const int64_t plane = n * p.out.batch + c * p.out.channel;
   walk_down<V, acc>(columns, p.height, p.in.height, begin, end, [&](Index o, const acc(&values)[V]) {
     const int64_t row = plane + o * p.out.height;
@@ -258,7 +296,8 @@ auto forward_arguments(const ResizeParams<acc, Axis>& p) {
                                                           Epilogue(p)};
 }
 
-template <class T, int V, bool kVector, class Index, class Epilogue, class acc, class Axis>
+template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Index,
+          class Epilogue, class acc, class Axis>
 cudaError_t launch_planar(const ResizeParams<acc, Axis>& p, const Device& device) {
   auto arguments = forward_arguments<T, V, Index, Epilogue>(p);
   const int64_t groups = divide_up(p.width.out_size, V), planes = p.batch * p.channels;
@@ -269,7 +308,7 @@ cudaError_t launch_planar(const ResizeParams<acc, Axis>& p, const Device& device
   arguments.column_groups = Divider<Index>(groups);
   arguments.row_groups = Divider<Index>(row_groups);
   arguments.channel_groups = Divider<Index>(p.channels);
-  return launch(resize_planar<T, V, kVector, decltype(arguments.height), Index, Epilogue>, device,
+  return launch(resize_planar<T, V, kVector, Columns, decltype(arguments.height), Index, Epilogue>, device,
                 divide_up(threads, kResizeThreads), kResizeThreads, 0, arguments);
 }
 
@@ -303,7 +342,7 @@ cudaError_t launch_resize(const ResizeParams<acc, Axis>& p, const Device& device
   constexpr int kScattered = V < 4 ? V : 4;
   constexpr int64_t kIn = V * sizeof(T), kOut = V * sizeof(result);
   if (p.batch == 0) return cudaSuccess;
-  if (!fits_32_bits(p)) return launch_planar<T, 2, false, int64_t, Epilogue>(p, device);
+  if (!fits_32_bits(p)) return launch_planar<T, 2, false, PlanarColumns, int64_t, Epilogue>(p, device);
   if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1) {
     const bool wide = p.channels % V == 0 &&
                       aligned_strides<T>(p.input, kIn, p.in.batch, p.in.height, p.in.width) &&
@@ -315,8 +354,14 @@ cudaError_t launch_resize(const ResizeParams<acc, Axis>& p, const Device& device
   const bool vector = p.out.width == 1 && p.width.out_size % V == 0 &&
                       aligned_strides<result>(p.output, kOut, p.out.batch, p.out.channel, p.out.height) &&
                       (p.other == nullptr || aligned(p.other, kOut));
-  return vector ? launch_planar<T, V, true, int32_t, Epilogue>(p, device)
-                : launch_planar<T, kScattered, false, int32_t, Epilogue>(p, device);
+  if (!vector) return launch_planar<T, kScattered, false, PlanarColumns, int32_t, Epilogue>(p, device);
+  if constexpr (!Axis::kMayLackTaps) {
+    if (doubles(p.width) && p.in.width == 1 &&
+        aligned_strides<T>(p.input, kIn / 2, p.in.batch, p.in.channel, p.in.height)) {
+      return launch_planar<T, V, true, DoubledColumns, int32_t, Epilogue>(p, device);
+    }
+  }
+  return launch_planar<T, V, true, PlanarColumns, int32_t, Epilogue>(p, device);
 }
 
 }  // namespace gpu

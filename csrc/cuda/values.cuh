@@ -71,6 +71,16 @@ __device__ __forceinline__ acc blend(acc w0, acc a, acc w1, acc b) {
   return fused_multiply_add(w1, b, w0 * a);
 }
 
+// The pointer, of which the compiler forgets how it was computed. Otherwise it takes the sums apart and adds
+// up a 64-bit address anew for every element of a row.
+template <class T>
+__device__ __forceinline__ T* opaque(T* p) {
+#if defined(__CUDA_ARCH__)
+  asm("" : "+l"(p));
+#endif
+  return p;
+}
+
 // ---- several elements -----------------------------------------------------------------------------------
 
 // N elements that lie side by side, aligned as one.
