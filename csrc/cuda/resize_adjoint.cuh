@@ -3,8 +3,8 @@
 //   layout, size of the footprint               kernel                              V
 //   channels side by side in both, factors      adjoint_channels_last               16 bytes, if they divide
 //     up to kMostTaps / 2                                                           all, else 1
-//   any other, the footprint fits a tile:       adjoint_planar                      16 bytes; scattered
-//     factors up to about 30                                                        where rows are unaligned
+//   any other, the footprint fits a tile:       adjoint_planar (doubled: factor 2   16 bytes; scattered
+//     factors up to about 30                    along the width)                    where rows are unaligned
 //   large footprints                            adjoint_of_one, a warp to a source
 //   beyond 32 bits                              adjoint_of_one, a warp to a source
 #pragma once
@@ -78,8 +78,11 @@ cudaError_t launch_adjoint(const ResizeParams<acc, Axis>& p, const Device& devic
   if (cut.columns == 0) return launch_adjoint_of_one<T>(p, device);
   const bool vector = p.out.width == 1 && p.width.out_size % V == 0 &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height);
-  return vector ? launch_adjoint_planar<T, V, true>(p, cut, device)
-                : launch_adjoint_planar<T, V, false>(p, cut, device);
+  if (!vector) return launch_adjoint_planar<T, V, false, false>(p, cut, device);
+  if constexpr (!Axis::kMayLackTaps) {
+    if (doubles(p.width)) return launch_adjoint_planar<T, V, true, true>(p, cut, device);
+  }
+  return launch_adjoint_planar<T, V, true, false>(p, cut, device);
 }
 
 }  // namespace gpu

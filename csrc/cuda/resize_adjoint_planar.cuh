@@ -194,7 +194,40 @@ __device__ __forceinline__ void sum_along_width(const PlanarAdjoint<T, Axis>& p,
   while (current < end) step();
 }
 
-template <class T, int V, bool kVector, class Axis>
+// The same where the width doubles, away from its ends: source i is the sum of columns 2i - 1 .. 2i + 2 with
+// weights 1/4, 3/4, 3/4, 1/4, and two quads of columns give all that the sources of one need. `begin` and
+// `end` are multiples of the sources of a quad.
+template <class T, int V, class Axis, class acc>
+__device__ __forceinline__ void sum_along_doubled_width(const PlanarAdjoint<T, Axis>& p,
+                                                        const PlanarTile<acc>& tile, int lane,
+                                                        int32_t tile_begin, int32_t begin, int32_t end,
+                                                        int32_t first) {
+  constexpr int kQuad = 16 / sizeof(acc), kSources = kQuad / 2;
+  const acc* line = tile.sums + lane * kTilePitch<acc>;
+  acc* gradient = tile.gradient + lane * p.pitch - tile_begin;
+  const auto quad_at = [&](int column) {
+    return *reinterpret_cast<const Pack<acc, kQuad>*>(line + sum_position<acc, V, true>(column));
+  };
+  int column = 2 * begin - first;
+  acc left = quad_at(column - kQuad).value[kQuad - 1];
+  Pack<acc, kQuad> quad = quad_at(column);
+  for (int32_t i = begin; i < end; i += kSources) {
+    column += kQuad;
+    const Pack<acc, kQuad> next = quad_at(column);
+#pragma unroll
+    for (int j = 0; j < kSources; ++j) {
+      acc sum = acc(0.25) * (j == 0 ? left : quad.value[2 * j - 1]);
+      sum = fused_multiply_add(acc(0.75), quad.value[2 * j], sum);
+      sum = fused_multiply_add(acc(0.75), quad.value[2 * j + 1], sum);
+      gradient[i + j] =
+          fused_multiply_add(acc(0.25), j == kSources - 1 ? next.value[0] : quad.value[2 * j + 2], sum);
+    }
+    left = quad.value[kQuad - 1];
+    quad = next;
+  }
+}
+
+template <class T, int V, bool kVector, bool kDoubled, class Axis>
 __global__ void __launch_bounds__(kPlanarThreads, 3) adjoint_planar(const PlanarAdjoint<T, Axis> p) {
   typedef acc_of<T> acc;
   UPSAMPLE_DYNAMIC_SHARED(char, memory);
@@ -229,9 +262,24 @@ __global__ void __launch_bounds__(kPlanarThreads, 3) adjoint_planar(const Planar
   }
   __syncthreads();
 
-  const int32_t share = (end - begin + kPlanarWarps - 1) / kPlanarWarps;
+  // Shares begin at even sources, where the quads of a doubled width begin.
+  const int32_t share = ((end - begin + kPlanarWarps - 1) / kPlanarWarps + 1) / 2 * 2;
   const int32_t from = begin + warp * share, to = from + share < end ? from + share : end;
-  if (lane < rows && from < to) sum_along_width<T, V, kVector>(p, tile, lane, begin, from, to, first);
+  if (lane < rows && from < to) {
+    if constexpr (kDoubled) {
+      const int32_t inside = from == 0 ? 2 : from, edge = p.width.in_size - 1;
+      const int32_t outside = (to < edge ? to : edge) / 2 * 2;
+      if (inside < outside) {
+        if (from < inside) sum_along_width<T, V, kVector>(p, tile, lane, begin, from, inside, first);
+        sum_along_doubled_width<T, V>(p, tile, lane, begin, inside, outside, first);
+        if (outside < to) sum_along_width<T, V, kVector>(p, tile, lane, begin, outside, to, first);
+      } else {
+        sum_along_width<T, V, kVector>(p, tile, lane, begin, from, to, first);
+      }
+    } else {
+      sum_along_width<T, V, kVector>(p, tile, lane, begin, from, to, first);
+    }
+  }
   __syncthreads();
 
   for (int row = warp; row < rows; row += kPlanarWarps) {
@@ -266,16 +314,18 @@ PlanarCut cut_planes(const Axis& height, const Axis& width) {
                                       width.outputs_per_source());
   most = most < kTileColumns<acc> ? most : kTileColumns<acc>;
   while (most > 0 && bytes(most) > kSharedBytes) most /= 2;
+  if (most > 1) most -= most % 2;
   if (most <= 0) return cut;
   cut.tiles_across = divide_up(width.in_size, most);
-  cut.columns = divide_up(width.in_size, cut.tiles_across);  // as even as they can be
+  cut.columns = divide_up(width.in_size, cut.tiles_across);         // as even as they can be
+  if (cut.tiles_across > 1 && cut.columns % 2 != 0) ++cut.columns;  // tiles begin at even sources
   const int64_t results = footprint(cut.columns), across = divide_up(static_cast<int64_t>(width.out_size), V);
   cut.groups = divide_up(results, V) < across ? divide_up(results, V) : across;
   cut.shared_bytes = bytes(cut.columns);
   return cut;
 }
 
-template <class T, int V, bool kVector, class acc, class Axis>
+template <class T, int V, bool kVector, bool kDoubled, class acc, class Axis>
 cudaError_t launch_adjoint_planar(const ResizeParams<acc, Axis>& p, const PlanarCut& cut,
                                   const Device& device) {
   typedef typename Axis::template with_index<int32_t> NarrowAxis;
@@ -294,7 +344,7 @@ cudaError_t launch_adjoint_planar(const ResizeParams<acc, Axis>& p, const Planar
                                                Divider<int32_t>(cut.groups),
                                                Divider<int32_t>(p.height.in_size),
                                                Divider<int32_t>(p.channels)};
-  return launch(adjoint_planar<T, V, kVector, NarrowAxis>, device,
+  return launch(adjoint_planar<T, V, kVector, kDoubled, NarrowAxis>, device,
                 cut.tiles_across * divide_up(rows, kTileRows), kPlanarThreads,
                 static_cast<size_t>(cut.shared_bytes), arguments);
 }

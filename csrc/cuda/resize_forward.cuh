@@ -113,13 +113,6 @@ struct DoubledColumns {
   }
 };
 
-// Whether DoubledColumns are what the axis says, to the last bit: beyond these sizes float32 rounds
-// coordinates.
-template <class T, class Index>
-bool doubles(const LinearAxis<T, Index>& axis) {
-  return !axis.align_corners && axis.scale == T(0.5) && axis.out_size == 2 * axis.in_size &&
-         axis.in_size > 1 && axis.in_size < (1 << 21);
-}
 // V channels of one column.
 template <class T, int V, class Axis, class Index>
 struct ChannelColumn {

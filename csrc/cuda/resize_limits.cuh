@@ -20,6 +20,14 @@ bool fits_32_bits(const ResizeParams<acc, Axis>& p) {
          extent(p.width.out_size, p.out.width) < kMost && results < 2 * kMost && sources < 2 * kMost;
 }
 
+// Whether DoubledColumns are what the axis says, to the last bit: beyond these sizes float32 rounds
+// coordinates.
+template <class T, class Index>
+bool doubles(const LinearAxis<T, Index>& axis) {
+  return !axis.align_corners && axis.scale == T(0.5) && axis.out_size == 2 * axis.in_size &&
+         axis.in_size > 1 && axis.in_size < (1 << 21);
+}
+
 inline bool aligned(const void* p, int64_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
 // Whether vectors of `bytes` can start at every multiple of V elements of an image: its strides but the last.
