@@ -14,6 +14,8 @@
 //   layout of the result          kernel          V                       index
 //   channels side by side         channels-last   16 bytes, if they       32 bits
 //     in input and output                         divide all, else 1
+//   the same, few channels        planar, pixels  16 bytes (8 of bytes)   32 bits
+//     without a gap, rows aligned
 //   elements of a row side by     planar vector   16 bytes (8 of bytes)   32 bits
 //     side, rows aligned            (doubled: factor 2 along the width)
 //   any other                     planar          up to 4, scattered      32 bits
@@ -52,11 +54,7 @@ struct PlanarColumns {
 #pragma unroll
     for (int v = 0; v < V; ++v) {
       const Index column = first + v * step;
-      const auto taps = axis.taps(column < axis.out_size ? column : axis.out_size - 1);
-      offset0[v] = taps.index0 < 0 ? kAbsent : static_cast<Offset>(taps.index0 * stride);
-      offset1[v] = taps.index1 < 0 ? kAbsent : static_cast<Offset>(taps.index1 * stride);
-      weight1[v] = taps.weight1;
-      if constexpr (Axis::kMayLackTaps) weight0[v] = taps.weight0;
+      set(v, axis.taps(column < axis.out_size ? column : axis.out_size - 1), stride, 0);
     }
   }
 
@@ -74,10 +72,38 @@ struct PlanarColumns {
     }
   }
 
+ protected:
+  explicit __device__ __forceinline__ PlanarColumns(const T* source) : plane(source) {}
+
+  __device__ __forceinline__ void set(int v, const LinearTaps<acc, Index>& taps, Index stride, Index shift) {
+    offset0[v] = taps.index0 < 0 ? kAbsent : static_cast<Offset>(taps.index0 * stride + shift);
+    offset1[v] = taps.index1 < 0 ? kAbsent : static_cast<Offset>(taps.index1 * stride + shift);
+    weight1[v] = taps.weight1;
+    if constexpr (Axis::kMayLackTaps) weight0[v] = taps.weight0;
+  }
+
  private:
   static __device__ __forceinline__ acc element(const T* row, Offset offset) {
     if (Axis::kMayLackTaps && offset == kAbsent) return acc(0);
     return widen(load(row + offset));
+  }
+};
+
+// V neighbouring elements of a row whose pixels hold `channels` elements each, without a gap.
+template <class T, int V, class Axis, class Index>
+struct PixelColumns : PlanarColumns<T, V, Axis, Index> {
+  __device__ __forceinline__ PixelColumns(const T* source, const Axis& axis, Index channels, Index first,
+                                          Index)
+      : PlanarColumns<T, V, Axis, Index>(source) {
+    Index column = first / channels, c = first - column * channels;
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+      this->set(v, axis.taps(column), channels, c);
+      if (++c == channels) {
+        c = 0;
+        ++column;
+      }
+    }
   }
 };
 
@@ -291,18 +317,25 @@ auto forward_arguments(const ResizeParams<acc, Axis>& p) {
 
 template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Index,
           class Epilogue, class acc, class Axis>
-cudaError_t launch_planar(const ResizeParams<acc, Axis>& p, const Device& device) {
+cudaError_t launch_rows(const ResizeParams<acc, Axis>& p, int64_t row_elements, int64_t planes_of_image,
+                        const Device& device) {
   auto arguments = forward_arguments<T, V, Index, Epilogue>(p);
-  const int64_t groups = divide_up(p.width.out_size, V), planes = p.batch * p.channels;
+  const int64_t groups = divide_up(row_elements, V), planes = p.batch * planes_of_image;
   const int64_t rows = rows_per_thread(device, p.height.out_size, groups * planes);
   const int64_t row_groups = divide_up(p.height.out_size, rows), threads = groups * row_groups * planes;
   arguments.threads = static_cast<Index>(threads);
   arguments.rows_per_thread = static_cast<Index>(rows);
   arguments.column_groups = Divider<Index>(groups);
   arguments.row_groups = Divider<Index>(row_groups);
-  arguments.channel_groups = Divider<Index>(p.channels);
+  arguments.channel_groups = Divider<Index>(planes_of_image);
   return launch(resize_planar<T, V, kVector, Columns, decltype(arguments.height), Index, Epilogue>, device,
                 divide_up(threads, kResizeThreads), kResizeThreads, 0, arguments);
+}
+
+template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Index,
+          class Epilogue, class acc, class Axis>
+cudaError_t launch_planar(const ResizeParams<acc, Axis>& p, const Device& device) {
+  return launch_rows<T, V, kVector, Columns, Index, Epilogue>(p, p.width.out_size, p.channels, device);
 }
 
 template <class T, int V, class Index, class Epilogue, class acc, class Axis>
@@ -337,12 +370,22 @@ cudaError_t launch_resize(const ResizeParams<acc, Axis>& p, const Device& device
   if (p.batch == 0) return cudaSuccess;
   if (!fits_32_bits(p)) return launch_planar<T, 2, false, PlanarColumns, int64_t, Epilogue>(p, device);
   if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1) {
-    const bool wide = p.channels % V == 0 &&
-                      aligned_strides<T>(p.input, kIn, p.in.batch, p.in.height, p.in.width) &&
-                      aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, p.out.width) &&
-                      (p.other == nullptr || aligned(p.other, kOut));
-    return wide ? launch_channels_last<T, V, int32_t, Epilogue>(p, device)
-                : launch_channels_last<T, 1, int32_t, Epilogue>(p, device);
+    const bool aligned_images =
+        aligned_strides<T>(p.input, kIn, p.in.batch, p.in.height, p.in.width) &&
+        aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, p.out.width) &&
+        (p.other == nullptr || aligned(p.other, kOut));
+    if (p.channels % V == 0 && aligned_images) {
+      return launch_channels_last<T, V, int32_t, Epilogue>(p, device);
+    }
+    const bool dense = p.in.width == p.channels && p.out.width == p.channels;
+    const bool aligned_rows = p.width.out_size * p.channels % V == 0 &&
+                              aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, 0) &&
+                              (p.other == nullptr || aligned(p.other, kOut));
+    if (dense && aligned_rows) {
+      return launch_rows<T, V, true, PixelColumns, int32_t, Epilogue>(p, p.width.out_size * p.channels, 1,
+                                                                      device);
+    }
+    return launch_channels_last<T, 1, int32_t, Epilogue>(p, device);
   }
   const bool vector = p.out.width == 1 && p.width.out_size % V == 0 &&
                       aligned_strides<result>(p.output, kOut, p.out.batch, p.out.channel, p.out.height) &&
