@@ -21,5 +21,22 @@ cudaError_t resize_threshold(const ResizeParams<acc, Axis>& params, const Device
 template <class T, class acc, class Axis>
 cudaError_t resize_adjoint(const ResizeParams<acc, Axis>& params, const Device& device);
 
+// The depthwise transposed convolution and its gradients, as DeconvParams says. The weights that are read are
+// of T, or of acc where `weight_in_acc`.
+template <class T>
+cudaError_t deconv_forward(const DeconvParams& params, bool weight_in_acc, const Device& device);
+template <class T>
+cudaError_t deconv_backward_input(const DeconvParams& params, bool weight_in_acc, const Device& device);
+
+// Sums over the whole batch are made in two steps, first by slices of it: `partial` is memory for
+// slices * results of acc. How many slices there are depends on the sizes only, never on the device.
+// grad_weight is written as a contiguous (channels, kernel height, kernel width).
+int64_t deconv_weight_slices(const DeconvParams& params);
+template <class T>
+cudaError_t deconv_backward_weight(const DeconvParams& params, void* partial, const Device& device);
+int64_t channel_sum_slices(const ChannelSumParams& params);
+template <class T>
+cudaError_t channel_sum(const ChannelSumParams& params, void* partial, const Device& device);
+
 }  // namespace gpu
 }  // namespace upsample_ext

@@ -1,0 +1,79 @@
+// What the kernels of the depthwise transposed convolution share: how weights lie, what fits 32 bits.
+#pragma once
+
+#include "deconv_axis.cuh"
+#include "kernels.h"
+#include "launch.cuh"
+#include "values.cuh"
+
+namespace upsample_ext {
+namespace gpu {
+
+// Weights in memory: of T, or, where the launcher made them (a separable kernel's product, or the channels of
+// a tap side by side), of acc.
+template <class T>
+struct DeconvWeights {
+  typedef acc_of<T> acc;
+  const void* data;
+  int64_t channel, height, width;  // strides
+  bool in_acc;
+  bool packed;  // of acc, the channels of a tap side by side and aligned as vectors of them
+
+  DeconvWeights(const DeconvParams& p, bool weight_in_acc)
+      : data(p.weight),
+        channel(p.weight_channel),
+        height(p.weight_height),
+        width(p.weight_width),
+        in_acc(weight_in_acc),
+        packed((weight_in_acc || sizeof(T) == sizeof(acc)) && channel == 1 &&
+               reinterpret_cast<uintptr_t>(data) % 16 == 0 && height * sizeof(acc) % 16 == 0 &&
+               width * sizeof(acc) % 16 == 0) {}
+
+  __device__ __forceinline__ acc at(int64_t offset) const {
+    if (sizeof(T) < sizeof(acc) && in_acc) return load(static_cast<const acc*>(data) + offset);
+    return widen(load(static_cast<const T*>(data) + offset));
+  }
+};
+
+// Whether offsets within a plane, and the number of results, stay far inside 32 bits.
+inline bool fits_32_bits(const DeconvParams& p) {
+  const auto extent = [](int64_t size, int64_t stride) {
+    return (size - 1) * (stride < 0 ? -stride : stride);
+  };
+  constexpr int64_t kMost = int64_t{1} << 30;
+  const int64_t planes = p.batch * p.channels;
+  const auto area = [&](int64_t height, int64_t width) { return planes * height * width; };
+  return fits_32_bits(p.height) && fits_32_bits(p.width) && extent(p.width.in_size, p.in.width) < kMost &&
+         extent(p.width.out_size(), p.out.width) < kMost && area(p.height.in_size, p.width.in_size) < kMost &&
+         area(p.height.out_size(), p.width.out_size()) < kMost;
+}
+
+// A thread of the general kernels: one channel of one row, and the first of its columns. Threads are numbered
+// so that neighbours lie side by side in memory: (batch, row, column, channel) where channels do, otherwise
+// (batch, channel, row, column).
+template <class Index>
+struct DeconvThreads {
+  Divider<Index> inner_channels, columns, rows, outer_channels;
+
+  DeconvThreads(const DeconvParams& p, int64_t columns_of_a_row, int64_t rows_of_a_plane)
+      : inner_channels(p.channels_last ? p.channels : 1),
+        columns(columns_of_a_row),
+        rows(rows_of_a_plane),
+        outer_channels(p.channels_last ? 1 : p.channels) {}
+
+  struct Place {
+    Index n, c, row, column;
+  };
+  __device__ __forceinline__ Place place(Index number) const {
+    Place at;
+    at.c = inner_channels.take(number);
+    at.column = columns.take(number);
+    at.row = rows.take(number);
+    at.c += outer_channels.take(number);
+    at.n = number;
+    return at;
+  }
+};
+
+}  // namespace gpu
+}  // namespace upsample_ext

@@ -1,0 +1,39 @@
+// The parameters of a depthwise transposed convolution, for the family itself and for separable kernels.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/SymIntArrayRef.h>
+
+#include "tensors.h"
+
+namespace upsample_ext {
+namespace gpu {
+
+// The type in which values of `dtype` are summed.
+inline at::ScalarType sum_type(at::ScalarType dtype) {
+  return dtype == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+struct DeconvSettings {
+  c10::SymIntArrayRef stride, padding, dilation;
+  bool replicate;
+};
+
+// The geometry of a call and how its images lie; `input` and `output` are those of the forward op.
+DeconvParams deconv_params(const at::Tensor& input, const at::Tensor& output, c10::IntArrayRef kernel_size,
+                           const DeconvSettings& settings);
+
+// The weight (C, 1, kH, kW) that kernels read: where the images are channels-last, with the channels of a tap
+// side by side and in the type of sums.
+class ReadWeight {
+ public:
+  ReadWeight(DeconvParams& params, const at::Tensor& weight, at::ScalarType image);
+  bool in_acc() const { return in_acc_; }
+
+ private:
+  at::Tensor kept_;
+  bool in_acc_;
+};
+
+}  // namespace gpu
+}  // namespace upsample_ext

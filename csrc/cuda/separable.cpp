@@ -1,0 +1,98 @@
+// CUDA launchers of the separable transposed convolution: one kernel for all channels, ky x kx.
+//
+//   taps of an output, along each axis       kernel
+//   two at most, neighbours, dilation 1      resize by two axes of two taps (the bilinear layer, any factor)
+//   more                                     depthwise, by the product of both kernels in the type of sums
+//
+// The kernels' values stay on the device.
+#include <ATen/Functions.h>
+#include <torch/library.h>
+
+#include "../ops/resample.h"
+#include "deconv.h"
+#include "kernels.h"
+#include "resize.h"
+
+namespace upsample_ext {
+namespace gpu {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+
+// The kernels' values, as both ways read them.
+struct SeparableKernel {
+  Tensor height, width;
+
+  SeparableKernel(const Tensor& kernel_h, const Tensor& kernel_w, at::ScalarType image)
+      : height(kernel_h.to(sum_type(image)).contiguous()), width(kernel_w.to(sum_type(image)).contiguous()) {}
+
+  bool has_two_taps(const DeconvParams& geometry) const {
+    return TwoTapConvTransposeAxis<float>::fits(geometry.height) &&
+           TwoTapConvTransposeAxis<float>::fits(geometry.width);
+  }
+  template <class acc>
+  auto resize_by(const Tensor& input, const Tensor& output, const DeconvParams& geometry) const {
+    typedef TwoTapConvTransposeAxis<acc> Axis;
+    return resize_params<acc>(input, output, Axis(geometry.height, height.const_data_ptr<acc>()),
+                              Axis(geometry.width, width.const_data_ptr<acc>()));
+  }
+  Tensor product(int64_t channels) const {
+    return at::outer(height, width).expand({channels, 1, height.size(0), width.size(0)});
+  }
+};
+
+static Tensor separable_cuda(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
+                             SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
+                             SymIntArrayRef dilation, bool replicate) {
+  Tensor output =
+      make_separable_output(input, kernel_h, kernel_w, {stride, padding, output_padding, dilation});
+  const OnDeviceOf on(input);
+  const SeparableKernel kernel(kernel_h, kernel_w, input.scalar_type());
+  DeconvParams params = deconv_params(input, output, {kernel_h.size(0), kernel_w.size(0)},
+                                      {stride, padding, dilation, replicate});
+  params.input = read_only(input);
+  params.output = output.mutable_data_ptr();
+  dispatch_floating("fixed_conv_transpose2d", input.scalar_type(), [&](auto scalar, auto sum) {
+    typedef storage_of<decltype(scalar)> T;
+    if (kernel.has_two_taps(params)) {
+      check_launch(resize<T>(kernel.resize_by<decltype(sum)>(input, output, params), on.device()));
+    } else {
+      const ReadWeight read(params, kernel.product(input.size(1)), input.scalar_type());
+      check_launch(deconv_forward<T>(params, read.in_acc(), on.device()));
+    }
+  });
+  return output;
+}
+
+static Tensor separable_backward_cuda(const Tensor& grad_output, const Tensor& kernel_h,
+                                      const Tensor& kernel_w, SymIntArrayRef input_size,
+                                      SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
+                                      bool replicate) {
+  Tensor grad_input =
+      make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size, {stride, padding, {}, dilation});
+  const OnDeviceOf on(grad_output);
+  const SeparableKernel kernel(kernel_h, kernel_w, grad_output.scalar_type());
+  DeconvParams params = deconv_params(grad_input, grad_output, {kernel_h.size(0), kernel_w.size(0)},
+                                      {stride, padding, dilation, replicate});
+  params.output = read_only(grad_output);
+  params.input = grad_input.mutable_data_ptr();
+  dispatch_floating("fixed_conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
+    typedef storage_of<decltype(scalar)> T;
+    if (kernel.has_two_taps(params)) {
+      const auto resized = kernel.resize_by<decltype(sum)>(grad_input, grad_output, params);
+      check_launch(resize_adjoint<T>(resized, on.device()));
+    } else {
+      const ReadWeight read(params, kernel.product(grad_output.size(1)), grad_output.scalar_type());
+      check_launch(deconv_backward_input<T>(params, read.in_acc(), on.device()));
+    }
+  });
+  return grad_input;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, UPSAMPLE_CUDA_KEY, m) {
+  m.impl("separable_conv_transpose2d", separable_cuda);
+  m.impl("separable_conv_transpose2d_backward", separable_backward_cuda);
+}
+
+}  // namespace gpu
+}  // namespace upsample_ext
