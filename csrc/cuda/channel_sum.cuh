@@ -6,8 +6,9 @@
 #pragma once
 
 #include "kernels.h"
-#include "resize_forward.cuh"
+#include "resize_limits.cuh"
 #include "slices.cuh"
+#include "work.cuh"
 
 namespace upsample_ext {
 namespace gpu {

@@ -9,7 +9,7 @@
 //   at most 2 taps an axis,      channels side by side       channels-last   16 bytes, if they      32 bits
 //     on neighbouring samples      in both                                   divide all, else 1
 //                                output rows side by side    planar vector   16 bytes               32 bits
-//                                any other                   planar          as above, scattered    32 bits
+//                                any other                   planar          4 columns, far apart   32 bits
 //   more, or further apart       any                         general         4 columns of a phase   32 bits
 //   anything                     too large for 32 bits       general         4 columns of a phase   64 bits
 //
@@ -132,6 +132,10 @@ class PixelTaps {
   }
 };
 
+// Blocks that a multiprocessor should hold: what the registers of V results leave room for.
+template <int V>
+constexpr int kBlocksOf = V > 4 ? 2 : 3;
+
 // ---- kernels --------------------------------------------------------------------------------------------
 
 template <class T>
@@ -219,7 +223,8 @@ __device__ __forceinline__ void walk_phase(const DeconvForward<T>& p, const Deco
 }
 
 template <class T, int V, bool kVector>
-__global__ void __launch_bounds__(kDeconvThreads) deconv_forward_planar(const DeconvForward<T> p) {
+__global__ void __launch_bounds__(kDeconvThreads, kBlocksOf<V>)
+    deconv_forward_planar(const DeconvForward<T> p) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
   if (number >= p.threads) return;
@@ -257,7 +262,8 @@ __global__ void __launch_bounds__(kDeconvThreads) deconv_forward_planar(const De
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(kDeconvThreads) deconv_forward_channels_last(const DeconvForward<T> p) {
+__global__ void __launch_bounds__(kDeconvThreads, kBlocksOf<V>)
+    deconv_forward_channels_last(const DeconvForward<T> p) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
   if (number >= p.threads) return;
@@ -334,11 +340,11 @@ cudaError_t launch_deconv_forward(const DeconvParams& p, bool weight_in_acc, con
   }
   const bool vector = p.out.width == 1 && width % V == 0 &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height);
-  const int64_t columns = divide_up(width, V);
-  return vector ? launch_walk<T>(deconv_forward_planar<T, V, true>, p, weight_in_acc, 1, p.channels, columns,
-                                 device)
-                : launch_walk<T>(deconv_forward_planar<T, V, false>, p, weight_in_acc, 1, p.channels, columns,
-                                 device);
+  constexpr int kScattered = V < 4 ? V : 4;
+  return vector ? launch_walk<T>(deconv_forward_planar<T, V, true>, p, weight_in_acc, 1, p.channels,
+                                 width / V, device)
+                : launch_walk<T>(deconv_forward_planar<T, kScattered, false>, p, weight_in_acc, 1, p.channels,
+                                 divide_up(width, kScattered), device);
 }
 
 }  // namespace gpu

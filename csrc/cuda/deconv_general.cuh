@@ -30,7 +30,8 @@ struct DeconvGeneral {
 // ---- forward --------------------------------------------------------------------------------------------
 
 template <class T, class Index>
-__global__ void __launch_bounds__(kDeconvThreads) deconv_forward_general(const DeconvGeneral<T, Index> p) {
+__global__ void __launch_bounds__(kDeconvThreads, sizeof(Index) == 8 ? 2 : 4)
+    deconv_forward_general(const DeconvGeneral<T, Index> p) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
   if (number >= p.thread_count) return;
@@ -81,7 +82,7 @@ __device__ __forceinline__ void gather_position(const DeconvGeneral<T, Index>& p
 }
 
 template <class T, class Index>
-__global__ void __launch_bounds__(kDeconvThreads)
+__global__ void __launch_bounds__(kDeconvThreads, sizeof(Index) == 8 ? 2 : 4)
     deconv_backward_input_general(const DeconvGeneral<T, Index> p) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
@@ -160,24 +161,30 @@ cudaError_t launch_forward_general(const DeconvParams& p, bool weight_in_acc, co
 }
 
 template <class T, class Index>
+DeconvGeneral<T, Index> backward_input_arguments(const DeconvParams& p, bool weight_in_acc, int64_t columns,
+                                                 int64_t row_groups, int64_t threads) {
+  return {static_cast<const T*>(p.output),
+          static_cast<T*>(p.input),
+          DeconvWeights<T>(p, weight_in_acc),
+          nullptr,
+          0,
+          p.out,
+          p.in,
+          DeconvAxis<Index>(p.height),
+          DeconvAxis<Index>(p.width),
+          DeconvThreads<Index>(p, columns, row_groups),
+          static_cast<Index>(threads),
+          static_cast<Index>(columns),
+          static_cast<Index>(columns * p.width.stride)};
+}
+
+template <class T, class Index>
 cudaError_t launch_backward_input_general(const DeconvParams& p, bool weight_in_acc, const Device& device) {
   const int64_t columns = divide_up(p.width.in_size, kColumns);
   const int64_t threads = p.batch * p.channels * p.height.in_size * columns;
-  const DeconvGeneral<T, Index> arguments{static_cast<const T*>(p.output),
-                                          static_cast<T*>(p.input),
-                                          DeconvWeights<T>(p, weight_in_acc),
-                                          nullptr,
-                                          0,
-                                          p.out,
-                                          p.in,
-                                          DeconvAxis<Index>(p.height),
-                                          DeconvAxis<Index>(p.width),
-                                          DeconvThreads<Index>(p, columns, p.height.in_size),
-                                          static_cast<Index>(threads),
-                                          static_cast<Index>(columns),
-                                          static_cast<Index>(columns * p.width.stride)};
   return launch(deconv_backward_input_general<T, Index>, device, divide_up(threads, kDeconvThreads),
-                kDeconvThreads, 0, arguments);
+                kDeconvThreads, 0,
+                backward_input_arguments<T, Index>(p, weight_in_acc, columns, p.height.in_size, threads));
 }
 
 }  // namespace gpu
