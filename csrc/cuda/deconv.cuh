@@ -48,18 +48,31 @@ inline bool fits_32_bits(const DeconvParams& p) {
          area(p.height.out_size(), p.width.out_size()) < kMost;
 }
 
+// Of `channels` that lie side by side, how many a block takes, `most` or fewer: the fewer, the more pixels,
+// and neighbouring pixels share what they read.
+inline int64_t channels_of_block(int64_t channels, int64_t most) {
+  return channels <= most ? channels : divide_up(divide_up(channels, divide_up(channels, most)), 8) * 8;
+}
+
 // A thread of the general kernels: one channel of one row, and the first of its columns. Threads are numbered
-// so that neighbours lie side by side in memory: (batch, row, column, channel) where channels do, otherwise
-// (batch, channel, row, column).
+// so that neighbours lie side by side in memory: (batch, channels, row, column, channel of a block) where
+// channels do, otherwise (batch, channel, row, column).
 template <class Index>
 struct DeconvThreads {
+  Index channels;
   Divider<Index> inner_channels, columns, rows, outer_channels;
 
   DeconvThreads(const DeconvParams& p, int64_t columns_of_a_row, int64_t rows_of_a_plane)
-      : inner_channels(p.channels_last ? p.channels : 1),
+      : channels(static_cast<Index>(p.channels)),
+        inner_channels(inner(p)),
         columns(columns_of_a_row),
         rows(rows_of_a_plane),
-        outer_channels(p.channels_last ? 1 : p.channels) {}
+        outer_channels(divide_up(p.channels, inner(p))) {}
+
+  // How many there are, some without a channel.
+  static int64_t count(const DeconvParams& p, int64_t columns_of_a_row, int64_t rows_of_a_plane) {
+    return p.batch * divide_up(p.channels, inner(p)) * inner(p) * columns_of_a_row * rows_of_a_plane;
+  }
 
   struct Place {
     Index n, c, row, column;
@@ -69,9 +82,14 @@ struct DeconvThreads {
     at.c = inner_channels.take(number);
     at.column = columns.take(number);
     at.row = rows.take(number);
-    at.c += outer_channels.take(number);
+    at.c += outer_channels.take(number) * static_cast<Index>(inner_channels.divisor);
     at.n = number;
     return at;
+  }
+
+ private:
+  static int64_t inner(const DeconvParams& p) {
+    return p.channels_last ? channels_of_block(p.channels, kWarp) : 1;
   }
 };
 

@@ -33,6 +33,7 @@ __global__ void __launch_bounds__(kDeconvThreads, 3)
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
   if (number >= p.thread_count) return;
   const auto at = p.threads.place(static_cast<int32_t>(number));
+  if (at.c >= p.threads.channels) return;
   const int32_t stride = p.height.stride, begin = at.row * rows_per_thread;
   const int32_t end = begin + rows_per_thread < p.height.in_size ? begin + rows_per_thread : p.height.in_size;
   const T* image = p.source + at.n * p.from.batch + at.c * p.from.channel;
@@ -81,7 +82,8 @@ template <class T>
 cudaError_t launch_backward_input_rolling(const DeconvParams& p, bool weight_in_acc, const Device& device) {
   const int64_t columns = divide_up(p.width.in_size, kRollingColumns), planes = p.batch * p.channels;
   const int64_t rows = rows_per_thread(device, p.height.in_size, planes * columns);
-  const int64_t row_groups = divide_up(p.height.in_size, rows), threads = planes * row_groups * columns;
+  const int64_t row_groups = divide_up(p.height.in_size, rows);
+  const int64_t threads = DeconvThreads<int32_t>::count(p, columns, row_groups);
   const auto arguments = backward_input_arguments<T, int32_t>(p, weight_in_acc, columns, row_groups, threads);
   return launch(deconv_backward_input_rolling<T>, device, divide_up(threads, kDeconvThreads), kDeconvThreads,
                 0, arguments, static_cast<int32_t>(rows));

@@ -147,13 +147,13 @@ struct DeconvForward {
   int64_t bias_stride;
   Strides in, out;
   DeconvAxis<int32_t> height, width;
-  // Threads are numbered (batch, channel, rows, phase, columns), in channels-last (batch, rows, phase,
-  // column, channels).
-  int32_t threads, rows_per_thread;
-  Divider<int32_t> inner_channels, columns, phases, row_groups, outer_channels;
+  // Threads are numbered (batch, channel, rows, tile of columns, phase, column), in channels-last with the
+  // channels of a block last of all: all phases of a tile, which read the same sources, are in one block.
+  int32_t threads, rows_per_thread, column_count, channel_count;
+  Divider<int32_t> inner_channels, tile_columns, phases, tiles, row_groups, outer_channels;
 };
 
-// Which rows of which plane a thread walks down.
+// Which rows of which plane a thread walks down, if any.
 struct DeconvWalk {
   int32_t n, c, column, first_row, rows;
 };
@@ -161,12 +161,15 @@ template <class T>
 __device__ __forceinline__ DeconvWalk walk_of(const DeconvForward<T>& p, int32_t number) {
   DeconvWalk walk;
   walk.c = p.inner_channels.take(number);
-  walk.column = p.columns.take(number);
+  walk.column = p.tile_columns.take(number);
   const int32_t phase = p.phases.take(number);
+  walk.column += p.tiles.take(number) * static_cast<int32_t>(p.tile_columns.divisor);
   walk.first_row = phase + p.row_groups.take(number) * p.rows_per_thread * p.height.stride;
-  walk.c += p.outer_channels.take(number);
+  walk.c += p.outer_channels.take(number) * static_cast<int32_t>(p.inner_channels.divisor);
   walk.n = number;
-  walk.rows = p.rows_per_thread;
+  const bool exists =
+      walk.column < p.column_count && walk.c < p.channel_count && walk.first_row < p.height.out_size;
+  walk.rows = exists ? p.rows_per_thread : 0;
   return walk;
 }
 
@@ -229,9 +232,9 @@ __global__ void __launch_bounds__(kDeconvThreads, kBlocksOf<V>)
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
   if (number >= p.threads) return;
   const DeconvWalk walk = walk_of(p, static_cast<int32_t>(number));
-  const int32_t step = kVector ? 1 : static_cast<int32_t>(p.columns.divisor);
+  const int32_t step = kVector ? 1 : p.column_count;
   const int32_t first = kVector ? walk.column * V : walk.column;
-  if (walk.first_row >= p.height.out_size) return;
+  if (walk.rows == 0) return;
 
   const auto tap = p.height.first(walk.first_row);
   int64_t kernel_row[2];
@@ -268,7 +271,7 @@ __global__ void __launch_bounds__(kDeconvThreads, kBlocksOf<V>)
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
   if (number >= p.threads) return;
   DeconvWalk walk = walk_of(p, static_cast<int32_t>(number));
-  if (walk.first_row >= p.height.out_size) return;
+  if (walk.rows == 0) return;
   walk.c *= V;
 
   const auto tap = p.height.first(walk.first_row);
@@ -292,13 +295,15 @@ __global__ void __launch_bounds__(kDeconvThreads, kBlocksOf<V>)
 
 // ---- choice and launch ----------------------------------------------------------------------------------
 
-// `inner`: vectors of channels that neighbouring threads own, `columns` of threads to a row of one channel.
+// `columns` threads to a row of one channel, or of `inner` times `outer` vectors of channels.
 template <class T, class Kernel>
-cudaError_t launch_walk(Kernel kernel, const DeconvParams& p, bool weight_in_acc, int64_t inner,
-                        int64_t outer, int64_t columns, const Device& device) {
-  const int64_t height = p.height.out_size(), stride = p.height.stride;
+cudaError_t launch_walk(Kernel kernel, const DeconvParams& p, bool weight_in_acc, int64_t channels,
+                        int64_t inner, int64_t columns, const Device& device) {
+  const int64_t height = p.height.out_size(), stride = p.height.stride, outer = divide_up(channels, inner);
   const int64_t phases = stride < height ? stride : height, rows_of_phase = divide_up(height, stride);
-  const int64_t threads_of_a_row = p.batch * inner * outer * columns * phases;
+  const int64_t tile = kDeconvThreads > inner * phases ? kDeconvThreads / (inner * phases) : 1;
+  const int64_t tiles = divide_up(columns, tile), tile_columns = divide_up(columns, tiles);
+  const int64_t threads_of_a_row = p.batch * inner * outer * tile_columns * tiles * phases;
   const int64_t rows = rows_per_thread(device, rows_of_phase, threads_of_a_row);
   const int64_t row_groups = divide_up(rows_of_phase, rows), threads = threads_of_a_row * row_groups;
   const DeconvForward<T> arguments{static_cast<const T*>(p.input),
@@ -312,9 +317,12 @@ cudaError_t launch_walk(Kernel kernel, const DeconvParams& p, bool weight_in_acc
                                    DeconvAxis<int32_t>(p.width),
                                    static_cast<int32_t>(threads),
                                    static_cast<int32_t>(rows),
+                                   static_cast<int32_t>(columns),
+                                   static_cast<int32_t>(channels),
                                    Divider<int32_t>(inner),
-                                   Divider<int32_t>(columns),
+                                   Divider<int32_t>(tile_columns),
                                    Divider<int32_t>(phases),
+                                   Divider<int32_t>(tiles),
                                    Divider<int32_t>(row_groups),
                                    Divider<int32_t>(outer)};
   return launch(kernel, device, divide_up(threads, kDeconvThreads), kDeconvThreads, 0, arguments);
@@ -333,17 +341,18 @@ cudaError_t launch_deconv_forward(const DeconvParams& p, bool weight_in_acc, con
     const bool wide = p.channels % V == 0 &&
                       aligned_strides<T>(p.input, 16, p.in.batch, p.in.height, p.in.width) &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.height, p.out.width);
-    return wide ? launch_walk<T>(deconv_forward_channels_last<T, V>, p, weight_in_acc, p.channels / V, 1,
-                                 width, device)
-                : launch_walk<T>(deconv_forward_channels_last<T, 1>, p, weight_in_acc, p.channels, 1, width,
-                                 device);
+    const int64_t vectors = p.channels / V;
+    return wide ? launch_walk<T>(deconv_forward_channels_last<T, V>, p, weight_in_acc, vectors,
+                                 channels_of_block(vectors, 128 / sizeof(T) / V), width, device)
+                : launch_walk<T>(deconv_forward_channels_last<T, 1>, p, weight_in_acc, p.channels,
+                                 channels_of_block(p.channels, kWarp), width, device);
   }
   const bool vector = p.out.width == 1 && width % V == 0 &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height);
   constexpr int kScattered = V < 4 ? V : 4;
-  return vector ? launch_walk<T>(deconv_forward_planar<T, V, true>, p, weight_in_acc, 1, p.channels,
+  return vector ? launch_walk<T>(deconv_forward_planar<T, V, true>, p, weight_in_acc, p.channels, 1,
                                  width / V, device)
-                : launch_walk<T>(deconv_forward_planar<T, kScattered, false>, p, weight_in_acc, 1, p.channels,
+                : launch_walk<T>(deconv_forward_planar<T, kScattered, false>, p, weight_in_acc, p.channels, 1,
                                  divide_up(width, kScattered), device);
 }
 

@@ -36,6 +36,7 @@ __global__ void __launch_bounds__(kDeconvThreads, sizeof(Index) == 8 ? 2 : 4)
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
   if (number >= p.thread_count) return;
   const auto at = p.threads.place(static_cast<Index>(number));
+  if (at.c >= p.threads.channels) return;
   const T* image = p.source + at.n * p.from.batch + at.c * p.from.channel;
   const auto y = p.height.first(at.row), x = p.width.first(at.column);
 
@@ -88,6 +89,7 @@ __global__ void __launch_bounds__(kDeconvThreads, sizeof(Index) == 8 ? 2 : 4)
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
   if (number >= p.thread_count) return;
   const auto at = p.threads.place(static_cast<Index>(number));
+  if (at.c >= p.threads.channels) return;
   const T* image = p.source + at.n * p.from.batch + at.c * p.from.channel;
 
   acc sums[kColumns] = {};
@@ -142,7 +144,7 @@ cudaError_t launch_forward_general(const DeconvParams& p, bool weight_in_acc, co
   const int64_t stride = p.width.stride, width = p.width.out_size(), height = p.height.out_size();
   const int64_t source_step = divide_up(divide_up(width, kColumns), stride), step = source_step * stride;
   const int64_t columns = step < width ? step : width;
-  const int64_t threads = p.batch * p.channels * height * columns;
+  const int64_t threads = DeconvThreads<Index>::count(p, columns, height);
   const DeconvGeneral<T, Index> arguments{static_cast<const T*>(p.input),
                                           static_cast<T*>(p.output),
                                           DeconvWeights<T>(p, weight_in_acc),
@@ -181,7 +183,7 @@ DeconvGeneral<T, Index> backward_input_arguments(const DeconvParams& p, bool wei
 template <class T, class Index>
 cudaError_t launch_backward_input_general(const DeconvParams& p, bool weight_in_acc, const Device& device) {
   const int64_t columns = divide_up(p.width.in_size, kColumns);
-  const int64_t threads = p.batch * p.channels * p.height.in_size * columns;
+  const int64_t threads = DeconvThreads<Index>::count(p, columns, p.height.in_size);
   return launch(deconv_backward_input_general<T, Index>, device, divide_up(threads, kDeconvThreads),
                 kDeconvThreads, 0,
                 backward_input_arguments<T, Index>(p, weight_in_acc, columns, p.height.in_size, threads));
