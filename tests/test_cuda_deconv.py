@@ -22,7 +22,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2, tor
 def geometries(draw):
     """Of both axes: input size, kernel, stride, padding, output_padding, dilation."""
     axes = []
-    for longest in draw(st.permutations([90, 12])):
+    for longest in draw(st.permutations([40, 7])):
         size, kernel = draw(st.integers(1, longest)), draw(st.integers(1, 9))
         stride, dilation = draw(st.integers(1, 9)), draw(st.sampled_from([1, 1, 1, 2, 3, 6]))
         extra = draw(st.integers(0, max(stride, dilation) - 1))
@@ -55,7 +55,7 @@ def with_gradients(function, tensors, grad):
     return [output.detach(), *torch.autograd.grad(output, leaves, grad)]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     geometry=geometries(),
     batch=st.integers(1, 2),
@@ -99,35 +99,30 @@ def test_elements_more_than_32_bits_apart(dim, kernel, device):
     shape = [2, 3, 5, 6]
     shape[dim] = 2
     step = 2**31 + 12 if dim < 2 else 2**30 + 12
-    size, settings = [3, 3], ([2, 2], [1, 1], [1, 1], False)
+    stride, padding, dilation = [2, 2], [(k - 1) // 2 for k in kernel], [1, 1]
     x = torch.randn(shape, device=device).half()
     weight = torch.randn(shape[1], 1, *kernel, device=device).half()
     lines = [torch.randn(k, device=device) for k in kernel]
     far = far_apart(x, dim, step, torch.float16, device)
 
     def forward(image):
-        stride, padding, dilation, replicate = settings
-        yield OPS.depthwise_conv_transpose2d(
-            image, weight, None, stride, padding, [0, 0], dilation, replicate
-        )
-        yield OPS.separable_conv_transpose2d(image, *lines, stride, padding, [0, 0], dilation, replicate)
+        options = (stride, padding, [0, 0], dilation, False)
+        yield OPS.depthwise_conv_transpose2d(image, weight, None, *options)
+        yield OPS.separable_conv_transpose2d(image, *lines, *options)
         yield OPS.channel_sum(image)
 
     for near_result, result in zip(forward(x), forward(far), strict=True):
         torch.testing.assert_close(result, near_result)  # another kernel may add in another order
 
-    # As the gradient of an output that fits the shape.
-    stride, padding, dilation, replicate = settings
-    size = [
-        next(n for n in range(1, 9) if 0 <= out - ((n - 1) * 2 - 2 + k) < 2)
-        for out, k in zip(shape[2:], kernel, strict=True)
-    ]
+    # As the gradient of an output of that shape.
+    size = [(out + k % 2) // 2 for out, k in zip(shape[2:], kernel, strict=True)]
     small = torch.randn(*shape[:2], *size, device=device).half()
 
     def backward(grad):
-        yield OPS.depthwise_conv_transpose2d_backward_input(grad, weight, size, *settings)
-        yield OPS.depthwise_conv_transpose2d_backward_weight(grad, small, kernel, *settings)
-        yield OPS.separable_conv_transpose2d_backward(grad, *lines, size, *settings)
+        options = (stride, padding, dilation, False)
+        yield OPS.depthwise_conv_transpose2d_backward_input(grad, weight, size, *options)
+        yield OPS.depthwise_conv_transpose2d_backward_weight(grad, small, kernel, *options)
+        yield OPS.separable_conv_transpose2d_backward(grad, *lines, size, *options)
 
     for near_result, result in zip(backward(x), backward(far), strict=True):
         torch.testing.assert_close(result, near_result)

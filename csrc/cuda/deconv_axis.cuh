@@ -3,6 +3,7 @@
 
 #include <numeric>
 
+#include "../geometry/axis.h"
 #include "work.cuh"
 
 namespace upsample_ext {

@@ -11,11 +11,7 @@
 #include <math.h>
 #include <stdint.h>
 
-#if defined(__CUDACC__)
-#define UPSAMPLE_HOST_DEVICE __host__ __device__ __forceinline__
-#else
-#define UPSAMPLE_HOST_DEVICE inline
-#endif
+#include "divider.h"
 
 namespace upsample_ext {
 
@@ -187,6 +183,7 @@ struct TwoTapConvTransposeAxis {
   Index in_size, out_size, kernel_size, stride, padding;
   bool replicate;
   const T* kernel;
+  Divider<Index> by_stride;
 
   static bool fits(const ConvTransposeAxis& axis) {
     return axis.dilation == 1 && axis.kernel_size <= 2 * axis.stride;
@@ -198,7 +195,8 @@ struct TwoTapConvTransposeAxis {
         stride(static_cast<Index>(axis.stride)),
         padding(static_cast<Index>(axis.padding)),
         replicate(axis.replicate),
-        kernel(values) {}
+        kernel(values),
+        by_stride(axis.stride) {}
 
   template <class Other>
   explicit TwoTapConvTransposeAxis(const TwoTapConvTransposeAxis<T, Other>& axis)
@@ -208,7 +206,8 @@ struct TwoTapConvTransposeAxis {
         stride(static_cast<Index>(axis.stride)),
         padding(static_cast<Index>(axis.padding)),
         replicate(axis.replicate),
-        kernel(axis.kernel) {}
+        kernel(axis.kernel),
+        by_stride(axis.stride) {}
 
   bool fits_32_bits() const {
     return in_size < kFar && out_size < kFar && padding < kFar && stride < kFar &&
@@ -216,7 +215,8 @@ struct TwoTapConvTransposeAxis {
   }
 
   UPSAMPLE_HOST_DEVICE LinearTaps<T, Index> taps(Index o) const {
-    const Index source = (o + padding) / stride, k = (o + padding) - source * stride;
+    Index source = o + padding;
+    const Index k = by_stride.take(source);
     LinearTaps<T, Index> taps{sample(source - 1), sample(source), T(0), T(0)};
     if (k + stride >= kernel_size) taps.index0 = -1;
     if (k >= kernel_size) taps.index1 = -1;
