@@ -4,6 +4,7 @@
 #include "deconv_axis.cuh"
 #include "kernels.h"
 #include "launch.cuh"
+#include "resize_limits.cuh"
 #include "values.cuh"
 
 namespace upsample_ext {
@@ -52,6 +53,22 @@ inline bool fits_32_bits(const DeconvParams& p) {
 // and neighbouring pixels share what they read.
 inline int64_t channels_of_block(int64_t channels, int64_t most) {
   return channels <= most ? channels : divide_up(divide_up(channels, divide_up(channels, most)), 8) * 8;
+}
+
+// How many outputs, side by side, can be loaded at once for taps side by side: 4 or 2 where these always
+// start at a multiple of it, else 1. Threads of neighbouring samples load from places `stride` apart: the
+// larger that is, the more of the lines that they touch must be taken at once.
+template <class T>
+int outputs_at_once(const DeconvParams& p) {
+  const ConvTransposeAxis& w = p.width;
+  if (p.out.width != 1 || w.dilation != 1 || p.channels_last) return 1;
+  const auto starts_at_multiples = [&](int64_t count) {
+    return w.stride % count == 0 && w.padding % count == 0 && w.kernel_size % count == 0 &&
+           w.out_size() % count == 0 &&
+           aligned_strides<T>(p.output, count * sizeof(T), p.out.batch, p.out.channel, p.out.height);
+  };
+  if (4 * sizeof(T) <= 16 && starts_at_multiples(4)) return 4;
+  return starts_at_multiples(2) ? 2 : 1;
 }
 
 // A thread of the general kernels: one channel of one row, and the first of its columns. Threads are numbered

@@ -13,9 +13,13 @@
 // Kernel 4, stride 2, planar: a row of 32 inputs is 128 elements of grad_output, of which a warp loads 2 rows
 // of 4 elements each, 8 bytes (float32) apart from lane to lane: 16 wavefronts of L1, and 16 /
 // kRollingColumns of weights. Reading 16 and writing 4 bytes an input takes 43 cycles of a multiprocessor's
-// DRAM, in half types 21; those have 12 wavefronts at most. Channels-last, a wavefront is one element of 32
-// channels: 8 and 8 of weights. The instructions of an input are about 8 loads, 16 multiply-adds, 16 for the
-// bounds and 8 for the weights: 12 cycles for 32 inputs.
+// DRAM, in half types 21; those have 12 + 8 wavefronts at most. Channels-last, a wavefront is one element of
+// 32 channels: 8 and 8 of weights. The instructions of an input are about 8 loads, 16 multiply-adds, 16 for
+// the bounds and 8 for the weights: 12 cycles for 32 inputs.
+//
+// Kernel 16, stride 8, padding 4, planar, kRun = 4: 32 inputs have 555 cycles in float32, 277 in half types.
+// For each of 8 rows a warp loads 4 times 4 elements, 32 (16) bytes apart: 8 * 4 * 8 = 256 (128) wavefronts,
+// and as many as 8 * 32 / kRollingColumns = 128 of weights.
 #pragma once
 
 #include "deconv_general.cuh"
@@ -26,7 +30,8 @@ namespace gpu {
 
 constexpr int kRollingColumns = 2;
 
-template <class T>
+// kRun: outputs loaded at once (outputs_at_once).
+template <class T, int kRun>
 __global__ void __launch_bounds__(kDeconvThreads, 3)
     deconv_backward_input_rolling(const DeconvGeneral<T, int32_t> p, const int32_t rows_per_thread) {
   typedef acc_of<T> acc;
@@ -49,18 +54,26 @@ __global__ void __launch_bounds__(kDeconvThreads, 3)
     if (oy < 0 || oy >= p.height.out_size) return;
     const T* row = image + oy * p.from.height;
     to_last = to_last && f + stride < p.height.kernel_size;
-#pragma unroll 4
-    for (int32_t kx = 0; kx < p.width.kernel_size; ++kx) {
+#pragma unroll 4 / kRun
+    for (int32_t kx = 0; kx < p.width.kernel_size; kx += kRun) {
       const int64_t k = weights + f * p.weight.height + kx * p.weight.width;
-      const acc weight_next = to_next ? p.weight.at(k) : acc(0);
-      const acc weight_last = to_last ? p.weight.at(k + second) : acc(0);
+      acc weight_next[kRun], weight_last[kRun];
+#pragma unroll
+      for (int i = 0; i < kRun; ++i) {
+        weight_next[i] = to_next ? p.weight.at(k + i * p.weight.width) : acc(0);
+        weight_last[i] = to_last ? p.weight.at(k + second + i * p.weight.width) : acc(0);
+      }
 #pragma unroll
       for (int v = 0; v < kRollingColumns; ++v) {
         const int32_t ox = first + v * p.source_step + kx * p.width.dilation;
         if (ox < 0 || ox >= p.width.out_size) continue;
-        const acc value = widen(load(row + ox * p.from.width));
-        if (to_last) last[v] = fused_multiply_add(weight_last, value, last[v]);
-        if (to_next) next[v] = fused_multiply_add(weight_next, value, next[v]);
+        const Pack<T, kRun> values = load_pack<kRun>(row + ox * p.from.width);
+#pragma unroll
+        for (int i = 0; i < kRun; ++i) {
+          const acc value = widen(values.value[i]);
+          if (to_last) last[v] = fused_multiply_add(weight_last[i], value, last[v]);
+          if (to_next) next[v] = fused_multiply_add(weight_next[i], value, next[v]);
+        }
       }
     }
   };
@@ -78,15 +91,15 @@ __global__ void __launch_bounds__(kDeconvThreads, 3)
   }
 }
 
-template <class T>
+template <class T, int kRun>
 cudaError_t launch_backward_input_rolling(const DeconvParams& p, bool weight_in_acc, const Device& device) {
   const int64_t columns = divide_up(p.width.in_size, kRollingColumns), planes = p.batch * p.channels;
   const int64_t rows = rows_per_thread(device, p.height.in_size, planes * columns);
   const int64_t row_groups = divide_up(p.height.in_size, rows);
   const int64_t threads = DeconvThreads<int32_t>::count(p, columns, row_groups);
   const auto arguments = backward_input_arguments<T, int32_t>(p, weight_in_acc, columns, row_groups, threads);
-  return launch(deconv_backward_input_rolling<T>, device, divide_up(threads, kDeconvThreads), kDeconvThreads,
-                0, arguments, static_cast<int32_t>(rows));
+  return launch(deconv_backward_input_rolling<T, kRun>, device, divide_up(threads, kDeconvThreads),
+                kDeconvThreads, 0, arguments, static_cast<int32_t>(rows));
 }
 
 template <class T>
@@ -95,8 +108,15 @@ cudaError_t launch_deconv_backward_input(const DeconvParams& p, bool weight_in_a
   if (!fits_32_bits(p)) return launch_backward_input_general<T, int64_t>(p, weight_in_acc, device);
   const ConvTransposeAxis& h = p.height;
   const bool rolls = h.dilation == 1 && h.stride < h.kernel_size && h.kernel_size <= 2 * h.stride;
-  if (rolls && !h.replicate) return launch_backward_input_rolling<T>(p, weight_in_acc, device);
-  return launch_backward_input_general<T, int32_t>(p, weight_in_acc, device);
+  if (!rolls || h.replicate) return launch_backward_input_general<T, int32_t>(p, weight_in_acc, device);
+  switch (outputs_at_once<T>(p)) {
+    case 4:
+      return launch_backward_input_rolling < T, kWide<T><4 ? 1 : 4>(p, weight_in_acc, device);
+    case 2:
+      return launch_backward_input_rolling<T, 2>(p, weight_in_acc, device);
+    default:
+      return launch_backward_input_rolling<T, 1>(p, weight_in_acc, device);
+  }
 }
 
 }  // namespace gpu

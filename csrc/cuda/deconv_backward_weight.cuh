@@ -32,7 +32,8 @@ struct DeconvWeightSums {
   Divider<Index> columns, rows, tiles, tiles_x, channel_blocks;
 };
 
-template <class T, class Index>
+// kRun: outputs loaded at once (outputs_at_once).
+template <class T, int kRun, class Index>
 __global__ void __launch_bounds__(kSumThreads) sum_weight_slices(const DeconvWeightSums<T, Index> p) {
   typedef acc_of<T> acc;
   Index slice = static_cast<Index>(blockIdx.x);
@@ -61,11 +62,15 @@ __global__ void __launch_bounds__(kSumThreads) sum_weight_slices(const DeconvWei
       if (ky0 + i >= p.height.kernel_size || oy < 0 || oy >= p.height.out_size) continue;
       const T* row = grad + oy * p.out.height;
 #pragma unroll
-      for (int j = 0; j < kTile; ++j) {
+      for (int j = 0; j < kTile; j += kRun) {
         const Index ox = p.width.target(x) + (kx0 + j) * p.width.dilation;
         if (kx0 + j >= p.width.kernel_size || ox < 0 || ox >= p.width.out_size) continue;
-        acc& sum = sums[i * kTile + j];
-        sum = fused_multiply_add(value, widen(load(row + ox * p.out.width)), sum);
+        const Pack<T, kRun> grads = load_pack<kRun>(row + ox * p.out.width);
+#pragma unroll
+        for (int r = 0; r < kRun; ++r) {
+          acc& sum = sums[i * kTile + j + r];
+          sum = fused_multiply_add(value, widen(grads.value[r]), sum);
+        }
       }
     }
   }
@@ -102,7 +107,7 @@ struct WeightSlices {
         slices(divide_up(positions, slice_positions)) {}
 };
 
-template <class T, class Index>
+template <class T, int kRun, class Index>
 cudaError_t launch_weight_slices(const DeconvParams& p, acc_of<T>* partial, const Device& device) {
   const WeightSlices s(p);
   const DeconvWeightSums<T, Index> arguments{static_cast<const T*>(p.input),
@@ -122,7 +127,7 @@ cudaError_t launch_weight_slices(const DeconvParams& p, acc_of<T>* partial, cons
                                              Divider<Index>(s.tiles),
                                              Divider<Index>(s.tiles_x),
                                              Divider<Index>(s.channel_blocks)};
-  return launch(sum_weight_slices<T, Index>, device, s.slices * s.channel_blocks * s.tiles, kSumThreads,
+  return launch(sum_weight_slices<T, kRun, Index>, device, s.slices * s.channel_blocks * s.tiles, kSumThreads,
                 kSumBytes<kTile * kTile, acc_of<T>>, arguments);
 }
 
@@ -132,8 +137,13 @@ cudaError_t launch_deconv_backward_weight(const DeconvParams& p, void* memory, c
   acc* partial = static_cast<acc*>(memory);
   const WeightSlices s(p);
   const bool narrow = fits_32_bits(p) && s.positions + s.slice_positions < int64_t{1} << 30;
-  const cudaError_t error = narrow ? launch_weight_slices<T, int32_t>(p, partial, device)
-                                   : launch_weight_slices<T, int64_t>(p, partial, device);
+  const int run = narrow ? outputs_at_once<T>(p) : 1;
+  const cudaError_t error = !narrow ? launch_weight_slices<T, 1, int64_t>(p, partial, device)
+                                    : run == 4
+                                ? launch_weight_slices < T,
+                    kWide<T><4 ? 1 : 4, int32_t>(p, partial, device)
+      : run == 2 ? launch_weight_slices<T, 2, int32_t>(p, partial, device)
+                 : launch_weight_slices<T, 1, int32_t>(p, partial, device);
   if (error != cudaSuccess) return error;
   return launch_sum_slices<T>(partial, p.weight, p.channels * p.height.kernel_size * p.width.kernel_size,
                               s.slices, device);
