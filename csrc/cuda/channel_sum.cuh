@@ -108,7 +108,7 @@ cudaError_t launch_channel_sum(const ChannelSumParams& params, void* memory, con
                             : vector ? launch_channel_slices<T, V, int32_t>(p, s, partial, device)
                                      : launch_channel_slices<T, 1, int32_t>(p, s, partial, device);
   if (error != cudaSuccess) return error;
-  return launch_sum_slices<T>(partial, p.output, p.channels, s.slices, device);
+  return launch_sum_slices<T>(partial, p.output, p.channels, 1, s.slices, device);
 }
 
 }  // namespace gpu

@@ -59,6 +59,8 @@ inline int64_t channels_of_block(int64_t channels, int64_t most) {
 // start at a multiple of it, else 1. Threads of neighbouring samples load from places `stride` apart: the
 // larger that is, the more of the lines that they touch must be taken at once.
 template <class T>
+constexpr int kMostOutputs = sizeof(T) > 4 ? 2 : 4;
+template <class T>
 int outputs_at_once(const DeconvParams& p) {
   const ConvTransposeAxis& w = p.width;
   if (p.out.width != 1 || w.dilation != 1 || p.channels_last) return 1;
@@ -67,7 +69,7 @@ int outputs_at_once(const DeconvParams& p) {
            w.out_size() % count == 0 &&
            aligned_strides<T>(p.output, count * sizeof(T), p.out.batch, p.out.channel, p.out.height);
   };
-  if (4 * sizeof(T) <= 16 && starts_at_multiples(4)) return 4;
+  if (starts_at_multiples(kMostOutputs<T>)) return kMostOutputs<T>;
   return starts_at_multiples(2) ? 2 : 1;
 }
 

@@ -111,7 +111,7 @@ cudaError_t launch_deconv_backward_input(const DeconvParams& p, bool weight_in_a
   if (!rolls || h.replicate) return launch_backward_input_general<T, int32_t>(p, weight_in_acc, device);
   switch (outputs_at_once<T>(p)) {
     case 4:
-      return launch_backward_input_rolling < T, kWide<T><4 ? 1 : 4>(p, weight_in_acc, device);
+      return launch_backward_input_rolling<T, kMostOutputs<T>>(p, weight_in_acc, device);
     case 2:
       return launch_backward_input_rolling<T, 2>(p, weight_in_acc, device);
     default:

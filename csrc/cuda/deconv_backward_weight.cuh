@@ -24,7 +24,7 @@ struct DeconvWeightSums {
   typedef acc_of<T> acc;
   const T* input;
   const T* grad_output;
-  acc* partial;  // (slices, channels, kernel height, kernel width)
+  acc* partial;  // (slices, kernel height, kernel width, channels)
   Strides in, out;
   DeconvAxis<Index> height, width;
   Index channels, positions, slice_positions;
@@ -34,7 +34,8 @@ struct DeconvWeightSums {
 
 // kRun: outputs loaded at once (outputs_at_once).
 template <class T, int kRun, class Index>
-__global__ void __launch_bounds__(kSumThreads) sum_weight_slices(const DeconvWeightSums<T, Index> p) {
+__global__ void __launch_bounds__(kSumThreads, sizeof(Index) == 8 || sizeof(T) == 8 ? 2 : 4)
+    sum_weight_slices(const DeconvWeightSums<T, Index> p) {
   typedef acc_of<T> acc;
   Index slice = static_cast<Index>(blockIdx.x);
   const Index tile = p.tiles.take(slice);
@@ -76,14 +77,15 @@ __global__ void __launch_bounds__(kSumThreads) sum_weight_slices(const DeconvWei
   }
   sum_block(sums, p.lanes);
   if (static_cast<int>(threadIdx.x) >= p.lanes || c >= p.channels) return;
-  acc* partial =
-      p.partial + (static_cast<int64_t>(slice) * p.channels + c) * p.height.kernel_size * p.width.kernel_size;
+  const int64_t taps = static_cast<int64_t>(p.height.kernel_size) * p.width.kernel_size;
+  acc* partial = p.partial + static_cast<int64_t>(slice) * taps * p.channels + c;
 #pragma unroll
   for (int i = 0; i < kTile; ++i) {
 #pragma unroll
     for (int j = 0; j < kTile; ++j) {
-      if (ky0 + i < p.height.kernel_size && kx0 + j < p.width.kernel_size) {
-        partial[static_cast<int64_t>(ky0 + i) * p.width.kernel_size + kx0 + j] = sums[i * kTile + j];
+      const Index ky = ky0 + i, kx = kx0 + j;
+      if (ky < p.height.kernel_size && kx < p.width.kernel_size) {
+        partial[(static_cast<int64_t>(ky) * p.width.kernel_size + kx) * p.channels] = sums[i * kTile + j];
       }
     }
   }
@@ -132,20 +134,27 @@ cudaError_t launch_weight_slices(const DeconvParams& p, acc_of<T>* partial, cons
 }
 
 template <class T>
+cudaError_t launch_narrow_slices(const DeconvParams& p, acc_of<T>* partial, const Device& device) {
+  switch (outputs_at_once<T>(p)) {
+    case 4:
+      return launch_weight_slices<T, kMostOutputs<T>, int32_t>(p, partial, device);
+    case 2:
+      return launch_weight_slices<T, 2, int32_t>(p, partial, device);
+    default:
+      return launch_weight_slices<T, 1, int32_t>(p, partial, device);
+  }
+}
+
+template <class T>
 cudaError_t launch_deconv_backward_weight(const DeconvParams& p, void* memory, const Device& device) {
   typedef acc_of<T> acc;
   acc* partial = static_cast<acc*>(memory);
   const WeightSlices s(p);
   const bool narrow = fits_32_bits(p) && s.positions + s.slice_positions < int64_t{1} << 30;
-  const int run = narrow ? outputs_at_once<T>(p) : 1;
-  const cudaError_t error = !narrow ? launch_weight_slices<T, 1, int64_t>(p, partial, device)
-                                    : run == 4
-                                ? launch_weight_slices < T,
-                    kWide<T><4 ? 1 : 4, int32_t>(p, partial, device)
-      : run == 2 ? launch_weight_slices<T, 2, int32_t>(p, partial, device)
-                 : launch_weight_slices<T, 1, int32_t>(p, partial, device);
+  const cudaError_t error = narrow ? launch_narrow_slices<T>(p, partial, device)
+                                   : launch_weight_slices<T, 1, int64_t>(p, partial, device);
   if (error != cudaSuccess) return error;
-  return launch_sum_slices<T>(partial, p.weight, p.channels * p.height.kernel_size * p.width.kernel_size,
+  return launch_sum_slices<T>(partial, p.weight, p.channels, p.height.kernel_size * p.width.kernel_size,
                               s.slices, device);
 }
 

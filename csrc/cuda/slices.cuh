@@ -50,23 +50,23 @@ __device__ __forceinline__ void sum_block(acc (&sums)[kCount], int lanes) {
 template <int kCount, class acc>
 constexpr size_t kSumBytes = kCount * kSumThreads * sizeof(acc);
 
-// result[i] = the sum over slices of partial[slice][i], in double.
+// result[c][k] = the sum over slices of partial[slice][k][c], in double.
 template <class T, class acc>
 __global__ void __launch_bounds__(kSumThreads)
-    sum_slices(const acc* partial, T* result, int64_t results, int64_t slices) {
+    sum_slices(const acc* partial, T* result, int64_t channels, int64_t taps, int64_t slices) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kSumThreads + threadIdx.x;
-  if (i >= results) return;
+  if (i >= channels * taps) return;
   double sum = 0;
 #pragma unroll 8
-  for (int64_t slice = 0; slice < slices; ++slice) sum += load(partial + slice * results + i);
-  store(result + i, Narrow<T>::of(static_cast<acc>(sum)));
+  for (int64_t slice = 0; slice < slices; ++slice) sum += load(partial + slice * channels * taps + i);
+  store(result + i % channels * taps + i / channels, Narrow<T>::of(static_cast<acc>(sum)));
 }
 
 template <class T, class acc>
-cudaError_t launch_sum_slices(const acc* partial, void* result, int64_t results, int64_t slices,
-                              const Device& device) {
-  return launch(sum_slices<T, acc>, device, divide_up(results, kSumThreads), kSumThreads, 0, partial,
-                static_cast<T*>(result), results, slices);
+cudaError_t launch_sum_slices(const acc* partial, void* result, int64_t channels, int64_t taps,
+                              int64_t slices, const Device& device) {
+  return launch(sum_slices<T, acc>, device, divide_up(channels * taps, kSumThreads), kSumThreads, 0, partial,
+                static_cast<T*>(result), channels, taps, slices);
 }
 
 }  // namespace gpu
