@@ -21,6 +21,8 @@ TORCH_RANGE = ((2, 13), (2, 15))  # supported: first <= torch < second, also in 
 GIGABYTES_PER_JOB = 3  # what one compilation of torch's headers may take
 # gcc 12 takes the undefined vectors in its own AVX-512 header for mistakes.
 WARNINGS = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized"]
+# --fmad=false is nvcc's -ffp-contract=off: the kernels write fma where they mean it.
+NVCC_FLAGS = ["-O3", "--fmad=false"]
 
 
 def fail(*lines):
@@ -130,6 +132,19 @@ def default_cuda_architectures(torch):
     return ";".join(f"{number // 10}.{number % 10}" for number in numbers) + "+PTX"
 
 
+def cuda_architectures(torch, cpp_extension):
+    """The architectures that torch will have nvcc build for, as TORCH_CUDA_ARCH_LIST names them."""
+    if not os.environ.get("TORCH_CUDA_ARCH_LIST") and not torch.cuda.device_count():
+        os.environ["TORCH_CUDA_ARCH_LIST"] = default_cuda_architectures(torch)
+    codes = re.findall(r"code=(sm|compute)_(\d+)(\d)([af]?)", " ".join(cpp_extension._get_cuda_arch_flags()))
+    names = {
+        kind: {f"{major}.{minor}{suffix}" for of, major, minor, suffix in codes if of == kind}
+        for kind in ("sm", "compute")
+    }
+    in_order = sorted(names["sm"] | names["compute"], key=lambda name: (float(name.rstrip("af")), name))
+    return ";".join(name + ("+PTX" if name in names["compute"] else "") for name in in_order)
+
+
 def find(*patterns):
     """Paths below csrc, relative to this file as setuptools wants them, in an order that never changes."""
     found = (path for pattern in patterns for path in (ROOT / "csrc").glob(pattern))
@@ -149,9 +164,7 @@ def extension_and_build(torch):
 
     architectures = ""
     if with_cuda:
-        if not torch.cuda.device_count():
-            os.environ.setdefault("TORCH_CUDA_ARCH_LIST", default_cuda_architectures(torch))
-        architectures = os.environ.get("TORCH_CUDA_ARCH_LIST") or "that of the GPUs at build time"
+        architectures = cuda_architectures(torch, cpp_extension)
     build_info = {
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda if with_cuda else None,
@@ -163,9 +176,8 @@ def extension_and_build(torch):
     cxx += [f"-isystem{path}" for path in cpp_extension.include_paths()]
     if "-g" not in os.environ.get("CFLAGS", ""):
         cxx.append("-g0")  # Python's own -g would double memory and time
-    # --fmad=false is nvcc's -ffp-contract=off: the kernels write fma where they mean it. No path may stand
-    # among these flags: torch takes any flag with "arch" in it for a choice of architectures.
-    nvcc = ["-O3", "--fmad=false", "-Xcompiler", "-fopenmp,-ffp-contract=off,-fvisibility=hidden"]
+    # No path may stand among these: torch takes any flag with "arch" in it for a choice of architectures.
+    nvcc = [*NVCC_FLAGS, "-Xcompiler", "-fopenmp,-ffp-contract=off,-fvisibility=hidden"]
 
     # The version is part of each compile command, so that objects of another torch are not taken for fresh.
     macros = [("UPSAMPLE_EXT_TORCH_VERSION", f'"{build_info["torch"]}"')]
