@@ -151,6 +151,18 @@ def find(*patterns):
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
+def keep_kernels_apart(compiler):
+    """Names the object of x.cu x.cu.o, since a family's launcher and kernels share a stem with one object."""
+    plain = compiler.object_filenames
+
+    def object_filenames(sources, *arguments, **options):
+        objects = plain(sources, *arguments, **options)
+        pairs = zip(sources, objects, strict=True)
+        return [path[: -len(".o")] + ".cu.o" if source.endswith(".cu") else path for source, path in pairs]
+
+    compiler.object_filenames = object_filenames
+
+
 def extension_and_build(torch):
     """The extension, the build_ext command for it, and the words of _build_info.py."""
     from torch.utils import cpp_extension
@@ -195,6 +207,10 @@ def extension_and_build(torch):
     )
 
     class Build(cpp_extension.BuildExtension):
+        def build_extensions(self):
+            keep_kernels_apart(self.compiler)
+            super().build_extensions()
+
         def run(self):
             os.environ.setdefault("MAX_JOBS", str(default_jobs()))
             print(f"upsample_ext: building for torch {build_info['torch']}, {os.environ['MAX_JOBS']} job(s)")

@@ -290,6 +290,19 @@ def test_cuda_extension_honours_the_users_architectures(build, monkeypatch, tmp_
 
 
 @needs_checkout
+def test_launchers_and_kernels_of_one_stem_have_objects_of_their_own(build):
+    from setuptools._distutils.ccompiler import new_compiler
+
+    compiler = new_compiler()
+    compiler.src_extensions.append(".cu")
+    build.keep_kernels_apart(compiler)
+    sources = build.find("**/*.cpp", "**/*.cu")
+    objects = compiler.object_filenames(sources, output_dir="build")
+    assert len(set(objects)) == len(sources)
+    assert compiler.object_filenames(["csrc/x.cu", "csrc/x.cpp"]) == ["csrc/x.cu.o", "csrc/x.o"]
+
+
+@needs_checkout
 def test_the_openmp_runtime_that_torch_ships_is_linked(build, tmp_path):
     home = tmp_path / "torch"
     (home / "lib").mkdir(parents=True)
