@@ -337,11 +337,6 @@ static py::dict build_info() {
   py::dict info;
   info["torch"] = UPSAMPLE_EXT_TORCH_VERSION;
   info["cuda"] = kBuiltWithCuda;
-#if defined(UPSAMPLE_EXT_WITH_CUDA)
-  info["cuda_arch_list"] = UPSAMPLE_EXT_CUDA_ARCH_LIST;
-#else
-  info["cuda_arch_list"] = "";
-#endif
   info["compiler"] = __VERSION__;
 #if defined(_OPENMP)
   info["openmp"] = true;
