@@ -117,6 +117,10 @@ def test_names_are_readable():
     assert kernels.readable(text, parameters) == ("sum", "uint8", "")
     assert kernels.readable("plain(float*)", {}) == ("plain", "", "")
     assert kernels.template_parameters()["resize_planar"][:3] == ["T", "V", "kVector"]
+    assert kernels.split_arguments("a<b, c>, template <class, int> class d") == [
+        "a<b, c>",
+        "template <class, int> class d",
+    ]
 
 
 def test_without_a_toolkit_the_script_says_what_to_install():

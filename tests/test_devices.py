@@ -137,6 +137,13 @@ def test_without_a_gpu_the_error_is_pytorch_s():
         upsample_ext.interpolate(image(), scale_factor=2, mode="bilinear")
 
 
+@pytest.mark.skipif(not (torch.cuda.is_available() and WITH_CUDA), reason="needs a GPU and a build for it")
+@pytest.mark.parametrize("op", CALLS)
+def test_on_a_gpu_calls_reach_our_ops(op):
+    names = dispatched_ops(CALLS[op])[1]
+    assert {name.removeprefix("upsample_ext::") for name in names if "_ext::" in name} == {op}
+
+
 @pytest.mark.skipif(not torch.cuda.is_available() or WITH_CUDA, reason="needs a GPU and a build without CUDA")
 def test_a_build_without_cuda_gives_what_pytorch_gives_on_a_gpu():
     x = torch.rand(2, 3, 5, 4, device="cuda")

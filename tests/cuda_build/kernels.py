@@ -2,7 +2,7 @@
 
     python tests/cuda_build/kernels.py                      # the table, and exit status 1 if a kernel fails
     python tests/cuda_build/kernels.py --arch 75 90         # for some architectures only
-    python tests/cuda_build/kernels.py --markdown out.md    # the table for benchmarks/NOTES.md
+    python tests/cuda_build/kernels.py --notes              # ... which goes into benchmarks/NOTES.md
 
 A kernel fails if it spills registers, has a stack frame (an array in local memory), or states no
 __launch_bounds__ (its occupancy would be a guess). No GPU is needed: nvcc is the machine's, or that of the
@@ -180,7 +180,7 @@ def template_parameters():
     pattern = r"template\s*<([^{};]*?)>\s*__global__\s+void\s+(?:__launch_bounds__\([^;{]*?\)\s*)?(\w+)\("
     for path in (ROOT / "csrc" / "cuda").glob("**/*.cu*"):
         for found in re.finditer(pattern, path.read_text()):
-            kernels[found[2]] = [parameter.split()[-1] for parameter in found[1].split(",")]
+            kernels[found[2]] = [parameter.split()[-1] for parameter in split_arguments(found[1])]
     return kernels
 
 
@@ -246,7 +246,7 @@ def markdown(compilations, version):
     names = readable_names({symbol for _, symbol in kernels})
     verdict = "KERNELS FAIL, see below." if faults(compilations) else "No kernel spills or has a stack frame."
     lines = [
-        "Registers of a thread and, in brackets, warps that a multiprocessor holds at once, by "
+        "Registers of a thread and, in brackets, warps that a multiprocessor holds at once, by",
         f"{version} and the toolkit's cuda_occupancy.h. {verdict}",
         "",
         "| file | kernel | type | variant | threads | shared bytes | "
@@ -278,6 +278,14 @@ def markdown(compilations, version):
     return "\n".join(lines) + "\n"
 
 
+def write_between_marks(path, text):
+    """Puts the table in the place of the one that is there."""
+    before, rest = path.read_text().split("<!-- kernels -->\n")
+    after = rest.split("<!-- end of kernels -->\n")[1]
+    marked = f"<!-- kernels -->\n{text}<!-- end of kernels -->\n"
+    path.write_text(before + marked + after)
+
+
 def nvcc_version(cuda_home):
     nvcc = pathlib.Path(cuda_home) / "bin" / "nvcc"
     text = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=True).stdout
@@ -289,7 +297,7 @@ def main():
     parser.add_argument(
         "--arch", type=int, nargs="+", default=ARCHITECTURES, choices=ARCHITECTURES, metavar="NN"
     )
-    parser.add_argument("--markdown", type=pathlib.Path, metavar="FILE", help="write the table here too")
+    parser.add_argument("--notes", action="store_true", help="write the table into benchmarks/NOTES.md")
     arguments = parser.parse_args()
     cuda_home = find_cuda_home()
     if cuda_home is None:
@@ -297,8 +305,8 @@ def main():
     compilations = compile_all(cuda_home, arguments.arch)
     text = markdown(compilations, nvcc_version(cuda_home))
     print(text, end="")
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
+    if arguments.notes:
+        write_between_marks(ROOT / "benchmarks" / "NOTES.md", text)
     return 1 if faults(compilations) else 0
 
 
