@@ -3,6 +3,7 @@ what of the GPU's side needs no GPU: targets, bytes moved, the deterministic riv
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -16,6 +17,7 @@ from benchmarks import (
     contest,
     cross_entropy,
     deconv,
+    environment,
     export,
     measure,
     peak,
@@ -379,10 +381,52 @@ def test_the_tables_of_a_gpu(capsys, tmp_path):
     assert "determ" in printed and "opencv" not in printed
     assert " 50%" in printed and "misses 85% of copy bandwidth: 0.5" in printed
     assert "0 of 1 rows, worst 2" in printed
-    environment = {"gpu": "a GPU", "cpu": "", "level": "avx2", "torch": "2.14", "huge_pages": "always"}
-    environment |= {"date": "today", "copy_gb_per_s": "1000"}
-    export.write_markdown(tmp_path / "a.md", [result], environment, "python -m benchmarks --device cuda")
+    facts = {"gpu": "a GPU", "cpu": "", "level": "avx2", "torch": "2.14", "huge_pages": "always"}
+    facts |= {"date": "today", "copy_gb_per_s": "1000"}
+    export.write_markdown(tmp_path / "a.md", [result], facts, "python -m benchmarks --device cuda")
     text = (tmp_path / "a.md").read_text()
     assert "| native | torch.compile | deterministic | x floor | of copy |" in text
     assert "| 2.00x |  | 4.00x | 1.00 | 50% |" in text
     assert "| argmax | 10x native | not yet measured |" in text
+
+
+class FakeEvent:
+    """A CUDA event on a stream whose every call takes 2 ms."""
+
+    now = 0.0
+
+    def __init__(self, enable_timing):
+        assert enable_timing
+
+    def record(self):
+        self.at = FakeEvent.now
+
+    def synchronize(self):
+        pass
+
+    def elapsed_time(self, end):
+        return end.at - self.at
+
+
+def test_the_clock_of_events_times_the_call_and_not_the_flush(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    calls = []
+
+    def work(name, milliseconds):
+        calls.append(name)
+        FakeEvent.now += milliseconds
+
+    watch = measure._cuda_watch(lambda: work("side", 2.0), lambda: work("flush", 50.0))
+    assert watch() == pytest.approx(2e-3)
+    assert calls[-2:] == ["flush", "side"]  # after warming up
+
+
+def test_what_is_said_of_a_gpu(monkeypatch):
+    properties = SimpleNamespace(name="NVIDIA H100", major=9, minor=0, total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    facts = environment.describe(torch.device("cuda"), "", 2.7e12)
+    assert facts["gpu"] == "NVIDIA H100 (sm_90)"
+    assert facts["gpu_memory"] == "80 GiB"
+    assert facts["copy_gb_per_s"] == "2700"
+    assert facts["built_for"] and facts["driver"]
+    assert "gpu" not in environment.describe(CPU, "")

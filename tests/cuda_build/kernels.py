@@ -11,6 +11,7 @@ extra "cuda" of pyproject.toml. A GPU also runs the machine code of an older min
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import re
@@ -74,12 +75,22 @@ def sources():
     return sorted((ROOT / "csrc" / "cuda").glob("**/*.cu"))
 
 
+@functools.cache
+def nvcc_flags():
+    """Those of setup.py."""
+    return runpy.run_path(str(ROOT / "setup.py"), run_name="flags")["NVCC_FLAGS"]
+
+
 def compile_for(cuda_home, source, architecture):
     """Compiles as setup.py does, but to machine code of one architecture alone."""
-    flags = runpy.run_path(str(ROOT / "setup.py"), run_name="flags")["NVCC_FLAGS"]
     with tempfile.TemporaryDirectory() as folder:
         cubin = pathlib.Path(folder) / "kernels.cubin"
-        command = [str(pathlib.Path(cuda_home) / "bin" / "nvcc"), "-std=c++17", *flags, f"-I{ROOT / 'csrc'}"]
+        command = [
+            str(pathlib.Path(cuda_home) / "bin" / "nvcc"),
+            "-std=c++17",
+            *nvcc_flags(),
+            f"-I{ROOT / 'csrc'}",
+        ]
         command += [f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v", "--keep", "--keep-dir", folder]
         start = time.perf_counter()
         done = subprocess.run([*command, "-o", str(cubin), str(source)], capture_output=True, text=True)
