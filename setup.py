@@ -21,6 +21,9 @@ TORCH_RANGE = ((2, 13), (2, 15))  # supported: first <= torch < second, also in 
 GIGABYTES_PER_JOB = 3  # what one compilation of torch's headers may take
 # gcc 12 takes the undefined vectors in its own AVX-512 header for mistakes.
 WARNINGS = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized"]
+# --fmad=false is nvcc's -ffp-contract=off: the kernels write fma where they mean it.
+# Compressed, the machine code of all architectures is a fifth in size.
+NVCC_FLAGS = ["-O3", "--fmad=false", "-Xfatbin", "-compress-all"]
 
 
 def fail(*lines):
@@ -120,20 +123,49 @@ def default_jobs():
 
 
 def default_cuda_architectures(torch):
-    """TORCH_CUDA_ARCH_LIST for a machine without a visible GPU: torch's own, the newest also as PTX."""
+    """TORCH_CUDA_ARCH_LIST for a machine without a visible GPU: torch's own, the newest two also as PTX.
+
+    PTX serves what is newer than itself: of 12.0 the GPUs to come, of 10.0 those between (11.0).
+    """
     flags = (
         torch._C._cuda_getArchFlags() or ""
     )  # "sm_80 sm_90 compute_90"; torch.cuda.get_arch_list() needs a GPU
     numbers = sorted({int(number) for number in re.findall(r"sm_(\d+)\b", flags)})
     if not numbers:
         fail("no GPU is visible and torch names no CUDA architecture; set TORCH_CUDA_ARCH_LIST.")
-    return ";".join(f"{number // 10}.{number % 10}" for number in numbers) + "+PTX"
+    names = [f"{number // 10}.{number % 10}" for number in numbers]
+    return ";".join([*names[:-2], *(name + "+PTX" for name in names[-2:])])
+
+
+def cuda_architectures(torch, cpp_extension):
+    """The architectures that torch will have nvcc build for, as TORCH_CUDA_ARCH_LIST names them."""
+    if not os.environ.get("TORCH_CUDA_ARCH_LIST") and not torch.cuda.device_count():
+        os.environ["TORCH_CUDA_ARCH_LIST"] = default_cuda_architectures(torch)
+    codes = re.findall(r"code=(sm|compute)_(\d+)(\d)([af]?)", " ".join(cpp_extension._get_cuda_arch_flags()))
+    names = {
+        kind: {f"{major}.{minor}{suffix}" for of, major, minor, suffix in codes if of == kind}
+        for kind in ("sm", "compute")
+    }
+    in_order = sorted(names["sm"] | names["compute"], key=lambda name: (float(name.rstrip("af")), name))
+    return ";".join(name + ("+PTX" if name in names["compute"] else "") for name in in_order)
 
 
 def find(*patterns):
     """Paths below csrc, relative to this file as setuptools wants them, in an order that never changes."""
     found = (path for pattern in patterns for path in (ROOT / "csrc").glob(pattern))
     return sorted(str(path.relative_to(ROOT)) for path in found)
+
+
+def keep_kernels_apart(compiler):
+    """Names the object of x.cu x.cu.o, since a family's launcher and kernels share a stem with one object."""
+    plain = compiler.object_filenames
+
+    def object_filenames(sources, *arguments, **options):
+        objects = plain(sources, *arguments, **options)
+        pairs = zip(sources, objects, strict=True)
+        return [path[: -len(".o")] + ".cu.o" if source.endswith(".cu") else path for source, path in pairs]
+
+    compiler.object_filenames = object_filenames
 
 
 def extension_and_build(torch):
@@ -149,9 +181,7 @@ def extension_and_build(torch):
 
     architectures = ""
     if with_cuda:
-        if not torch.cuda.device_count():
-            os.environ.setdefault("TORCH_CUDA_ARCH_LIST", default_cuda_architectures(torch))
-        architectures = os.environ.get("TORCH_CUDA_ARCH_LIST") or "that of the GPUs at build time"
+        architectures = cuda_architectures(torch, cpp_extension)
     build_info = {
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda if with_cuda else None,
@@ -163,14 +193,13 @@ def extension_and_build(torch):
     cxx += [f"-isystem{path}" for path in cpp_extension.include_paths()]
     if "-g" not in os.environ.get("CFLAGS", ""):
         cxx.append("-g0")  # Python's own -g would double memory and time
-    # --fmad=false is nvcc's -ffp-contract=off: the kernels write fma where they mean it. No path may stand
-    # among these flags: torch takes any flag with "arch" in it for a choice of architectures.
-    nvcc = ["-O3", "--fmad=false", "-Xcompiler", "-fopenmp,-ffp-contract=off,-fvisibility=hidden"]
+    # No path may stand among these: torch takes any flag with "arch" in it for a choice of architectures.
+    nvcc = [*NVCC_FLAGS, "-Xcompiler", "-fopenmp,-ffp-contract=off,-fvisibility=hidden"]
 
     # The version is part of each compile command, so that objects of another torch are not taken for fresh.
     macros = [("UPSAMPLE_EXT_TORCH_VERSION", f'"{build_info["torch"]}"')]
     if with_cuda:
-        macros += [("UPSAMPLE_EXT_WITH_CUDA", "1"), ("UPSAMPLE_EXT_CUDA_ARCH_LIST", f'"{architectures}"')]
+        macros.append(("UPSAMPLE_EXT_WITH_CUDA", "1"))
     make = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension
     extension = make(
         "upsample_ext._C",
@@ -183,6 +212,10 @@ def extension_and_build(torch):
     )
 
     class Build(cpp_extension.BuildExtension):
+        def build_extensions(self):
+            keep_kernels_apart(self.compiler)
+            super().build_extensions()
+
         def run(self):
             os.environ.setdefault("MAX_JOBS", str(default_jobs()))
             print(f"upsample_ext: building for torch {build_info['torch']}, {os.environ['MAX_JOBS']} job(s)")

@@ -16,14 +16,17 @@ import torch
 from . import combine, cross_entropy, deconv, export, report, resample, select
 from .contest import FRESH, Row
 from .environment import describe
-from .measure import FULL, QUICK
+from .measure import FULL, QUICK, copy_bandwidth
 from .memory import Allocation
 from .result import Result, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
-    if options.device == "cuda" and not torch.cuda.is_available():
+    if options.targets:
+        print("\n".join(report.target_lines([])))
+        return 0
+    if options.device == "cuda" and not options.list and not torch.cuda.is_available():
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a CPU build"
         print(f"benchmarks: --device cuda: torch {torch.__version__} ({built}) sees no GPU", file=sys.stderr)
         return 2
@@ -39,13 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
     device, allocation = torch.device(options.device), Allocation(options.cold)
-    environment = describe(device, allocation.description)
-    table = report.Table(len(rows) * len(options.threads))
+    bandwidth = copy_bandwidth(device, options.threads[0]) if device.type == "cuda" else None
+    environment = describe(device, allocation.description, bandwidth)
+    table = report.Table(len(rows) * len(options.threads), device.type)
     table.head(environment)
     results: list[Result] = []
     interrupted = False
     try:
-        for result in _measure(rows, options, device, allocation, table):
+        for result in _measure(rows, options, device, allocation, bandwidth, table):
             results.append(result)
             table.row(result)
     except KeyboardInterrupt:
@@ -64,6 +68,7 @@ def _measure(
     options: argparse.Namespace,
     device: torch.device,
     allocation: Allocation,
+    bandwidth: float | None,
     table: report.Table,
 ) -> Iterator[Result]:
     """All rows on new pages first: once the heap has grown, new tensors come out of it."""
@@ -79,9 +84,12 @@ def _measure(
                     QUICK if options.quick else FULL,
                     compiled=_compiles(row, options),
                     allocation=allocation,
+                    bandwidth=bandwidth,
                     progress=lambda what, row=row: table.progress(row, what),
                 )
                 gc.collect()
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()
 
 
 def _write(results: Sequence[Result], environment: dict[str, str], options: argparse.Namespace) -> None:
@@ -111,8 +119,12 @@ def _command(options: argparse.Namespace) -> str:
 def _all_rows(device: str) -> list[Row]:
     families = (resample, deconv, select, cross_entropy, combine)
     rows = [row for family in families for row in family.rows()]
+    if device == "cpu":
+        return rows
     # On CUDA the caching allocator makes "fresh" and "mapped" the same.
-    return [row for row in rows if device == "cpu" or row.output != FRESH]
+    return [row for family in families for row in family.gpu_rows()] + [
+        row for row in rows if row.output != FRESH
+    ]
 
 
 def _wanted(row: Row, options: argparse.Namespace) -> bool:
@@ -150,6 +162,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--filter", metavar="REGEX", help="only rows whose name, as --list prints it, matches"
     )
     parser.add_argument("--list", action="store_true", help="print the rows' names and stop")
+    parser.add_argument(
+        "--targets", action="store_true", help="print what the CUDA kernels are meant to reach, and stop"
+    )
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument(
         "--cold",

@@ -12,12 +12,14 @@ from torch import Tensor
 import upsample_ext
 
 from .contest import BOTH, CHANNELS_LAST, Contest, Row, contest, memory_format, random_input
-from .resample import FPN_DETECTION, SEGMENTATION, output_size
+from .resample import FPN_DETECTION, PYRAMID, SEGMENTATION, output_size
 from .select import ADE
 
 SEGFORMER = (1, 256, 128, 128)
 """The largest map of a SegFormer head on 512x512 pixels; three more follow, each of half the extent."""
 SCALES = 4
+HEAD = (8, *SEGFORMER[1:])
+"""The same of a batch that fills a GPU."""
 
 
 def make_add(row: Row, device: torch.device) -> Contest:
@@ -76,6 +78,15 @@ def rows() -> Iterator[Row]:
     """All rows of the family."""
     yield from _add()
     yield from _concat()
+
+
+def gpu_rows() -> Iterator[Row]:
+    """Of sizes that fill a GPU."""
+    for dtype in (torch.float32, torch.float16):
+        yield _row(make_add, PYRAMID, "x2", dtype=dtype, compiled="full", quick=True, headline=True)
+        yield _row(make_add, PYRAMID, "x2", dtype=dtype, layout=CHANNELS_LAST, compiled="full")
+        variant = f"{SCALES} scales"
+        yield _row(make_concat, HEAD, "128x128", variant=variant, dtype=dtype, compiled="full", quick=True)
 
 
 def _row(make, shape: tuple[int, ...], to: str, **fields: object) -> Row:

@@ -25,6 +25,9 @@ Function = Callable[..., Tensor]
 FORWARD, BACKWARD, BACKWARD_WEIGHT, BOTH = "forward", "backward", "backward weight", "both"
 CONTIGUOUS, CHANNELS_LAST = "contiguous", "channels_last"
 
+# Where native's gradients are not deterministic unless asked to be: that is then a rival of its own.
+NOT_DETERMINISTIC_ON = frozenset(("cuda",))
+
 # Where a result lands. OUT: a preallocated tensor. MAPPED: a new tensor on pages the process already holds.
 # FRESH: a new tensor on new pages, which the kernel faults in one by one.
 OUT, MAPPED, FRESH = "out=", "mapped", "fresh"
@@ -90,11 +93,13 @@ class Contest:
 
     ours: Side
     rivals: dict[str, Side]
-    """By name: "native", "chunked" (what one writes today to save memory), "opencv", "resize" (our own resize
-    to the same size)."""
+    """By name: "native", "deterministic" (native told to be so), "chunked" (what one writes today to save
+    memory), "opencv", "resize" (our own resize to the same size)."""
     floor: Side
     """Writing the output (``fill_``), reading grad_output (``sum``), or both: what no kernel can avoid."""
     floor_bytes: int
+    moved_bytes: int
+    """What must be read and written once: input and output, of a backward pass the gradients."""
     reference: Callable[[], Iterator[tuple[slice | EllipsisType, Exact]]]
     """The exact results in float64, batch item by batch item where they are independent of each other."""
     compiled: Callable[[], Side] | None = None
@@ -159,16 +164,51 @@ def contest(
         BOTH: lambda: (fill.fill_(1), grad_output.sum()),
     }
     rivals = {"native": side(native)}
+    if row.direction != FORWARD and grad_output.device.type in NOT_DETERMINISTIC_ON:
+        rivals["deterministic"] = deterministic(side(native))
     rivals.update({name: side(function) for name, function in (others or {}).items()})
     rivals.update(sides or {})
     return Contest(
         ours=side(ours),
         rivals=rivals,
         floor=floors.get(row.direction, lambda: grad_output.sum()),
-        floor_bytes=(2 if row.direction == BOTH else 1) * result.numel() * result.element_size(),
+        floor_bytes=(2 if row.direction == BOTH else 1) * bytes_of(result),
+        moved_bytes=_moved(row.direction, inputs, gradient_of, result),
         reference=lambda: _reference(native, inputs, gradient_of, grad_output),
         compiled=lambda: side(compiled(native)),
     )
+
+
+def bytes_of(*tensors: Tensor) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _moved(direction: str, inputs: Sequence[Tensor], gradient_of: Sequence[int], result: Tensor) -> int:
+    moved = 0
+    if direction in (FORWARD, BOTH):
+        moved += bytes_of(*inputs, result)
+    if gradient_of:
+        moved += bytes_of(result, *(inputs[index] for index in gradient_of))
+    if direction == BACKWARD_WEIGHT:
+        moved += bytes_of(inputs[0])
+    return moved
+
+
+def deterministic(side: Side) -> Side:
+    """``side`` with PyTorch told to use deterministic algorithms, and nothing else that this switches on."""
+
+    def run() -> object:
+        before = torch.get_deterministic_debug_mode()
+        fills = torch.utils.deterministic.fill_uninitialized_memory
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        try:
+            return side()
+        finally:
+            torch.set_deterministic_debug_mode(before)
+            torch.utils.deterministic.fill_uninitialized_memory = fills
+
+    return run
 
 
 def compiled(function: Function) -> Function:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import EllipsisType
 
 import torch
@@ -12,8 +13,21 @@ from torch import Tensor
 import upsample_ext
 
 from .bands import bands, upsample
-from .contest import BOTH, CHANNELS_LAST, Contest, Exact, Function, Row, Side, compiled, random_input
-from .resample import SEGMENTATION, output_size
+from .contest import (
+    BOTH,
+    CHANNELS_LAST,
+    NOT_DETERMINISTIC_ON,
+    Contest,
+    Exact,
+    Function,
+    Row,
+    Side,
+    bytes_of,
+    compiled,
+    deterministic,
+    random_input,
+)
+from .resample import SEGMENTATION, STREET, TRAINING, output_size
 from .select import ADE
 
 WEIGHTED = "weights"
@@ -59,17 +73,24 @@ def make(row: Row, device: torch.device) -> Contest:
         function = compiled(native)
         return lambda: _loss_and_gradient(function, input)
 
+    def native_side() -> tuple[Tensor, Tensor]:
+        return _loss_and_gradient(native, input)
+
     values, gradient = input.detach(), torch.empty_like(input.detach())
+    rivals: dict[str, Side] = {"native": native_side, "chunked": chunked}
+    if device.type in NOT_DETERMINISTIC_ON:
+        rivals["deterministic"] = deterministic(native_side)
     return Contest(
         ours=lambda: _loss_and_gradient(ours, input),
-        rivals={"native": lambda: _loss_and_gradient(native, input), "chunked": chunked},
+        rivals=rivals,
         floor=lambda: gradient.copy_(values),
-        floor_bytes=2 * values.numel() * values.element_size(),
+        floor_bytes=2 * bytes_of(values),
+        moved_bytes=bytes_of(values, target, gradient),
         reference=reference,
         compiled=compile_native,
         # Ours has the logits' layout, as the gradient of our resize; native's is contiguous, as its softmax.
         native_strides=False,
-        intermediate_bytes=values.numel() * values.element_size() * factor**2,
+        intermediate_bytes=bytes_of(values) * factor**2,
     )
 
 
@@ -99,6 +120,15 @@ def rows() -> Iterator[Row]:
         yield _row(shape, to, variant=WEIGHTED, compiled="full")
         yield _row(shape, to, layout=CHANNELS_LAST, compiled="full")
         yield _row(shape, to, dtype=torch.bfloat16, compiled="full")
+
+
+def gpu_rows() -> Iterator[Row]:
+    """Of sizes that fill a GPU; their float64 reference needs some 20 GiB."""
+    for shape, to in ((TRAINING, "x4"), (STREET, "x8")):
+        base = _row(shape, to, quick=True, compiled="full")
+        yield replace(base, headline=shape == TRAINING)
+        yield replace(base, dtype=torch.float16)
+        yield replace(base, variant=WEIGHTED, quick=False)
 
 
 def _row(shape: tuple[int, ...], to: str, **fields: object) -> Row:

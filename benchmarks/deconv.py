@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from .contest import (
     contest,
     random_input,
 )
-from .resample import FCN, FPN, FPN_DETECTION, SEGMENTATION
+from .resample import FCN, FPN, FPN_DETECTION, PYRAMID, SEGMENTATION
 
 SEPARABLE, NON_SEPARABLE = "separable", "non-separable"
 
@@ -115,6 +116,19 @@ def rows() -> Iterator[Row]:
     yield from _bilinear()
     yield from _fixed()
     yield from _learnable()
+
+
+def gpu_rows() -> Iterator[Row]:
+    """Of sizes that fill a GPU."""
+    for dtype in (torch.float32, torch.float16):
+        same = {"dtype": dtype, "quick": True}
+        for direction in (FORWARD, BACKWARD):
+            yield Row("bilinear_conv_transpose2d", PYRAMID, "x2", make_bilinear, direction=direction, **same)
+        for direction in (FORWARD, BACKWARD, BACKWARD_WEIGHT):
+            row = Row("conv_transpose2d", PYRAMID, "x2", make_learnable, direction=direction, **same)
+            yield replace(row, headline=dtype == torch.float32, compiled="full")
+    yield Row("conv_transpose2d", PYRAMID, "x2", make_learnable, layout=CHANNELS_LAST)
+    yield Row("fixed_conv_transpose2d", PYRAMID, "x2", make_fixed, variant=NON_SEPARABLE)
 
 
 def _bilinear() -> Iterator[Row]:

@@ -15,13 +15,17 @@ import upsample_ext
 from upsample_ext._library import C
 
 
-def describe(device: torch.device, allocation: str) -> dict[str, str]:
+def describe(device: torch.device, allocation: str, bandwidth: float | None = None) -> dict[str, str]:
     """Name -> value, in the order in which to print them."""
     facts = {"upsample_ext": _version(), "level": C.level(), "torch": torch.__version__}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         facts["gpu"] = f"{properties.name} (sm_{properties.major}{properties.minor})"
+        facts["gpu_memory"] = f"{properties.total_memory / 2**30:.0f} GiB"
+        facts["driver"] = _driver()
         facts["cuda"] = str(torch.version.cuda)
+        facts["built_for"] = upsample_ext.info().cuda_arch_list or "no CUDA: our side is PyTorch's"
+        facts["copy_gb_per_s"] = f"{bandwidth / 1e9:.0f}" if bandwidth else "not measured"
     facts |= {
         "cpu": _cpu_name(),
         "cores": str(os.cpu_count()),
@@ -73,6 +77,14 @@ def _distribution(*names: str) -> str:
         except metadata.PackageNotFoundError:
             continue
     return "not installed"
+
+
+def _driver() -> str:
+    """Of the GPU; what it says itself, since torch does not."""
+    try:
+        return Path("/proc/driver/nvidia/version").read_text().split("Module")[1].split()[0]
+    except (OSError, IndexError):
+        return "unknown"
 
 
 def _cpu_name() -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from . import targets
 from .measure import Quantiles
-from .report import MEMORY_SIDES, disturbance, layout, megabytes, milliseconds, times, values
+from .report import MEMORY_SIDES, disturbance, layout, megabytes, milliseconds, percent, times, values
 from .result import RIVALS, Result
 
 
@@ -42,6 +43,9 @@ def _record(result: Result) -> dict[str, object]:
     record |= _spread("ours_over_floor", result.over_floor())
     record |= _spread("native_over_floor", result.over_floor("native"))
     floor = result.time("floor")
+    record["moved_mib"] = _short(result.moved_bytes / 2**20)
+    record["of_copy"] = _short(result.of_copy)
+    record["targets_missed"] = "; ".join(targets.missed(result))
     record["floor_gb_per_s"] = _short(result.floor_bytes / floor.median / 1e9) if floor else ""
     record["page_faults"] = result.page_faults
     record["result_mib"] = _short(ours.result / 2**20 if (ours := result.peaks.get("ours")) else None)
@@ -70,21 +74,26 @@ def _short(value: float | None) -> str:
 
 def write_markdown(path: Path, results: Sequence[Result], environment: dict[str, str], command: str) -> None:
     """The README's tables: the headline rows, how much faster than each rival, how far from the floor, and
-    the memory of fused ops."""
+    the memory of fused ops; of a GPU also its targets."""
     shown = [result for result in results if result.row.headline and result.samples]
     fused = [result for result in shown if result.row.memory]
     others = [result for result in shown if not result.row.memory]
+    on_gpu = "gpu" in environment
+    rivals = {"native": "native", "compile": "torch.compile"}
+    rivals |= {"deterministic": "deterministic"} if on_gpu else {}
+    measures: dict[str, Measure] = {"x floor": lambda result: times(result.over_floor())}
+    if on_gpu:
+        measures["of copy"] = lambda result: percent(result.of_copy)
     lines = []
     if others:
-        rivals = {"native": "native", "compile": "torch.compile", "opencv": "OpenCV"}
-        lines += [_markdown_head(rivals.values()), *(_markdown_row(result, rivals) for result in others), ""]
+        lines += _markdown_table(others, rivals if on_gpu else {**rivals, "opencv": "OpenCV"}, measures)
     if fused:
-        rivals = {"native": "native", "chunked": "chunked", "compile": "torch.compile"}
-        memory = [f"MiB, {side}" for side in ("ours", *rivals.values())]
-        lines.append(_markdown_head(rivals.values(), memory))
-        for result in fused:
-            lines.append(_markdown_row(result, rivals, [megabytes(result, side) for side in MEMORY_SIDES]))
-        lines.append("")
+        rivals = {"native": "native", "chunked": "chunked", **rivals}
+        names = {"ours": "ours", **rivals}
+        measures |= {
+            f"MiB, {names[side]}": lambda result, side=side: megabytes(result, side) for side in MEMORY_SIDES
+        }
+        lines += _markdown_table(fused, rivals, measures)
     threads = ", ".join(sorted({str(result.threads) for result in results}))
     machine = environment.get("gpu", environment["cpu"])
     where = f"level {environment['level']}, torch {environment['torch']}"
@@ -98,25 +107,40 @@ def write_markdown(path: Path, results: Sequence[Result], environment: dict[str,
         "image at a time, or into memory that is there.",
         "out=: preallocated; mapped: a new tensor on memory the process holds; fresh: on new pages.",
     ]
+    if on_gpu:
+        lines += [
+            f"of copy: the share of the GPU's copy bandwidth ({environment['copy_gb_per_s']} GB/s, read and "
+            "written bytes counted) at which we move inputs and results, or gradients.",
+            "",
+            "| for | target | outcome |",
+            "|---|---|---|",
+            *(f"| {' | '.join(line)} |" for line in targets.summary(results)),
+            "",
+        ]
     if warning := disturbance([result for result in results if result.row.headline]):
         lines.append(f"**{warning}.**")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
 
 
-def _markdown_head(rivals: Iterable[str], memory: Sequence[str] = ()) -> str:
-    names = ["op", "input", "pass", "ours, ms", *rivals, "x floor", *memory]
-    return f"| {' | '.join(names)} |\n|{'---|' * 3}{'--:|' * (len(names) - 3)}"
+Measure = Callable[[Result], str]
 
 
-def _markdown_row(result: Result, rivals: Iterable[str], memory: Sequence[str] = ()) -> str:
-    row, ours = result.row, result.time("ours")
-    gains = [f"{times(gain)}x" if (gain := result.gain(rival)) else "" for rival in rivals]
-    kind = " ".join(filter(None, [row.dtype_name, "" if layout(row) == "NCHW" else "NHWC", row.variant]))
-    how = f"forward, {row.output}" if row.direction == "forward" else row.direction
-    milliseconds_only = milliseconds(ours).split()[0] if ours else ""
-    cells = [f"`{row.op}`", f"{row.input} {_sign(row.to)}, {kind}", how, milliseconds_only]
-    return "| " + " | ".join([*cells, *gains, times(result.over_floor()), *memory]) + " |"
+def _markdown_table(
+    results: Sequence[Result], rivals: dict[str, str], measures: dict[str, Measure]
+) -> list[str]:
+    names = ["op", "input", "pass", "ours, ms", *rivals.values(), *measures]
+    lines = [f"| {' | '.join(names)} |", "|---|---|---|" + "--:|" * (len(names) - 3)]
+    for result in results:
+        row, ours = result.row, result.time("ours")
+        kind = " ".join(filter(None, [row.dtype_name, "" if layout(row) == "NCHW" else "NHWC", row.variant]))
+        how = f"forward, {row.output}" if row.direction == "forward" else row.direction
+        cells = [f"`{row.op}`", f"{row.input} {_sign(row.to)}, {kind}", how]
+        cells.append(milliseconds(ours).split()[0] if ours else "")
+        cells += [f"{times(gain)}x" if (gain := result.gain(rival)) else "" for rival in rivals]
+        cells += [measure(result) for measure in measures.values()]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _sign(to: str) -> str:

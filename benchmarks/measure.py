@@ -79,6 +79,13 @@ def sample(sides: dict[str, Side], device: torch.device, threads: int, effort: E
     return Samples({name: numpy.array(values) for name, values in seconds.items()})
 
 
+def copy_bandwidth(device: torch.device, threads: int, size: int = 2**30) -> float:
+    """Bytes a second of ``copy_`` between tensors of ``size`` bytes, those read and those written counted."""
+    source, target = (torch.ones(size, dtype=torch.uint8, device=device) for _ in range(2))
+    seconds = sample({"copy": lambda: target.copy_(source)}, device, threads, QUICK).time("copy").median
+    return 2 * size / seconds
+
+
 def _cpu_watch(side: Side, threads: int) -> Callable[[], float]:
     """A function that measures one block of calls and returns the seconds of one call."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 _RIVALS = {
     "native": ("PyTorch", "#3b6fb6", "o"),
+    "deterministic": ("deterministic", "#b0485a", "v"),
     "chunked": ("chunked", "#6b6b6b", "^"),
     "compile": ("torch.compile", "#8a5fb0", "s"),
     "opencv": ("OpenCV", "#d1822a", "D"),
@@ -100,7 +101,7 @@ def _picture(records: Sequence[Record], title: str, path: Path) -> Path:
 def _draw_gains(axes, records: Sequence[Record]) -> None:
     for rival, (name, color, marker) in _RIVALS.items():
         column = f"{rival}_over_ours"
-        points = [(row, record) for row, record in enumerate(records) if record[column]]
+        points = [(row, record) for row, record in enumerate(records) if record.get(column)]
         if not points:
             continue
         low, middle, high = (

@@ -6,18 +6,21 @@ import sys
 import time
 from collections.abc import Sequence
 
+from . import targets
 from .contest import CHANNELS_LAST, Row
 from .measure import Quantiles
 from .result import RIVALS, Result
 
 LEGEND = """\
 ours ms    our median and its 0.2-0.8 quantiles
-native, compile, chunked, opencv    that rival's time / ours: above 1 we are faster (compile =
-           torch.compile of native, chunked = native a few rows at a time, or into memory that is there)
+native, determ, compile, chunked, opencv    that rival's time / ours: above 1 we are faster (determ =
+           native under torch.use_deterministic_algorithms, on GPUs; compile = torch.compile of native,
+           chunked = native a few rows at a time, or into memory that is there)
 resize     our own resize to the same size / ours
 MiB        peak memory of one call beyond the inputs and the result: ours (native, chunked, torch.compile)
 x floor    ours / the time to fill the output (forward), to read grad_output (backward), or both
            (cross-entropy: to copy the logits)
+of copy    on GPUs: the share of the device's copy bandwidth at which we move inputs and results, or gradients
 error      ours (native's) against float64, in eps of the largest value, or grey levels for uint8
 output     out= preallocated; mapped: a new tensor on pages the process holds; fresh: on new pages"""
 
@@ -33,16 +36,20 @@ _COLUMNS = {
     "thr": 3,
     "ours ms": 21,
     "native": 6,
+    "determ": 6,
     "chunked": 7,
     "compile": 7,
     "opencv": 6,
     "resize": 6,
     "x floor": 7,
+    "of copy": 7,
     "error": 12,
     "MiB": 22,
 }
 # Fused ops have other rivals, and their memory is measured: each kind of row gets the columns it fills.
 _OF_FUSED, _OF_OTHERS = {"chunked", "MiB"}, {"opencv", "resize"}
+# As does each device.
+_OF_GPUS, _OF_CPUS = {"determ", "of copy"}, {"opencv", "output", "thr"}
 MEMORY_SIDES = ("ours", "native", "chunked", "compile")
 _LEFT = ("op", "kind", "input", "to", "dtype", "layout", "pass", "output")
 
@@ -51,8 +58,9 @@ class Table:
     """The table on stdout, a line per row as it is measured, and a line of progress on a terminal's
     stderr."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, device: str = "cpu") -> None:
         self._total, self._done = total, 0
+        self._unused = _OF_CPUS if device == "cuda" else _OF_GPUS
         self._start = time.perf_counter()
         self._tty = sys.stderr.isatty()
         self._columns: tuple[str, ...] = ()
@@ -70,14 +78,14 @@ class Table:
     def row(self, result: Result) -> None:
         self._done += 1
         self._clear()
-        unused = _OF_OTHERS if result.row.memory else _OF_FUSED
+        unused = self._unused | (_OF_OTHERS if result.row.memory else _OF_FUSED)
         columns = tuple(name for name in _COLUMNS if name not in unused)
         if columns != self._columns:
             self._columns = columns
             print("\n" + _line({name: name for name in columns}))
         cells = _cells(result)
         print(_line({name: cells[name] for name in columns}))
-        for text in [f"WRONG: {result.wrong}"] if result.wrong else result.notes:
+        for text in [f"WRONG: {result.wrong}"] if result.wrong else [*targets.missed(result), *result.notes]:
             print(f"    {text}")
         sys.stdout.flush()
 
@@ -87,6 +95,8 @@ class Table:
         slower = sum((gain := result.gain("native")) is not None and gain.median < 1 for result in results)
         verdict = f"{wrong} WRONG" if wrong else "all right"
         print(f"\n{len(results)} rows in {seconds:.0f} s: {verdict}; {slower} slower than native")
+        if self._unused is _OF_CPUS:
+            print("\n".join(["", *target_lines(results)]))
         if warning := disturbance(results):
             print(warning)
 
@@ -125,8 +135,10 @@ def _cells(result: Result) -> dict[str, str]:
         "output": row.output if row.direction == "forward" else "",
         "thr": str(result.threads),
         "ours ms": milliseconds(ours) if ours else "-",
-        **{name: times(result.gain(name)) for name in RIVALS},
+        **{name: times(result.gain(name)) for name in RIVALS if name in _COLUMNS},
+        "determ": times(result.gain("deterministic")),
         "x floor": times(result.over_floor()),
+        "of copy": percent(result.of_copy),
         "error": _error(result),
         "MiB": _memory(result),
     }
@@ -165,6 +177,17 @@ def _memory(result: Result) -> str:
     return f"{ours} ({', '.join(rivals)})"
 
 
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def target_lines(results: Sequence[Result]) -> list[str]:
+    """The targets and what became of them, as a table."""
+    lines = [("for", "target", "outcome"), *targets.summary(results)]
+    first, second = (max(len(line[column]) for line in lines) for column in (0, 1))
+    return [f"{what:<{first}}  {goal:<{second}}  {outcome}" for what, goal, outcome in lines]
+
+
 def times(ratio: Quantiles | None) -> str:
     return _number(ratio.median) if ratio else "-"
 
@@ -173,4 +196,6 @@ def _error(result: Result) -> str:
     if result.wrong:
         return "WRONG"
     errors = result.verdict.errors
+    if not errors:
+        return "-"
     return f"{_number(errors['ours'])} ({_number(errors['native'])})"

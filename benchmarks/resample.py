@@ -35,6 +35,10 @@ FCN = (1, 21, 65, 65)
 PHOTO = (1, 3, 1080, 1920)
 FEATURES = (1, 32, 240, 320)
 TINY = (1, 1, 2, 2)
+# For GPUs: a batch of ADE20K logits, one frame of street scenes, a level of a feature pyramid.
+TRAINING = (8, 150, 128, 128)
+STREET = (1, 19, 256, 512)
+PYRAMID = (16, 256, 64, 64)
 
 
 def output_size(row: Row) -> tuple[int, int]:
@@ -122,6 +126,26 @@ def rows() -> Iterator[Row]:
     yield from _factors()
     yield from _uint8()
     yield from _overhead()
+
+
+def gpu_rows() -> Iterator[Row]:
+    """Of sizes that fill a GPU: results from 256 MiB on."""
+    for shape, to in ((TRAINING, "x4"), (STREET, "x8"), (PYRAMID, "x2")):
+        for dtype in (torch.float32, torch.float16):
+            shown = shape == TRAINING
+            base = _row(
+                shape, to, dtype=dtype, compiled="quick" if shown else "full", quick=True, headline=shown
+            )
+            yield base
+            yield replace(base, direction=BACKWARD)
+    for dtype in (torch.float32, torch.float16):
+        base = _row(PYRAMID, "x2", layout=CHANNELS_LAST, dtype=dtype, compiled="full", headline=True)
+        yield replace(base, quick=True)
+        yield replace(base, direction=BACKWARD, quick=True)
+    yield _row(PYRAMID, "x1.37", compiled="full", quick=True, headline=True)
+    yield _row(PYRAMID, "x1.37", direction=BACKWARD, compiled="full", quick=True)
+    yield _row(TRAINING, "x4", dtype=torch.bfloat16, compiled="full")
+    yield _row(TRAINING, "x4", output=OUT)
 
 
 def _row(shape: tuple[int, ...], to: str, **fields: object) -> Row:

@@ -13,7 +13,7 @@ from .correctness import Verdict, judge
 from .environment import Neighbours
 from .measure import Effort, Quantiles, Samples, sample
 
-RIVALS = ("native", "chunked", "compile", "opencv", "resize")
+RIVALS = ("native", "deterministic", "chunked", "compile", "opencv", "resize")
 _HEADROOM = 2**28
 
 
@@ -25,6 +25,9 @@ class Result:
     samples: Samples | None = None
     """None when our side is wrong or failed: its speed means nothing then."""
     floor_bytes: int = 0
+    moved_bytes: int = 0
+    bandwidth: float | None = None
+    """Bytes a second that the device copies at, reading and writing counted; measured on GPUs."""
     page_faults: int = 0
     """Of one call of ours."""
     peaks: dict[str, peak.Peak] = field(default_factory=dict)
@@ -49,6 +52,12 @@ class Result:
         """How many times faster than ``rival`` we are."""
         return self.samples.ratio(rival, "ours") if self.time(rival) else None
 
+    @property
+    def of_copy(self) -> float | None:
+        """The share of the device's copy bandwidth at which we move what must be moved."""
+        ours = self.time("ours")
+        return self.moved_bytes / ours.median / self.bandwidth if ours and self.bandwidth else None
+
     def over_floor(self, side: str = "ours") -> Quantiles | None:
         """How many times the floor ``side`` takes."""
         return self.samples.ratio(side, "floor") if self.time(side) else None
@@ -62,6 +71,7 @@ def run(
     *,
     compiled: bool,
     allocation: memory.Allocation,
+    bandwidth: float | None = None,
     progress: Callable[[str], None],
 ) -> Result:
     """Builds the row's contest, judges it and times it."""
@@ -70,9 +80,14 @@ def run(
         progress("checking")
         contest = row.make(row, device)
         verdict = judge(row, contest)
+    except (
+        torch.OutOfMemoryError
+    ) as error:  # of a GPU, whose memory may be too little for a row and its rivals
+        return Result(row, threads, Verdict("", {}), notes=[f"not measured: {_one_line(error)}"])
     except Exception as error:  # one row must not take the others with it; the table says what happened
         return Result(row, threads, Verdict("", {}, f"raised {_one_line(error)}"))
-    result = Result(row, threads, verdict, notes=verdict.notes, floor_bytes=contest.floor_bytes)
+    result = Result(row, threads, verdict, notes=verdict.notes, bandwidth=bandwidth)
+    result.floor_bytes, result.moved_bytes = contest.floor_bytes, contest.moved_bytes
     if verdict.wrong:
         return result
     sides = {"ours": contest.ours, **contest.rivals}

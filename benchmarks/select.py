@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +21,12 @@ from .contest import (
     Measure,
     Row,
     Side,
+    bytes_of,
     compiled,
     memory_format,
     random_input,
 )
-from .resample import SEGMENTATION, output_size
+from .resample import SEGMENTATION, STREET, TRAINING, output_size
 
 ADE = (1, 150, 128, 128)
 """Logits of a SegFormer on ADE20K, 512x512 pixels."""
@@ -123,7 +125,8 @@ def _contest(
         ours=ours,
         rivals={"native": lambda: native(input), "chunked": chunked},
         floor=lambda: [fill.fill_(1) for fill in fills],
-        floor_bytes=sum(fill.numel() * fill.element_size() for fill in fills),
+        floor_bytes=bytes_of(*fills),
+        moved_bytes=bytes_of(input, *fills),
         reference=reference,
         compiled=compile_native,
         distances=distances,
@@ -146,6 +149,16 @@ def rows() -> Iterator[Row]:
     """All rows of the family."""
     yield from _argmax()
     yield from _threshold()
+
+
+def gpu_rows() -> Iterator[Row]:
+    """Of sizes that fill a GPU."""
+    for make in (make_argmax, make_threshold):
+        for shape, to in ((TRAINING, "x4"), (STREET, "x8")):
+            base = _row(make, shape, to, compiled="full", quick=True)
+            yield replace(base, headline=shape == TRAINING)
+            yield replace(base, dtype=torch.float16)
+    yield _row(make_argmax, TRAINING, "x4", layout=CHANNELS_LAST)
 
 
 def _row(make, shape: tuple[int, ...], to: str, **fields: object) -> Row:

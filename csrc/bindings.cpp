@@ -13,6 +13,7 @@
 #include <atomic>
 
 #include "cpu/levels.h"
+#include "devices.h"
 #include "dispatcher_override.h"
 #include "geometry/axis_table.h"
 #include "ops/typed_ops.h"
@@ -67,7 +68,7 @@ static bool read_scales(PyObject* o, double out[2]) {
 // A plain dense 4-D image on a device and of a dtype that our kernels serve.
 static bool is_ours(const Tensor& x, bool with_byte) {
   const at::ScalarType dtype = x.scalar_type();
-  return x.dim() == 4 && x.is_cpu() && x.layout() == at::kStrided && !x.is_nested() &&
+  return x.dim() == 4 && on_our_device(x) && x.layout() == at::kStrided && !x.is_nested() &&
          (dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16 || dtype == at::kDouble ||
           (with_byte && dtype == at::kByte));
 }
@@ -156,10 +157,13 @@ static bool read_pair(py::handle o, int64_t least, SymInt out[2]) {
          value[1] < (int64_t{1} << 40);
 }
 
-// A tensor on the processor that goes with the image x.
+// A tensor beside the image x, on its device and of its dtype.
 static bool goes_with(const Tensor& t, const Tensor& x) {
-  return t.is_cpu() && t.layout() == at::kStrided && t.scalar_type() == x.scalar_type();
+  return t.device() == x.device() && t.layout() == at::kStrided && t.scalar_type() == x.scalar_type();
 }
+
+// Whether autocast may change the dtypes of what is done to x.
+static bool under_autocast(const Tensor& x) { return at::autocast::is_autocast_enabled(x.device().type()); }
 
 // conv_transpose2d of plain arguments that describe a well-formed depthwise one; None where the general way
 // must be taken (or autocast is on: dtypes then need not agree).
@@ -167,13 +171,12 @@ static py::object depthwise_door(py::handle input, py::handle weight, py::handle
                                  py::handle padding, py::handle output_padding, py::handle groups,
                                  py::handle dilation) {
   if (!THPVariable_CheckExact(input.ptr()) || !THPVariable_CheckExact(weight.ptr()) ||
-      !(bias.is_none() || THPVariable_CheckExact(bias.ptr())) || torch::jit::tracer::isTracing() ||
-      at::autocast::is_autocast_enabled(at::kCPU)) {
+      !(bias.is_none() || THPVariable_CheckExact(bias.ptr())) || torch::jit::tracer::isTracing()) {
     return py::none();
   }
   const Tensor& x = THPVariable_Unpack(input.ptr());
   const Tensor& w = THPVariable_Unpack(weight.ptr());
-  if (!is_ours(x, false) || w.dim() != 4 || !goes_with(w, x)) return py::none();
+  if (!is_ours(x, false) || under_autocast(x) || w.dim() != 4 || !goes_with(w, x)) return py::none();
   const int64_t channels = x.size(1);
   if (channels == 0 || w.size(0) != channels || w.size(1) != 1 || !is_int(groups.ptr()) ||
       PyLong_AsLongLong(groups.ptr()) != channels) {
@@ -227,7 +230,7 @@ static py::object add_door(py::handle input, py::handle other, py::handle align_
 
 static py::object concat_door(py::handle inputs, py::handle size, py::handle align_corners) {
   if (!(PyTuple_CheckExact(inputs.ptr()) || PyList_CheckExact(inputs.ptr())) ||
-      torch::jit::tracer::isTracing() || at::autocast::is_autocast_enabled(at::kCPU)) {
+      torch::jit::tracer::isTracing()) {
     return py::none();
   }
   const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(inputs.ptr()));
@@ -235,8 +238,11 @@ static py::object concat_door(py::handle inputs, py::handle size, py::handle ali
   c10::SmallVector<Tensor, 8> images;
   for (size_t i = 0; i < count; ++i) {
     const Tensor* x = plain_tensor(PySequence_Fast_GET_ITEM(inputs.ptr(), static_cast<Py_ssize_t>(i)));
-    if (x == nullptr || !is_ours(*x, true) || (i > 0 && x->size(0) != images[0].size(0)) || x->size(1) <= 0 ||
-        x->size(2) <= 0 || x->size(3) <= 0) {
+    if (x == nullptr || !is_ours(*x, true) || under_autocast(*x) || x->size(1) <= 0 || x->size(2) <= 0 ||
+        x->size(3) <= 0) {
+      return py::none();
+    }
+    if (i > 0 && (x->size(0) != images[0].size(0) || x->device() != images[0].device())) {
       return py::none();
     }
     images.push_back(*x);
@@ -330,13 +336,7 @@ static int64_t parallel_threads() {
 static py::dict build_info() {
   py::dict info;
   info["torch"] = UPSAMPLE_EXT_TORCH_VERSION;
-#if defined(UPSAMPLE_EXT_WITH_CUDA)
-  info["cuda"] = true;
-  info["cuda_arch_list"] = UPSAMPLE_EXT_CUDA_ARCH_LIST;
-#else
-  info["cuda"] = false;
-  info["cuda_arch_list"] = "";
-#endif
+  info["cuda"] = kBuiltWithCuda;
   info["compiler"] = __VERSION__;
 #if defined(_OPENMP)
   info["openmp"] = true;

@@ -1,17 +1,19 @@
 // The override of aten::upsample_bilinear2d (functional and .out) and aten::upsample_bilinear2d_backward
-// (functional and .grad_input) below autograd, on the CPU key.
+// (functional and .grad_input) below autograd, on the keys of the devices that this build has kernels for.
 //
-// Everything above that key stays native: PyTorch's autograd formula, vmap rules, autocast and tracing run as
-// before and arrive here with plain tensors, the backward op too. Requests that are not plainly valid (ranks,
-// empty sizes, dtypes we have no kernel for, aliased results) go to the native kernel, called directly and
-// not through the dispatcher, so that the errors are PyTorch's own to the letter.
+// Everything above those keys stays native: PyTorch's autograd formula, vmap rules, autocast and tracing run
+// as before and arrive here with plain tensors, the backward op too. Requests that are not plainly valid
+// (ranks, empty sizes, dtypes we have no kernel for, aliased results) go to the native kernel, called
+// directly and not through the dispatcher, so that the errors are PyTorch's own to the letter.
 #include "dispatcher_override.h"
 
 #include <ATen/MemoryOverlap.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/native/Resize.h>
 #include <ATen/ops/upsample_bilinear2d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_bilinear2d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_cpu_dispatch.h>
+#include <ATen/ops/upsample_bilinear2d_cuda_dispatch.h>
 #include <c10/util/Exception.h>
 #include <torch/library.h>
 
@@ -19,6 +21,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ops/typed_ops.h"
 
@@ -69,50 +72,70 @@ Tensor run_backward(const Tensor& grad_output, IntArrayRef input_size, bool alig
                                      align_corners, scale_h, scale_w);
 }
 
-Tensor upsample_bilinear2d(const Tensor& input, IntArrayRef output_size, bool align_corners,
-                           optional<double> scale_h, optional<double> scale_w) {
-  if (!takes_forward(input, output_size)) {
-    return at::cpu::upsample_bilinear2d(input, output_size, align_corners, scale_h, scale_w);
-  }
-  const at::AutoDispatchBelowADInplaceOrView guard;
-  return upsample_op().call(input, c10::fromIntArrayRefSlow(output_size), align_corners, scale_h, scale_w);
-}
+// The native kernels of one device.
+struct NativeCpu {
+  static constexpr auto key = c10::DispatchKey::CPU;
+  static constexpr auto forward = at::cpu::upsample_bilinear2d;
+  static constexpr auto forward_out = at::cpu::upsample_bilinear2d_outf;
+  static constexpr auto backward = at::cpu::upsample_bilinear2d_backward;
+  static constexpr auto backward_out = at::cpu::upsample_bilinear2d_backward_outf;
+};
+#if defined(UPSAMPLE_EXT_WITH_CUDA)
+struct NativeCuda {
+  static constexpr auto key = c10::DispatchKey::CUDA;
+  static constexpr auto forward = at::cuda::upsample_bilinear2d;
+  static constexpr auto forward_out = at::cuda::upsample_bilinear2d_outf;
+  static constexpr auto backward = at::cuda::upsample_bilinear2d_backward;
+  static constexpr auto backward_out = at::cuda::upsample_bilinear2d_backward_outf;
+};
+#endif
 
-Tensor& upsample_bilinear2d_out(const Tensor& input, IntArrayRef output_size, bool align_corners,
-                                optional<double> scale_h, optional<double> scale_w, Tensor& out) {
-  if (!takes_forward(input, output_size) || !plain_result(out, input)) {
-    return at::cpu::upsample_bilinear2d_outf(input, output_size, align_corners, scale_h, scale_w, out);
+// What takes the place of one device's native kernels.
+template <class Native>
+struct Replacement {
+  static Tensor forward(const Tensor& input, IntArrayRef output_size, bool align_corners,
+                        optional<double> scale_h, optional<double> scale_w) {
+    if (!takes_forward(input, output_size)) {
+      return Native::forward(input, output_size, align_corners, scale_h, scale_w);
+    }
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    return upsample_op().call(input, c10::fromIntArrayRefSlow(output_size), align_corners, scale_h, scale_w);
   }
-  const at::AutoDispatchBelowADInplaceOrView guard;
-  upsample_out_op().call(input, c10::fromIntArrayRefSlow(output_size), align_corners, scale_h, scale_w, out);
-  return out;
-}
 
-Tensor upsample_bilinear2d_backward(const Tensor& grad_output, IntArrayRef output_size,
-                                    IntArrayRef input_size, bool align_corners, optional<double> scale_h,
-                                    optional<double> scale_w) {
-  if (!takes_backward(grad_output, output_size, input_size)) {
-    return at::cpu::upsample_bilinear2d_backward(grad_output, output_size, input_size, align_corners, scale_h,
-                                                 scale_w);
+  static Tensor& forward_out(const Tensor& input, IntArrayRef output_size, bool align_corners,
+                             optional<double> scale_h, optional<double> scale_w, Tensor& out) {
+    if (!takes_forward(input, output_size) || !plain_result(out, input)) {
+      return Native::forward_out(input, output_size, align_corners, scale_h, scale_w, out);
+    }
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    upsample_out_op().call(input, c10::fromIntArrayRefSlow(output_size), align_corners, scale_h, scale_w,
+                           out);
+    return out;
   }
-  return run_backward(grad_output, input_size, align_corners, scale_h, scale_w);
-}
 
-Tensor& upsample_bilinear2d_backward_grad_input(const Tensor& grad_output, IntArrayRef output_size,
-                                                IntArrayRef input_size, bool align_corners,
-                                                optional<double> scale_h, optional<double> scale_w,
-                                                Tensor& grad_input) {
-  if (!takes_backward(grad_output, output_size, input_size) || !plain_result(grad_input, grad_output)) {
-    return at::cpu::upsample_bilinear2d_backward_outf(grad_output, output_size, input_size, align_corners,
-                                                      scale_h, scale_w, grad_input);
+  static Tensor backward(const Tensor& grad_output, IntArrayRef output_size, IntArrayRef input_size,
+                         bool align_corners, optional<double> scale_h, optional<double> scale_w) {
+    if (!takes_backward(grad_output, output_size, input_size)) {
+      return Native::backward(grad_output, output_size, input_size, align_corners, scale_h, scale_w);
+    }
+    return run_backward(grad_output, input_size, align_corners, scale_h, scale_w);
   }
-  const Tensor result = run_backward(grad_output, input_size, align_corners, scale_h, scale_w);
-  // The layout of a result that has to be resized is the op's; one of the right size keeps its own.
-  if (at::native::resize_output(grad_input, result.sizes())) {
-    grad_input.unsafeGetTensorImpl()->empty_tensor_restride(grad_output.suggest_memory_format());
+
+  static Tensor& backward_out(const Tensor& grad_output, IntArrayRef output_size, IntArrayRef input_size,
+                              bool align_corners, optional<double> scale_h, optional<double> scale_w,
+                              Tensor& grad_input) {
+    if (!takes_backward(grad_output, output_size, input_size) || !plain_result(grad_input, grad_output)) {
+      return Native::backward_out(grad_output, output_size, input_size, align_corners, scale_h, scale_w,
+                                  grad_input);
+    }
+    const Tensor result = run_backward(grad_output, input_size, align_corners, scale_h, scale_w);
+    // The layout of a result that has to be resized is the op's; one of the right size keeps its own.
+    if (at::native::resize_output(grad_input, result.sizes())) {
+      grad_input.unsafeGetTensorImpl()->empty_tensor_restride(grad_output.suggest_memory_format());
+    }
+    return grad_input.copy_(result);
   }
-  return grad_input.copy_(result);
-}
+};
 
 // Drops the dispatcher's note that a kernel was replaced, which is the very purpose here, and lets everything
 // else pass.
@@ -129,25 +152,38 @@ class DropOverrideNote : public c10::WarningHandler {
   c10::WarningHandler* next_;
 };
 
-std::unique_ptr<torch::Library> register_cpu_kernels() {
+template <class Native>
+std::unique_ptr<torch::Library> register_kernels() {
+  auto library = std::make_unique<torch::Library>(
+      torch::Library::IMPL, "aten", std::make_optional(Native::key), "upsample_ext dispatcher override", 0);
+  typedef Replacement<Native> Ours;
+  library->impl("upsample_bilinear2d", TORCH_FN(Ours::forward));
+  library->impl("upsample_bilinear2d.out", TORCH_FN(Ours::forward_out));
+  library->impl("upsample_bilinear2d_backward", TORCH_FN(Ours::backward));
+  library->impl("upsample_bilinear2d_backward.grad_input", TORCH_FN(Ours::backward_out));
+  return library;
+}
+
+// A registration for each device; none while disabled.
+using Libraries = std::vector<std::unique_ptr<torch::Library>>;
+
+Libraries register_for_every_device() {
   DropOverrideNote handler(c10::WarningUtils::get_warning_handler());
   const c10::WarningUtils::WarningHandlerGuard handler_guard(&handler);
   // The note is given once in a process; "always" keeps ours from using up the one that someone else's
   // override is due.
   const c10::WarningUtils::WarnAlways always;
-  auto library = std::make_unique<torch::Library>(torch::Library::IMPL, "aten",
-                                                  std::make_optional(c10::DispatchKey::CPU),
-                                                  "upsample_ext dispatcher override", 0);
-  library->impl("upsample_bilinear2d", TORCH_FN(upsample_bilinear2d));
-  library->impl("upsample_bilinear2d.out", TORCH_FN(upsample_bilinear2d_out));
-  library->impl("upsample_bilinear2d_backward", TORCH_FN(upsample_bilinear2d_backward));
-  library->impl("upsample_bilinear2d_backward.grad_input", TORCH_FN(upsample_bilinear2d_backward_grad_input));
-  return library;
+  Libraries libraries;
+  libraries.push_back(register_kernels<NativeCpu>());
+#if defined(UPSAMPLE_EXT_WITH_CUDA)
+  libraries.push_back(register_kernels<NativeCuda>());
+#endif
+  return libraries;
 }
 
 struct Override {
   std::mutex mutex;
-  std::unique_ptr<torch::Library> cpu;
+  Libraries libraries;
 };
 
 // Never destroyed: at exit the dispatcher may already be gone.
@@ -161,21 +197,21 @@ Override& override_state() {
 void enable_dispatcher_override() {
   Override& state = override_state();
   const std::lock_guard<std::mutex> lock(state.mutex);
-  if (!state.cpu) {
-    state.cpu = register_cpu_kernels();
+  if (state.libraries.empty()) {
+    state.libraries = register_for_every_device();
   }
 }
 
 void disable_dispatcher_override() {
   Override& state = override_state();
   const std::lock_guard<std::mutex> lock(state.mutex);
-  state.cpu.reset();
+  state.libraries.clear();
 }
 
 bool dispatcher_override_enabled() {
   Override& state = override_state();
   const std::lock_guard<std::mutex> lock(state.mutex);
-  return state.cpu != nullptr;
+  return !state.libraries.empty();
 }
 
 }  // namespace upsample_ext

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# Sourced by demo.sh and test.sh: changes to the checkout, makes .venv in it with torch and the extras named as
-# arguments, and builds the extension in place. Everything already there is kept, so that a second run is fast.
+# Sourced by demo.sh, test.sh and gpu.sh: changes to the checkout, makes .venv in it with torch and the extras named
+# as arguments, and builds the extension in place. Everything already there is kept, so that a second run is fast.
 #
 #   PYTHON         the Python to start from (python3). If it has a torch that fits, that torch is used.
 #   TORCH_PACKAGE  what to install where it has none (torch==2.13.0)
+#   FORCE_CUDA     1: a torch fits only if it has CUDA, and nvcc is installed where the machine has none
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 PYTHON=${PYTHON:-python3}
@@ -30,12 +31,14 @@ prepare_system() {
   [ ${#missing[@]} -eq 0 ] || install_system_packages "${missing[@]}"
 }
 
-# The folder of the starting Python's torch if its version is supported (setup.py has the range), otherwise nothing.
+# The folder of a Python's torch if it fits: a supported version (setup.py has the range), with CUDA where that is
+# forced. Otherwise nothing.
 fitting_torch() {
-  "$PYTHON" - <<'END' 2>/dev/null || true
-import pathlib, runpy, torch
+  "$1" - <<'END' 2>/dev/null || true
+import os, pathlib, runpy, torch
 low, high = runpy.run_path("setup.py", run_name="range")["TORCH_RANGE"]
-if low <= tuple(map(int, torch.__version__.split(".")[:2])) < high:
+fits = low <= tuple(map(int, torch.__version__.split(".")[:2])) < high
+if fits and (torch.version.cuda or os.environ.get("FORCE_CUDA") != "1"):
     print(pathlib.Path(torch.__file__).parent.parent)
 END
 }
@@ -57,10 +60,15 @@ END
 
 prepare_environment() {
   local packages
+  if [ "${FORCE_CUDA:-}" = 1 ] && .venv/bin/python -c 'import torch' 2>/dev/null &&
+    [ -z "$(fitting_torch .venv/bin/python)" ]; then
+    echo "The torch in .venv has no CUDA"
+    rm -rf .venv
+  fi
   if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import pip' 2>/dev/null; then
     echo "Making .venv"
     "$PYTHON" -m venv --clear .venv
-    packages=$(fitting_torch)
+    packages=$(fitting_torch "$PYTHON")
     if [ -n "$packages" ]; then
       # A path file reaches the packages of a virtual environment too, --system-site-packages would not.
       echo "$packages" >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
@@ -77,6 +85,28 @@ prepare_environment() {
   fi
 }
 
+# nvcc and CUDA's headers: the machine's, or PyPI's, one of whose versions fits any torch of that major version.
+prepare_cuda() {
+  if ! CUDA_HOME=$(.venv/bin/python tests/cuda_build/toolkit.py); then
+    if ! .venv/bin/python -c 'import sys, torch; sys.exit(not torch.version.cuda.startswith("13."))'; then
+      echo "No nvcc was found; install the CUDA toolkit that torch was built with, or set CUDA_HOME" >&2
+      return 1
+    fi
+    echo "Installing nvcc"
+    requirements cuda >.venv/cuda.txt
+    # All of it into .venv, also what the packages of a torch outside have: nvcc looks for its parts beside it.
+    .venv/bin/python -m pip install -q --ignore-installed -r <(grep '^nvidia-' .venv/cuda.txt)
+    CUDA_HOME=$(.venv/bin/python tests/cuda_build/toolkit.py)
+  fi
+  export CUDA_HOME
+  # The wheels have no name for the linker.
+  if [ ! -e "$CUDA_HOME/lib64/libcudart.so" ] && [ -e "$CUDA_HOME/lib/libcudart.so.13" ]; then
+    mkdir -p .venv/link
+    ln -sf "$CUDA_HOME/lib/libcudart.so.13" .venv/link/libcudart.so
+    export LIBRARY_PATH="$PWD/.venv/link${LIBRARY_PATH:+:$LIBRARY_PATH}"
+  fi
+}
+
 build() {
   echo "Building the extension (the first time takes some minutes)"
   local log=.venv/build.log
@@ -89,6 +119,7 @@ build() {
 
 prepare_system
 prepare_environment "$@"
+[ "${FORCE_CUDA:-}" != 1 ] || prepare_cuda
 export PATH="$PWD/.venv/bin:$PATH"  # ninja, ruff and clang-format are found there
 build
 python -m upsample_ext info

@@ -9,6 +9,12 @@ if ! command -v aarch64-linux-gnu-g++ >/dev/null || ! command -v qemu-aarch64 >/
   install_system_packages g++-aarch64-linux-gnu qemu-user || true
 fi
 
+# For the checks of the CUDA kernels (no GPU needed), which are skipped where this cannot be installed.
+if ! python tests/cuda_build/toolkit.py >/dev/null; then
+  requirements cuda >.venv/cuda.txt
+  python -m pip install -q -r .venv/cuda.txt || true
+fi
+
 ruff check .
 ruff format --check .
 find csrc tests -regex '.*\.\(cpp\|h\|cu\|cuh\)' -print0 | xargs -0 clang-format --dry-run -Werror

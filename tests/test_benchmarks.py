@@ -1,14 +1,36 @@
-"""The benchmarks' own instruments: peak memory, the bands of chunked native, errors of labels and masks."""
+"""The benchmarks' own instruments: peak memory, the bands of chunked native, errors of labels and masks, and
+what of the GPU's side needs no GPU: targets, bytes moved, the deterministic rival."""
 
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy
 import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks import bands, combine, cross_entropy, peak, select
+from benchmarks import __main__ as benchmark
+from benchmarks import (
+    bands,
+    combine,
+    contest,
+    cross_entropy,
+    deconv,
+    environment,
+    export,
+    measure,
+    peak,
+    report,
+    resample,
+    select,
+    targets,
+)
 from benchmarks.__main__ import main
-from benchmarks.correctness import judge
+from benchmarks.contest import Row
+from benchmarks.correctness import Verdict, judge
+from benchmarks.measure import Samples
+from benchmarks.result import Result, run
 
 MIB = 2**20
 CPU = torch.device("cpu")
@@ -137,12 +159,12 @@ def small_rows():
 @pytest.mark.parametrize("row", list(small_rows()), ids=lambda row: row.name)
 def test_every_side_computes_the_same(row, monkeypatch):
     monkeypatch.setattr(bands, "BAND_BYTES", 1)  # one row a band
-    contest = row.make(row, CPU)
-    verdict = judge(row, contest)
+    made = row.make(row, CPU)
+    verdict = judge(row, made)
     assert not verdict.wrong
     assert set(verdict.errors) == {"ours", "native", "chunked"}
-    assert set(contest.rivals) == {"native", "chunked"}  # chunked has not left
-    contest.floor()
+    assert set(made.rivals) == {"native", "chunked"}  # chunked has not left
+    made.floor()
 
 
 def test_a_wrong_label_is_wrong_and_a_near_tie_is_not():
@@ -192,3 +214,219 @@ def test_a_row_from_measurement_to_files(tmp_path, capsys):
     assert float(record["native_extra_mib"]) > 10 > float(record["ours_extra_mib"])
     assert "MiB, native" in (tmp_path / "a.md").read_text()
     assert (tmp_path / "fused-1.png").stat().st_size > 0
+
+
+# ---- GPUs: what can be tested without one ------------------------------------------------------------------
+
+
+def measured(row, *, ours, native, moved, bandwidth=1e12, extra_mib=0.0):
+    """A result as a GPU would give it: seconds of both sides, bytes moved, peak memory."""
+    samples = Samples({"ours": numpy.array([ours]), "native": numpy.array([native])})
+    result = Result(row, 1, Verdict("eps", {"ours": 1.0, "native": 1.0}), samples)
+    result.moved_bytes, result.bandwidth = moved, bandwidth
+    result.peaks["ours"] = peak.Peak(int((extra_mib + 8) * MIB), 8 * MIB)
+    return result
+
+
+def gpu_row(op, direction="forward", dtype=torch.float32):
+    return Row(op, (1, 2, 3, 4), "x2", make=None, direction=direction, dtype=dtype)
+
+
+def test_share_of_copy_bandwidth():
+    result = measured(gpu_row("interpolate"), ours=1e-3, native=2e-3, moved=9e8)
+    assert result.of_copy == pytest.approx(0.9)
+    assert measured(gpu_row("interpolate"), ours=1e-3, native=1, moved=1, bandwidth=None).of_copy is None
+
+
+@pytest.mark.parametrize(
+    ("op", "direction", "dtype", "figures", "misses"),
+    [
+        ("interpolate", "forward", torch.float32, (1e-3, 1.31e-3, 9.1e8, 0), []),
+        ("interpolate", "forward", torch.float32, (1e-3, 1.2e-3, 8e8, 0), ["90% of copy", "1.3x native"]),
+        ("interpolate", "forward", torch.float32, (1e-3, 1.4e-3, 6e7, 0), []),  # too little for bandwidth
+        ("interpolate", "forward", torch.float32, (1e-5, 0.9e-5, 100, 0), []),  # the cost of a call
+        ("upsample_bilinear2d", "forward", torch.float16, (1e-3, 1.9e-3, 9.1e8, 0), ["2x native"]),
+        ("interpolate", "backward", torch.float32, (1e-3, 5.1e-3, 8.6e8, 0), []),
+        ("interpolate", "backward", torch.bfloat16, (1e-3, 4e-3, 8e8, 0), ["85% of copy", "5x native"]),
+        ("conv_transpose2d", "backward weight", torch.float32, (1e-3, 4e-3, 5e6, 0), ["5x native"]),
+        ("upsample_argmax", "forward", torch.float32, (1e-3, 11e-3, 5e6, 0.5), []),
+        ("upsample_argmax", "forward", torch.float32, (1e-3, 9e-3, 5e6, 0.5), ["10x native"]),
+        ("upsample_cross_entropy", "both", torch.float32, (1e-3, 11e-3, 5e6, 100), ["at most 1 MiB"]),
+        ("upsample_add", "forward", torch.float32, (1e-3, 0.5e-3, 9e8, 0), []),
+    ],
+)
+def test_targets(op, direction, dtype, figures, misses):
+    ours, native, moved, extra_mib = figures
+    row = gpu_row(op, direction, dtype)
+    result = measured(row, ours=ours, native=native, moved=moved, extra_mib=extra_mib)
+    found = targets.missed(result)
+    assert len(found) == len(misses)
+    for line, words in zip(found, misses, strict=True):
+        assert words in line
+
+
+def test_summary_of_targets():
+    outcomes = {what + goal: outcome for what, goal, outcome in targets.summary([])}
+    assert set(outcomes.values()) == {"not yet measured"}
+    fast = measured(gpu_row("interpolate"), ours=1e-3, native=2e-3, moved=5e8)
+    slow = measured(gpu_row("interpolate"), ours=1e-3, native=1e-3, moved=1e9)
+    outcomes = {what + goal: outcome for what, goal, outcome in targets.summary([fast, slow])}
+    assert outcomes["resize, forward, 64 MiB or more90% of copy bandwidth"] == "1 of 2 rows, worst 0.5"
+    assert outcomes["resize, forward1.3x native"] == "1 of 2 rows, worst 1"
+    assert outcomes["argmax10x native"] == "not yet measured"
+
+
+def test_every_target_concerns_rows_of_the_cuda_benchmark():
+    rows = benchmark._all_rows("cuda")
+    for target in targets.TARGETS:
+        assert any(target.concerns(row) for row in rows), target.what
+    names = [row.name for row in rows]
+    assert len(set(names)) == len(names)
+    for start in ("interpolate 8x150x128x128 x4 forward float16", "interpolate 1x19x256x512 x8 forward"):
+        assert any(name.startswith(start) for name in names)
+    assert any("16x256x64x64 x2 backward float32 channels_last" in name for name in names)
+
+
+def test_targets_and_rows_are_told_without_a_gpu(capsys):
+    assert main(["--device", "cuda", "--targets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(targets.TARGETS)
+    assert all("not yet measured" in line for line in lines[1:])
+    assert main(["--device", "cuda", "--list", "--quick"]) == 0
+    assert "fresh" not in capsys.readouterr().out
+    if not torch.cuda.is_available():
+        assert main(["--device", "cuda", "--filter", "^interpolate"]) == 2
+        assert "sees no GPU" in capsys.readouterr().err
+
+
+def test_copy_bandwidth():
+    size = 2**22
+    assert 1e8 < measure.copy_bandwidth(CPU, 1, size) < 1e13
+
+
+def moved_by(row):
+    return row.make(row, CPU).moved_bytes
+
+
+def test_bytes_that_must_be_moved():
+    small, large = 2 * 3 * 4 * 5 * 4, 2 * 3 * 8 * 10 * 4
+    row = resample._row((2, 3, 4, 5), "x2")
+    assert moved_by(row) == small + large
+    assert moved_by(replace(row, direction="backward")) == small + large
+    assert moved_by(replace(row, direction="both")) == 2 * (small + large)
+    assert moved_by(replace(row, dtype=torch.bfloat16)) == (small + large) / 2
+    kernel = 3 * 4 * 4 * 4
+    row = Row("conv_transpose2d", (2, 3, 4, 5), "x2", deconv.make_learnable)
+    assert moved_by(row) == small + large + kernel + 3 * 4
+    assert moved_by(replace(row, direction="backward weight")) == large + kernel + small
+    row = select._row(select.make_argmax, (2, 3, 4, 5), "x2")
+    assert moved_by(row) == small + 2 * 8 * 10 * 8
+    assert moved_by(cross_entropy._row((2, 3, 4, 5), "x2")) == 2 * small + 2 * 8 * 10 * 8
+    assert moved_by(combine._row(combine.make_add, (2, 3, 4, 5), "x2")) == small + 2 * large
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        resample._row((2, 3, 4, 5), "x2", direction="backward"),
+        cross_entropy._row((2, 3, 4, 5), "x2"),
+    ],
+    ids=lambda row: row.op,
+)
+def test_native_deterministic_is_a_rival_where_native_is_not(row, monkeypatch):
+    assert "deterministic" not in row.make(row, CPU).rivals
+    for module in (contest, cross_entropy):
+        monkeypatch.setattr(module, "NOT_DETERMINISTIC_ON", frozenset(("cpu",)))
+    made = row.make(row, CPU)
+    assert set(judge(row, made).errors) >= {"ours", "native", "deterministic"}
+    if not row.memory:
+        forward = replace(row, direction="forward")
+        assert "deterministic" not in forward.make(forward, CPU).rivals
+
+
+def test_deterministic_mode_is_on_during_the_call_and_as_it_was_afterwards():
+    def fails():
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        raise ValueError("no")
+
+    seen = []
+    with pytest.raises(ValueError, match="no"):
+        contest.deterministic(fails)()
+    assert seen == [True]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_a_row_too_large_for_the_gpu_is_not_wrong():
+    def too_large(row, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    row = replace(gpu_row("interpolate"), make=too_large)
+    result = run(row, CPU, 1, measure.QUICK, compiled=False, allocation=None, progress=lambda what: None)
+    assert not result.wrong
+    assert result.notes == ["not measured: OutOfMemoryError: CUDA out of memory"]
+    report.Table(1, "cuda").row(result)
+    assert export._record(result)["ours_ms"] == ""
+
+
+def test_the_tables_of_a_gpu(capsys, tmp_path):
+    row = replace(gpu_row("interpolate", "backward"), headline=True)
+    result = measured(row, ours=1e-3, native=2e-3, moved=5e8)
+    result.samples.seconds["deterministic"] = numpy.array([4e-3])
+    result.samples.seconds["floor"] = numpy.array([1e-3])
+    table = report.Table(1, "cuda")
+    table.row(result)
+    table.foot([result])
+    printed = capsys.readouterr().out
+    assert "determ" in printed and "opencv" not in printed
+    assert " 50%" in printed and "misses 85% of copy bandwidth: 0.5" in printed
+    assert "0 of 1 rows, worst 2" in printed
+    facts = {"gpu": "a GPU", "cpu": "", "level": "avx2", "torch": "2.14", "huge_pages": "always"}
+    facts |= {"date": "today", "copy_gb_per_s": "1000"}
+    export.write_markdown(tmp_path / "a.md", [result], facts, "python -m benchmarks --device cuda")
+    text = (tmp_path / "a.md").read_text()
+    assert "| native | torch.compile | deterministic | x floor | of copy |" in text
+    assert "| 2.00x |  | 4.00x | 1.00 | 50% |" in text
+    assert "| argmax | 10x native | not yet measured |" in text
+
+
+class FakeEvent:
+    """A CUDA event on a stream whose every call takes 2 ms."""
+
+    now = 0.0
+
+    def __init__(self, enable_timing):
+        assert enable_timing
+
+    def record(self):
+        self.at = FakeEvent.now
+
+    def synchronize(self):
+        pass
+
+    def elapsed_time(self, end):
+        return end.at - self.at
+
+
+def test_the_clock_of_events_times_the_call_and_not_the_flush(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    calls = []
+
+    def work(name, milliseconds):
+        calls.append(name)
+        FakeEvent.now += milliseconds
+
+    watch = measure._cuda_watch(lambda: work("side", 2.0), lambda: work("flush", 50.0))
+    assert watch() == pytest.approx(2e-3)
+    assert calls[-2:] == ["flush", "side"]  # after warming up
+
+
+def test_what_is_said_of_a_gpu(monkeypatch):
+    properties = SimpleNamespace(name="NVIDIA H100", major=9, minor=0, total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    facts = environment.describe(torch.device("cuda"), "", 2.7e12)
+    assert facts["gpu"] == "NVIDIA H100 (sm_90)"
+    assert facts["gpu_memory"] == "80 GiB"
+    assert facts["copy_gb_per_s"] == "2700"
+    assert facts["built_for"] and facts["driver"]
+    assert "gpu" not in environment.describe(CPU, "")

@@ -282,11 +282,40 @@ def test_cuda_extension_honours_the_users_architectures(build, monkeypatch, tmp_
         assert os.environ["TORCH_CUDA_ARCH_LIST"] == expected
         assert "csrc/cuda/resample.cu" in extension.sources
         assert "csrc/bindings.cpp" in extension.sources
-        assert ("UPSAMPLE_EXT_CUDA_ARCH_LIST", f'"{expected}"') in extension.define_macros
+        assert build.cuda_architectures(torch, cpp_extension) == expected
+        assert ("UPSAMPLE_EXT_WITH_CUDA", "1") in extension.define_macros
         assert not [flag for flag in extension.extra_compile_args["nvcc"] if "arch" in flag]
         assert not [
             flag for flags in extension.extra_compile_args.values() for flag in flags if "-std" in flag
         ]
+
+
+@needs_checkout
+def test_launchers_and_kernels_of_one_stem_have_objects_of_their_own(build):
+    from setuptools._distutils.ccompiler import new_compiler
+
+    compiler = new_compiler()
+    compiler.src_extensions.append(".cu")
+    build.keep_kernels_apart(compiler)
+    sources = build.find("**/*.cpp", "**/*.cu")
+    objects = compiler.object_filenames(sources, output_dir="build")
+    assert len(set(objects)) == len(sources)
+    assert compiler.object_filenames(["csrc/x.cu", "csrc/x.cpp"]) == ["csrc/x.cu.o", "csrc/x.o"]
+
+
+@needs_checkout
+def test_default_architectures_are_torch_s_and_ptx_of_the_newest_two(build, monkeypatch):
+    from upsample_ext.info import serves
+
+    of_torch = "sm_75 sm_80 sm_86 sm_90 sm_100 sm_120"
+    monkeypatch.setattr(torch._C, "_cuda_getArchFlags", lambda: of_torch, raising=False)
+    default = build.default_cuda_architectures(torch)
+    assert default == "7.5;8.0;8.6;9.0;10.0+PTX;12.0+PTX"
+    for gpu in ((7, 5), (8, 0), (8, 6), (8, 7), (8, 9), (9, 0), (10, 0), (10, 3), (11, 0), (12, 0), (12, 1)):
+        assert serves(default, gpu), gpu
+    monkeypatch.setattr(torch._C, "_cuda_getArchFlags", lambda: "", raising=False)
+    with pytest.raises(SystemExit, match="TORCH_CUDA_ARCH_LIST"):
+        build.default_cuda_architectures(torch)
 
 
 @needs_checkout

@@ -1,5 +1,6 @@
 """What this installation is: versions, what the extension was built for, instruction-set level, threads."""
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,9 @@ class Info:
         torch: version of the torch that is running.
         built_for_torch: version of the torch that the extension was built against.
         built_for_cuda: CUDA version that the extension was built with, None in a CPU-only build.
-        cuda_arch_list: the GPU architectures in the extension, "" in a CPU-only build.
+        cuda_arch_list: the GPU architectures in the extension as TORCH_CUDA_ARCH_LIST names them, "" in a
+            CPU-only build.
+        gpus: name and compute capability of each GPU that torch sees, and whether the extension serves it.
         compiler: the C++ compiler that built it.
         level: the instruction-set level in use; UPSAMPLE_EXT_LEVEL in the environment forces a lower one.
         levels: all levels that this processor can run, lowest first.
@@ -31,6 +34,7 @@ class Info:
     built_for_torch: str
     built_for_cuda: str | None
     cuda_arch_list: str
+    gpus: tuple[str, ...]
     compiler: str
     level: str
     levels: tuple[str, ...]
@@ -39,19 +43,43 @@ class Info:
 
     def __str__(self) -> str:
         openmp = "on" if self.openmp else "OFF: every loop runs on one thread"
-        cuda = "no, CPU only"
+        cuda = "no, CPU only: CUDA tensors go to PyTorch"
         if self.built_for_cuda:
-            cuda = f"{self.built_for_cuda}, architectures {self.cuda_arch_list}"
+            cuda = f"{self.built_for_cuda}, kernels for {self.cuda_arch_list.replace(';', ' ')}"
         rows = {
             "upsample_ext": self.version,
             "torch": f"{self.torch} (built for {self.built_for_torch})",
             "CUDA": cuda,
+            "GPUs": "; ".join(self.gpus) or "none visible",
             "compiler": self.compiler,
             "SIMD level": f"{self.level} (of {', '.join(self.levels)})",
             "threads": f"{self.threads} (OpenMP {openmp})",
         }
         width = max(map(len, rows))
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def serves(arch_list: str, capability: tuple[int, int]) -> bool:
+    """Whether kernels built for TORCH_CUDA_ARCH_LIST run on a GPU of this compute capability.
+
+    Machine code serves its own major version from its minor version on; PTX serves everything newer.
+    """
+    for architecture in re.split(r"[;\s]+", arch_list):
+        found = re.fullmatch(r"(\d+)\.(\d+)[af]?(\+PTX)?", architecture)
+        if found is None:
+            continue
+        built = int(found[1]), int(found[2])
+        if capability >= built and (capability[0] == built[0] or found[3]):
+            return True
+    return False
+
+
+def _describe_gpu(index: int) -> str:
+    major, minor = torch.cuda.get_device_capability(index)
+    description = f"{torch.cuda.get_device_name(index)} ({major}.{minor})"
+    if _build_info.cuda and not serves(_build_info.cuda_arch_list, (major, minor)):
+        description += f", NOT SERVED: build again with TORCH_CUDA_ARCH_LIST={major}.{minor}"
+    return description
 
 
 def info() -> Info:
@@ -65,7 +93,8 @@ def info() -> Info:
         >>> print(upsample_ext.info())  # doctest: +SKIP
         upsample_ext  0.1.0
         torch         2.13.0+cpu (built for 2.13.0+cpu)
-        CUDA          no, CPU only
+        CUDA          no, CPU only: CUDA tensors go to PyTorch
+        GPUs          none visible
         compiler      gcc 12.2.0
         SIMD level    avx2 (of baseline, avx2)
         threads       2 (OpenMP on)
@@ -77,6 +106,7 @@ def info() -> Info:
         built_for_torch=_build_info.torch,
         built_for_cuda=_build_info.cuda,
         cuda_arch_list=_build_info.cuda_arch_list,
+        gpus=tuple(_describe_gpu(i) for i in range(torch.cuda.device_count())),
         compiler=built["compiler"],
         level=C.level(),
         levels=tuple(C.levels()),

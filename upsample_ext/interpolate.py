@@ -11,7 +11,8 @@ from upsample_ext._library import C
 
 _FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
 _DTYPES = _FLOATING | {torch.uint8}
-_DEVICES = frozenset(("cpu", "meta"))
+# A build without CUDA leaves CUDA tensors to PyTorch
+_DEVICES = frozenset(("cpu", "meta", *(["cuda"] if C.build_info()["cuda"] else [])))
 
 _door = C.upsample_bilinear2d
 _is_compiling = torch.compiler.is_compiling

@@ -78,10 +78,10 @@ class patch:
     Args:
         level: `"function"` replaces `F.interpolate` and `F.conv_transpose2d`, and with them `F.upsample`,
             `nn.Upsample`, `nn.UpsamplingBilinear2d` and `nn.ConvTranspose2d`. `"dispatcher"` overrides
-            `aten::upsample_bilinear2d` and its backward for the devices this package has kernels for (now:
-            the CPU), so that code that imported `interpolate` by name and C++ callers are caught too. What
-            this package has no kernel for still goes to PyTorch, and PyTorch's exceptions come out
-            unchanged.
+            `aten::upsample_bilinear2d` and its backward for the devices this package has kernels for (the
+            CPU, and CUDA in a build with it), so that code that imported `interpolate` by name and C++
+            callers are caught too. What this package has no kernel for still goes to PyTorch, and PyTorch's
+            exceptions come out unchanged.
 
     Raises:
         ValueError: the level is neither.

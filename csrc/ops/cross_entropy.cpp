@@ -341,13 +341,15 @@ static Tensor cross_entropy_backward_meta(const Tensor& grad_output, const optio
 }
 
 // Losses are float32 under autocast, as F.cross_entropy's are.
+template <at::DeviceType kDevice>
 static Tensor cross_entropy_autocast(const Tensor& input, const Tensor& target,
                                      const optional<Tensor>& weight, int64_t reduction, int64_t ignore_index,
                                      double label_smoothing, bool align_corners) {
-  c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::DispatchKey::AutocastCPU);
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(
+      c10::DispatchKeySet(at::autocast::get_autocast_dispatch_key_from_device_type(kDevice)));
   optional<Tensor> wide_weight;
-  if (weight) wide_weight = at::autocast::cached_cast(at::kFloat, *weight, c10::kCPU);
-  return cross_entropy_op().call(at::autocast::cached_cast(at::kFloat, input, c10::kCPU), target, wide_weight,
+  if (weight) wide_weight = at::autocast::cached_cast(at::kFloat, *weight, kDevice);
+  return cross_entropy_op().call(at::autocast::cached_cast(at::kFloat, input, kDevice), target, wide_weight,
                                  reduction, ignore_index, label_smoothing, align_corners);
 }
 
@@ -363,6 +365,11 @@ TORCH_LIBRARY_IMPL(upsample_ext, Autograd, m) {
   m.impl("upsample_cross_entropy_backward", cross_entropy_backward_autograd);
 }
 
-TORCH_LIBRARY_IMPL(upsample_ext, AutocastCPU, m) { m.impl("upsample_cross_entropy", cross_entropy_autocast); }
+TORCH_LIBRARY_IMPL(upsample_ext, AutocastCPU, m) {
+  m.impl("upsample_cross_entropy", cross_entropy_autocast<at::kCPU>);
+}
+TORCH_LIBRARY_IMPL(upsample_ext, AutocastCUDA, m) {
+  m.impl("upsample_cross_entropy", cross_entropy_autocast<at::kCUDA>);
+}
 
 }  // namespace upsample_ext

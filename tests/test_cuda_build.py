@@ -1,0 +1,134 @@
+"""The CUDA kernels as nvcc makes them, without a GPU: for every architecture no spills, no stack frames.
+
+The script beside the emulation, cuda_build/kernels.py, does the work and prints the table of registers.
+"""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "cuda_build"))
+
+import kernels  # noqa: E402
+from toolkit import find_cuda_home  # noqa: E402
+
+CUDA_HOME = find_cuda_home()
+needs_nvcc = pytest.mark.skipif(
+    CUDA_HOME is None, reason='no nvcc: set CUDA_HOME, or install the extra "cuda" of pyproject.toml'
+)
+pytestmark = pytest.mark.skipif(not kernels.sources(), reason="needs the sources")
+
+
+@needs_nvcc
+@pytest.mark.parametrize("architecture", kernels.ARCHITECTURES)
+def test_every_kernel_fits_its_registers(architecture):
+    compilations = kernels.compile_all(CUDA_HOME, [architecture], jobs=1)
+    found = {kernel.symbol for one in compilations for kernel in one.kernels}
+    assert len(found) >= 64
+    assert kernels.faults(compilations) == []
+    assert all(kernel.warps > 0 for one in compilations for kernel in one.kernels)
+
+
+# ---- the checks themselves, on kernels with the fault that each exists for ---------------------------------
+
+FAULTY = """
+__global__ void __launch_bounds__(256) right(float* p) { p[threadIdx.x] += 1.0f; }
+
+__global__ void __launch_bounds__(256) array_in_local_memory(float* p, int i) {
+  float values[64];
+  for (int k = 0; k < 64; ++k) values[k] = p[k];
+  values[i] = 0.0f;
+  for (int k = 0; k < 64; ++k) p[k] = values[(k * i) % 64];
+}
+
+__global__ void __launch_bounds__(1024, 2) spills(float* p) {
+  float values[64];
+#pragma unroll
+  for (int k = 0; k < 64; ++k) values[k] = p[k * 1024 + threadIdx.x];
+  __syncthreads();
+#pragma unroll
+  for (int k = 0; k < 64; ++k) p[(63 - k) * 1024 + threadIdx.x] = values[k] * values[(k * 7) % 64];
+}
+
+__global__ void without_bounds(float* p) { p[threadIdx.x] += 1.0f; }
+
+extern __shared__ float dynamic[];
+__global__ void __launch_bounds__(128) shares(float* p) {
+  __shared__ float fixed[32];
+  fixed[threadIdx.x % 32] = dynamic[threadIdx.x] = p[threadIdx.x];
+  __syncthreads();
+  p[threadIdx.x] = fixed[threadIdx.x / 4] + dynamic[127 - threadIdx.x];
+}
+"""
+
+
+@needs_nvcc
+def test_faults_are_seen(tmp_path):
+    source = tmp_path / "faulty.cu"
+    source.write_text(FAULTY)
+    compilation = kernels.compile_for(CUDA_HOME, source, 80)
+    kernels.add_occupancy(CUDA_HOME, [compilation])
+    by_name = {kernels.readable_names([k.symbol])[k.symbol][0]: k for k in compilation.kernels}
+    assert by_name["right"].faults() == []
+    assert by_name["right"].threads == 256 and by_name["right"].warps == 64
+    assert "has a stack frame of 256 bytes" in by_name["array_in_local_memory"].faults()
+    assert any(fault.startswith("spills") for fault in by_name["spills"].faults())
+    assert by_name["without_bounds"].faults() == ["states no __launch_bounds__"]
+    assert by_name["shares"].dynamic and by_name["shares"].shared == 128
+    assert not by_name["right"].dynamic
+    text = kernels.markdown([compilation], "nvcc")
+    assert "KERNELS FAIL" in text and "array_in_local_memory" in text.split("machine code")[1]
+    source.write_text("__global__ void broken( {}")
+    with pytest.raises(RuntimeError, match="faulty.cu for sm_80"):
+        kernels.compile_for(CUDA_HOME, source, 80)
+
+
+@needs_nvcc
+@pytest.mark.parametrize(
+    ("architecture", "threads", "registers", "shared", "warps"),
+    [
+        (90, 256, 32, 0, 64),  # everything fits
+        (90, 256, 64, 0, 32),  # 65536 registers / (64 * 256) = 4 blocks
+        (90, 256, 33, 0, 48),  # registers come in eights: 40 * 256, 6 blocks
+        (86, 256, 40, 0, 48),  # 1536 threads
+        (75, 256, 40, 0, 32),  # 1024 threads
+        (80, 128, 32, 40960, 16),  # 164 KiB / (40 + 1) KiB = 4 blocks
+        (120, 64, 16, 0, 48),  # 24 blocks
+    ],
+)
+def test_occupancy_is_what_the_programming_guide_says(architecture, threads, registers, shared, warps):
+    kernel = kernels.Kernel("k", registers=registers, shared=shared, threads=threads)
+    kernels.add_occupancy(CUDA_HOME, [kernels.Compilation(HERE, architecture, 0.0, 0, [kernel])])
+    assert kernel.warps == warps
+
+
+def test_names_are_readable():
+    parameters = {"resize": ["T", "V", "kVector", "kOther", "Axis", "Index", "Epilogue"], "sum": ["T", "acc"]}
+    text = (
+        "void upsample_ext::gpu::resize<upsample_ext::half_t, 8, true, false, "
+        "upsample_ext::LinearAxis<float, long>, long, "
+        "upsample_ext::gpu::Add<upsample_ext::half_t> >(upsample_ext::gpu::Arguments<float>)"
+    )
+    assert kernels.readable(text, parameters) == ("resize", "half", "V=8 vector LinearAxis 64-bit Add")
+    text = "void upsample_ext::gpu::sum<unsigned char, float>(float*)"
+    assert kernels.readable(text, parameters) == ("sum", "uint8", "")
+    assert kernels.readable("plain(float*)", {}) == ("plain", "", "")
+    assert kernels.template_parameters()["resize_planar"][:3] == ["T", "V", "kVector"]
+    assert kernels.split_arguments("a<b, c>, template <class, int> class d") == [
+        "a<b, c>",
+        "template <class, int> class d",
+    ]
+
+
+def test_without_a_toolkit_the_script_says_what_to_install():
+    folder = HERE / "cuda_build"
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(folder)!r}); sys.argv = ['kernels.py']; import toolkit;"
+        "toolkit.find_cuda_home = lambda: None;"
+        f"runpy.run_path({str(folder / 'kernels.py')!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and 'extra "cuda"' in done.stderr
