@@ -38,5 +38,19 @@ int64_t channel_sum_slices(const ChannelSumParams& params);
 template <class T>
 cudaError_t channel_sum(const ChannelSumParams& params, void* partial, const Device& device);
 
+// The class with the largest resized logit at every pixel, and its probability.
+template <class T>
+cudaError_t argmax(const ArgmaxParams& params, const Device& device);
+
+// Cross-entropy: losses, or partial sums of them, and what backward needs; the sum of those; the gradient.
+template <class T, class acc>
+cudaError_t cross_entropy_forward(const CrossEntropyParams<acc>& params, const Device& device);
+template <class acc>
+int64_t cross_entropy_blocks(const LogitsParams<acc>& logits);  // of the forward pass: its partial sums
+template <class T, class acc>
+cudaError_t cross_entropy_sum(const LossSumParams<T, acc>& params, const Device& device);
+template <class T, class acc>
+cudaError_t cross_entropy_backward(const CrossEntropyParams<acc>& params, const Device& device);
+
 }  // namespace gpu
 }  // namespace upsample_ext

@@ -21,5 +21,64 @@ struct ResizeParams {
   acc threshold;
 };
 
+// The low-resolution logits of the ops that reduce over the classes of a pixel, and the resize that the
+// reduction sees. Results are (batch, height, width), contiguous.
+template <class acc>
+struct LogitsParams {
+  const void* input;
+  int64_t batch, channels;
+  Strides in;
+  LinearAxis<acc> height, width;
+};
+
+// index = the class whose resized logit is the largest; compared in float32.
+struct ArgmaxParams {
+  LogitsParams<float> logits;
+  void* index;
+  int64_t index_bytes;  // of one index: 1, 2, 4 or 8
+  float* score;         // the softmax probability of that class; or null
+};
+
+// What the backward pass of a softmax needs of a pixel: p = exp(logit - maximum) / sum.
+template <class acc>
+struct alignas(2 * sizeof(acc)) SoftmaxOfPixel {
+  acc maximum;
+  acc factor;  // the pixel's whole weight / sum: what exp(logit - maximum) is multiplied by in the gradient
+};
+
+// Cross-entropy of the resized logits with one target class a pixel, and its gradient to the logits.
+//   loss = (1 - smoothing) * weight[target] * -log p[target] + smoothing / classes * sum of weight * -log p
+template <class acc>
+struct CrossEntropyParams {
+  LogitsParams<acc> logits;
+  const int64_t* target;  // each a class or ignore_index
+  int64_t ignore_index;   // such pixels have no loss and no gradient
+  const acc* weight;      // of each class, or null
+  const acc* weight_sum;  // of all classes; null without weights, where it is their number
+  acc smoothing;
+  // The forward pass writes what is not null.
+  acc* loss;                     // of each pixel
+  double* partial;               // of each block: the sum of its losses, and of its targets' weights
+  SoftmaxOfPixel<acc>* softmax;  // of each pixel; the backward pass reads it
+  // The backward pass: each pixel's loss arrives multiplied by its grad_output, or where that is null by the
+  // one *scale.
+  void* grad_input;
+  Strides grad;
+  const acc* grad_output;
+  const acc* scale;
+};
+
+// The end of a loss that is reduced: the sum of all blocks' partials, divided by that of the weights where it
+// is a mean.
+template <class T, class acc>
+struct LossSumParams {
+  const double* partial;
+  int64_t blocks;
+  bool mean;
+  T* loss;               // or null
+  acc* scale;            // what the gradient of a pixel's loss is multiplied by; or null
+  const T* grad_output;  // of the loss; null for 1
+};
+
 }  // namespace gpu
 }  // namespace upsample_ext

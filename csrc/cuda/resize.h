@@ -34,6 +34,13 @@ auto linear_params(const at::Tensor& input, const at::Tensor& output, bool align
   return resize_params<acc>(input, output, height, width);
 }
 
+// The logits of the ops that reduce over the classes of a pixel.
+template <class acc>
+LogitsParams<acc> logits_params(const at::Tensor& input, const LinearAxis<acc>& height,
+                                const LinearAxis<acc>& width) {
+  return {input.const_data_ptr(), input.size(0), input.size(1), strides_of(input), height, width};
+}
+
 // Bilinear resize into `output`, of the input's dtype and any strides.
 void upsample_into(const at::Tensor& input, const at::Tensor& output, bool align_corners,
                    std::optional<double> scale_h, std::optional<double> scale_w);

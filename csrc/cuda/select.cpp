@@ -1,0 +1,74 @@
+// CUDA launchers of the ops that choose at each pixel: argmax and threshold.
+#include "../ops/select.h"
+
+#include <ATen/Functions.h>
+#include <torch/library.h>
+
+#include "kernels.h"
+#include "resize.h"
+
+namespace upsample_ext {
+namespace gpu {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+using std::optional;
+
+// ---- argmax ---------------------------------------------------------------------------------------------
+
+// Fills `index`, and `score` where it is defined.
+static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
+                        optional<double> scale_h, optional<double> scale_w) {
+  const OnDeviceOf on(input);
+  const LinearAxis<float> height(input.size(2), index.size(1), align_corners, scale_h.value_or(0.0));
+  const LinearAxis<float> width(input.size(3), index.size(2), align_corners, scale_w.value_or(0.0));
+  const ArgmaxParams params{logits_params(input, height, width), index.mutable_data_ptr(),
+                            index.element_size(),
+                            score.defined() ? score.mutable_data_ptr<float>() : nullptr};
+  dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto scalar, auto) {
+    check_launch(argmax<storage_of<decltype(scalar)>>(params, on.device()));
+  });
+}
+
+static Tensor argmax_cuda(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                          optional<double> scale_h, optional<double> scale_w, at::ScalarType dtype) {
+  const Tensor index = make_argmax_index(input, output_size, dtype);
+  argmax_into(input, index, Tensor(), align_corners, scale_h, scale_w);
+  return index;
+}
+
+static std::tuple<Tensor, Tensor> argmax_with_score_cuda(const Tensor& input, SymIntArrayRef output_size,
+                                                         bool align_corners, optional<double> scale_h,
+                                                         optional<double> scale_w, at::ScalarType dtype) {
+  const Tensor index = make_argmax_index(input, output_size, dtype);
+  const Tensor score = at::empty(index.sizes(), index.options().dtype(at::kFloat));
+  argmax_into(input, index, score, align_corners, scale_h, scale_w);
+  return {index, score};
+}
+
+// ---- threshold ------------------------------------------------------------------------------------------
+
+static Tensor threshold_cuda(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                             optional<double> scale_h, optional<double> scale_w, double threshold) {
+  TORCH_CHECK_NOT_IMPLEMENTED(input.scalar_type() != at::kDouble,
+                              "\"upsample_threshold\" not implemented for 'Double'");
+  const Tensor output = make_threshold_output(input, output_size);
+  const OnDeviceOf on(input);
+  auto params = linear_params<float>(input, output, align_corners, scale_h, scale_w);
+  params.threshold = static_cast<float>(threshold);
+  dispatch_floating("upsample_threshold", input.scalar_type(), [&](auto scalar, auto) {
+    if constexpr (!std::is_same_v<decltype(scalar), double>) {
+      check_launch(resize_threshold<storage_of<decltype(scalar)>>(params, on.device()));
+    }
+  });
+  return output;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, UPSAMPLE_CUDA_KEY, m) {
+  m.impl("upsample_argmax", argmax_cuda);
+  m.impl("upsample_argmax_with_score", argmax_with_score_cuda);
+  m.impl("upsample_threshold", threshold_cuda);
+}
+
+}  // namespace gpu
+}  // namespace upsample_ext
