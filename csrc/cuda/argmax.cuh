@@ -46,7 +46,6 @@ __device__ __forceinline__ void store_index(void* index, int64_t bytes, int64_t 
 template <class T, int R, int V, bool kScore, class Index>
 __global__ void __launch_bounds__(kClassThreads, kClassBlocks)
     argmax_of_columns(const ArgmaxArguments<T, Index> p) {
-  constexpr float kInfinity = __builtin_inff();
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kClassThreads + threadIdx.x;
   if (number >= p.grid.threads) return;
   const auto place = p.grid.template place<R>(static_cast<Index>(number));
@@ -59,7 +58,7 @@ __global__ void __launch_bounds__(kClassThreads, kClassBlocks)
       const auto taps = p.grid.height.taps(begin + r < place.end ? begin + r : begin);
       weight0[r] = taps.weight0;
       weight1[r] = taps.weight1;
-      best[r] = -kInfinity;
+      best[r] = -Limits<float>::kInfinity;
       where[r] = 0;
     }
     const auto rows = p.grid.height.taps(begin);
@@ -73,7 +72,8 @@ __global__ void __launch_bounds__(kClassThreads, kClassBlocks)
         float values[kClassGroup];
 #pragma unroll
         for (int k = 0; k < kClassGroup; ++k) {
-          values[k] = k < count ? blend(weight0[r], above[k], weight1[r], below[k]) : -kInfinity;
+          values[k] =
+              k < count ? blend(weight0[r], above[k], weight1[r], below[k]) : -Limits<float>::kInfinity;
           const bool wins = !(values[k] <= best[r]) && best[r] == best[r];
           best[r] = wins ? values[k] : best[r];
           where[r] = wins ? c + k : where[r];
@@ -96,7 +96,9 @@ __global__ void __launch_bounds__(kClassThreads, kClassBlocks)
       const int64_t pixel = first + static_cast<int64_t>(r) * p.grid.width.out_size + place.column;
       store_index(p.index, p.index_bytes, pixel, where[r]);
       // The winner is the maximum, whose exponential is 1. The softmax of infinities alone is NaN.
-      if (kScore) p.score[pixel] = best[r] == -kInfinity ? best[r] - best[r] : 1.0f / exponentials[r].sum;
+      if (kScore)
+        p.score[pixel] =
+            best[r] == -Limits<float>::kInfinity ? best[r] - best[r] : 1.0f / exponentials[r].sum;
     }
   }
 }

@@ -78,6 +78,19 @@ struct ClassColumn {
   }
 };
 
+// One logit of the result: what ClassColumn's blends come to.
+template <class T, class acc, class Index>
+__device__ __forceinline__ acc resized_logit(const T* plane, const Strides& in,
+                                             const LinearTaps<acc, Index>& row,
+                                             const LinearTaps<acc, Index>& column) {
+  const auto along_width = [&](Index y) {
+    const T* at = plane + y * in.height;
+    return blend(column.weight0, logit<acc>(load(at + column.index0 * in.width)), column.weight1,
+                 logit<acc>(load(at + column.index1 * in.width)));
+  };
+  return blend(row.weight0, along_width(row.index0), row.weight1, along_width(row.index1));
+}
+
 // ---- what a thread owns ---------------------------------------------------------------------------------
 
 // The first result whose first source is `source` or one behind it.

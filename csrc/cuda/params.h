@@ -51,21 +51,21 @@ struct alignas(2 * sizeof(acc)) SoftmaxOfPixel {
 template <class acc>
 struct CrossEntropyParams {
   LogitsParams<acc> logits;
-  const int64_t* target;  // each a class or ignore_index
-  int64_t ignore_index;   // such pixels have no loss and no gradient
-  const acc* weight;      // of each class, or null
-  const acc* weight_sum;  // of all classes; null without weights, where it is their number
-  acc smoothing;
+  const int64_t* target = nullptr;  // each a class or ignore_index
+  int64_t ignore_index = 0;         // such pixels have no loss and no gradient
+  const acc* weight = nullptr;      // of each class, or null
+  const acc* weight_sum = nullptr;  // of all classes; null without weights, where it is their number
+  acc smoothing = 0;
   // The forward pass writes what is not null.
-  acc* loss;                     // of each pixel
-  double* partial;               // of each block: the sum of its losses, and of its targets' weights
-  SoftmaxOfPixel<acc>* softmax;  // of each pixel; the backward pass reads it
+  acc* loss = nullptr;        // of each pixel
+  double* partial = nullptr;  // of each block: the sum of its losses, and of its targets' weights
+  SoftmaxOfPixel<acc>* softmax = nullptr;  // of each pixel; the backward pass reads it
   // The backward pass: each pixel's loss arrives multiplied by its grad_output, or where that is null by the
   // one *scale.
-  void* grad_input;
-  Strides grad;
-  const acc* grad_output;
-  const acc* scale;
+  void* grad_input = nullptr;
+  Strides grad = {};
+  const acc* grad_output = nullptr;
+  const acc* scale = nullptr;
 };
 
 // The end of a loss that is reduced: the sum of all blocks' partials, divided by that of the weights where it
@@ -75,9 +75,9 @@ struct LossSumParams {
   const double* partial;
   int64_t blocks;
   bool mean;
-  T* loss;               // or null
-  acc* scale;            // what the gradient of a pixel's loss is multiplied by; or null
-  const T* grad_output;  // of the loss; null for 1
+  T* loss = nullptr;               // or null
+  acc* scale = nullptr;            // what the gradient of a pixel's loss is multiplied by; or null
+  const T* grad_output = nullptr;  // of the loss; null for 1
 };
 
 }  // namespace gpu

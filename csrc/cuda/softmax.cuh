@@ -23,15 +23,19 @@ __device__ __forceinline__ double exponential(double x) { return exp(x); }
 __device__ __forceinline__ float logarithm(float x) { return logf(x); }
 __device__ __forceinline__ double logarithm(double x) { return log(x); }
 
+// The larger of two, the other one of a NaN.
+__device__ __forceinline__ float larger_number(float a, float b) { return fmaxf(a, b); }
+__device__ __forceinline__ double larger_number(double a, double b) { return fmax(a, b); }
+
 template <class acc>
 struct Limits;
 template <>
 struct Limits<float> {
-  static constexpr float kLargest = 0x1.fffffep127f;
+  static constexpr float kLargest = 3.402823466e38f, kInfinity = __builtin_inff();
 };
 template <>
 struct Limits<double> {
-  static constexpr double kLargest = 0x1.fffffffffffffp1023;
+  static constexpr double kLargest = 1.7976931348623157e308, kInfinity = __builtin_inf();
 };
 
 // The sum of exp(logit - maximum) over the classes so far. A group of classes raises the maximum once: per
@@ -46,7 +50,7 @@ struct ExponentialSum {
   __device__ __forceinline__ void add(const acc (&values)[kClassGroup]) {
     acc raised = maximum;
 #pragma unroll
-    for (int k = 0; k < kClassGroup; ++k) raised = values[k] > raised ? values[k] : raised;
+    for (int k = 0; k < kClassGroup; ++k) raised = larger_number(raised, values[k]);
     acc e[kClassGroup];
 #pragma unroll
     for (int k = 0; k < kClassGroup; ++k) e[k] = exponential(values[k] - raised);

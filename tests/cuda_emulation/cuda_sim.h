@@ -73,7 +73,7 @@ struct State {
   dim3 grid, block; uint3 bid; std::function<void()> body; char* dyn = nullptr; size_t dyn_cap = 0;
   void* main_fake = nullptr; const void* main_bottom = nullptr; size_t main_size = 0; void* main_tsan = nullptr;
   int order = 0; unsigned seed = 1; size_t stack = 256 << 10; int ksync = 0, kstart = 0, bsync = 0;
-  unsigned long long blocks = 0; bool atomic = false;
+  unsigned long long blocks = 0; bool atomic = false, trapped = false;
 };
 inline State& S() { static State s; return s; }
 [[noreturn]] inline void die(const char* what) {
@@ -158,7 +158,8 @@ SIM_NOINSTR inline void run_block() {
   for (;;) {
     if (s.order == 2) std::shuffle(ord.begin(), ord.end(), rng);
     bool progress = false; unsigned done = 0, atb = 0;
-    for (unsigned k : ord) if (s.f[k].st == RUN) { to_fiber(s.f[k]); progress = true; }
+    for (unsigned k : ord) if (s.f[k].st == RUN && !s.trapped) { to_fiber(s.f[k]); progress = true; }
+    if (s.trapped) break;  // the other threads are left where they are
     for (unsigned w = 0; w * 32 < s.n; ++w) {  // warp-level rendezvous
       unsigned lo = w * 32, hi = std::min(s.n, lo + 32);
       for (unsigned i = lo; i < hi; ++i) if (s.f[i].st == WARP) {
@@ -203,6 +204,7 @@ template <class F> SIM_NOINSTR inline void launch_body(dim3 g, dim3 b, size_t sm
   if (smem) __asan_poison_memory_region(s.dyn + smem, (128 - smem % 128) % 128);
 #endif
   for (unsigned z = 0; z < g.z; ++z) for (unsigned y = 0; y < g.y; ++y) for (unsigned x = 0; x < g.x; ++x) {
+    if (s.trapped) break;
     s.bid = blockIdx = {x, y, z};
     for (size_t i = 0; i < smem; ++i) ((volatile char*)s.dyn)[i] = (char)0xFF;  // NaN poison: uninitialised dynamic shared memory shows
 #ifdef SIM_TSAN
@@ -222,6 +224,12 @@ template <class F> SIM_NOINSTR inline void launch_body(dim3 g, dim3 b, size_t sm
 #if defined(__SANITIZE_ADDRESS__)
   if (s.dyn) __asan_unpoison_memory_region(s.dyn, (smem + 127) / 128 * 128);
 #endif
+}
+// __trap(): the thread ends here, and with it the launch, which returns cudaErrorAssert.
+[[noreturn]] SIM_NOINSTR inline void trap() {
+  S().trapped = true; S().cur->st = DONE;
+  to_main(true);
+  abort();
 }
 template <class... P, class... A>
 inline void launch(void (*k)(P...), dim3 g, dim3 b, size_t smem, cudaStream_t, A&&... a) {
@@ -263,6 +271,7 @@ template <class T> __attribute__((noinline)) SIM_NOINSTR T shfl(unsigned mask, T
 }  // namespace cusim
 #define warpSize 32
 #define SIM_LAUNCH(kernel, grid, block, smem, stream, ...) cusim::launch(kernel, dim3(grid), dim3(block), smem, stream, __VA_ARGS__)
+[[noreturn]] static inline void __trap() { cusim::trap(); }
 static inline void __syncthreads(CUSIM_L) { cusim::barrier_block(cusim_line); }
 CUSIM_NI static void __syncwarp(unsigned m = 0xffffffffu, CUSIM_L) { cusim::barrier_warp(m, CUSIM_SITE); }
 namespace cusim { inline int lane() { return (int)S().cur->lane; } }
@@ -336,7 +345,8 @@ template <class... P, class... A>
 cudaError_t launch(void (*k)(P...), const Device& device, int64_t blocks, int threads, size_t shared, const A&... a) {
   if (blocks == 0) return cudaSuccess;
   std::lock_guard<std::mutex> lock(cusim::launch_mutex);
+  cusim::S().trapped = false;
   cusim::launch(k, dim3(blocks), dim3(threads), shared, device.stream, a...);
-  return cudaSuccess;
+  return cusim::S().trapped ? cudaErrorAssert : cudaSuccess;
 }
 } }

@@ -25,6 +25,7 @@ class OnDeviceOf {
 };
 
 inline void check_launch(cudaError_t error) {
+  TORCH_CHECK(error != cudaErrorAssert, "CUDA error: device-side assert triggered");
   TORCH_CHECK(error == cudaSuccess, "CUDA error: ", static_cast<int>(error));
 }
 
