@@ -23,26 +23,30 @@
 #pragma once
 
 #include "softmax.cuh"
+#include "tap_list.cuh"
 
 namespace upsample_ext {
 namespace gpu {
 
 template <class acc>
 constexpr int kGradientClasses = 32 / sizeof(acc);
-constexpr int kGradientThreads = 256;
+constexpr int kGradientThreads = 192;
+// Of a class's columns in shared memory, where column j lies at j + j / 32: lanes that gather read every 2nd,
+// 4th, 8th or 16th column without a conflict of banks.
+constexpr int kGradientPitch = kGradientThreads + kGradientThreads / kWarp;
 
 // What turns exp(logit - maximum) into the gradient of a resized logit: factor * e, less `target` at the
 // target class, less `every` times the class's weight.
 template <class acc>
 struct PixelGradient {
   acc maximum, factor, scale, every;
-  int64_t target;  // or -1
+  int32_t target;  // or -1
 
   __device__ __forceinline__ PixelGradient(const CrossEntropyParams<acc>& p, acc common_scale,
                                            int64_t pixel) {
     const SoftmaxOfPixel<acc> softmax = load(p.softmax + pixel);
-    target = load(p.target + pixel);
-    if (target == p.ignore_index) target = -1;
+    const int64_t of_pixel = load(p.target + pixel);  // a class or ignore_index: the forward pass has seen it
+    target = of_pixel == p.ignore_index ? -1 : static_cast<int32_t>(of_pixel);
     scale = p.grad_output != nullptr ? load(p.grad_output + pixel) : common_scale;
     scale = target < 0 ? acc(0) : scale;
     maximum = softmax.maximum;
@@ -61,41 +65,64 @@ template <class T, class acc>
 struct GradientArguments {
   CrossEntropyParams<acc> p;
   LinearAxis<acc, int32_t> height, width;
-  int32_t tile_rows, tile_columns;
+  int32_t tile_rows, tile_columns, list_length;
   Divider<int32_t> class_groups, column_tiles, row_tiles;  // blocks are (n, row, column, class)
   Divider<int32_t> sources;                                // columns of a tile
-  int32_t pitch;                                           // of a class's columns in shared memory
+  int32_t gatherers;                                       // threads that share the classes of a source
   bool classes_first;  // lanes that gather are classes before they are columns
 };
 
 __device__ __forceinline__ int shared_column(int j) { return j + (j >> 5); }
 
-// Shared memory of a tile: sums along the height, of two source rows in turn, the columns' weights, and which
-// columns each source gathers: those whose second tap it is, then those whose first.
+// Shared memory of a tile: sums along the height, of two source rows in turn, and for each source the columns
+// that it gathers with their weights. Lists have an odd length, so that lanes read them without a conflict.
 template <class acc>
 struct GradientTile {
-  acc *sums, *weight0, *weight1;
-  int32_t *begin, *middle, *end;
+  Tap<acc>* lists;
+  acc* sums;
+  int32_t* counts;
 
-  UPSAMPLE_HOST_DEVICE GradientTile(acc* shared, int32_t pitch, int32_t sources) {
-    sums = shared;
-    weight0 = sums + 2 * kGradientClasses<acc> * pitch;
-    weight1 = weight0 + pitch;
-    begin = reinterpret_cast<int32_t*>(weight1 + pitch);
-    middle = begin + sources;
-    end = middle + sources;
+  UPSAMPLE_HOST_DEVICE GradientTile(unsigned char* shared, int32_t sources, int32_t length) {
+    lists = reinterpret_cast<Tap<acc>*>(shared);
+    sums = reinterpret_cast<acc*>(lists + sources * length);
+    counts = reinterpret_cast<int32_t*>(sums + 2 * kGradientClasses<acc> * kGradientPitch);
   }
-  static int64_t bytes(int64_t pitch, int64_t sources) {
-    return (2 * kGradientClasses<acc> + 2) * pitch * static_cast<int64_t>(sizeof(acc)) +
-           3 * sources * static_cast<int64_t>(sizeof(int32_t));
+  static int64_t bytes(int64_t sources, int64_t length) {
+    return sources * (length * static_cast<int64_t>(sizeof(Tap<acc>)) + 4) +
+           2 * kGradientClasses<acc> * kGradientPitch * static_cast<int64_t>(sizeof(acc));
   }
+};
+
+// The taps of result rows in ascending order. Each lane of a warp computes those of one row in kWarp, and the
+// warp passes them around: its threads walk down the same rows.
+template <class acc>
+struct RowTaps {
+  int32_t source = -1;  // the first tap; -1 after the last row
+  acc weight0, weight1;
+
+  __device__ __forceinline__ void take(const LinearAxis<acc, int32_t>& height, int32_t row, bool first) {
+    const int32_t lane = row % kWarp;
+    if (first || lane == 0) {
+      const int32_t mine = row - lane + static_cast<int32_t>(threadIdx.x % kWarp);
+      const auto taps = height.taps(mine < height.out_size ? mine : height.out_size - 1);
+      source_of_lane_ = mine < height.out_size ? taps.index0 : -1;
+      weight1_of_lane_ = taps.weight1;
+    }
+    source = __shfl_sync(0xffffffffu, source_of_lane_, lane);
+    weight1 = __shfl_sync(0xffffffffu, weight1_of_lane_, lane);
+    weight0 = acc(1) - weight1;
+  }
+
+ private:
+  int32_t source_of_lane_;
+  acc weight1_of_lane_;
 };
 
 template <class T, class acc, int V, bool kSmooth>
 __global__ void __launch_bounds__(kGradientThreads, sizeof(acc) == 8 || kSmooth ? 2 : 3)
     gradient_of_tiles(const GradientArguments<T, acc> a) {
   constexpr int K = kGradientClasses<acc>;
-  UPSAMPLE_DYNAMIC_SHARED(acc, shared);
+  UPSAMPLE_DYNAMIC_SHARED(unsigned char, shared);
   const CrossEntropyParams<acc>& p = a.p;
   const auto thread = static_cast<int32_t>(threadIdx.x), threads = static_cast<int32_t>(blockDim.x);
   auto number = static_cast<int32_t>(blockIdx.x);
@@ -109,19 +136,21 @@ __global__ void __launch_bounds__(kGradientThreads, sizeof(acc) == 8 || kSmooth 
   const int32_t sources = x_end - x;
 
   // What does not change from row to row: the tile's columns.
-  const GradientTile<acc> tile(shared, a.pitch, a.tile_columns);
+  const GradientTile<acc> tile(shared, a.tile_columns, a.list_length);
   const int32_t first_column = a.width.begin(x), columns = a.width.end(x_end - 1) - first_column;
   const int32_t column = first_column + (thread < columns ? thread : columns - 1);
   const auto taps = a.width.taps(column);
   const int32_t place = shared_column(thread);
-  tile.weight0[place] = taps.weight0;
-  tile.weight1[place] = taps.weight1;
   for (int32_t s = thread; s < sources; s += threads) {
-    tile.begin[s] = a.width.begin(x + s) - first_column;
-    tile.middle[s] = first_reading(a.width, x + s) - first_column;
-    tile.end[s] = a.width.end(x + s) - first_column;
+    Tap<acc>* list = tile.lists + s * a.list_length;
+    tile.counts[s] = list_taps(a.width, x + s, list);
+    for (int i = 0; i < tile.counts[s]; ++i) list[i].output = shared_column(list[i].output - first_column);
   }
-  const bool identity = a.width.in_size == a.width.out_size;
+  // Who gathers what.
+  int32_t gatherer = a.classes_first ? thread % a.gatherers : thread;
+  int32_t gathered = a.classes_first ? thread / a.gatherers : 0;
+  if (!a.classes_first) gathered = a.sources.take(gatherer);
+  const bool gathers = gathered < sources && gatherer < a.gatherers;
 
   const ClassColumn<T, acc, K, V> source(static_cast<const T*>(p.logits.input) + n * p.logits.in.batch,
                                          p.logits.in, 0, 0, taps);
@@ -136,20 +165,22 @@ __global__ void __launch_bounds__(kGradientThreads, sizeof(acc) == 8 || kSmooth 
   int32_t held = -1;  // the source row in row1
 
   int32_t sy = y > 0 ? y - 1 : 0, oy = first_reading(a.height, sy);
-  T* grad = static_cast<T*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + x * p.grad.width;
+  RowTaps<acc> row;
+  row.take(a.height, oy, true);
+  int64_t pixel = (static_cast<int64_t>(n) * a.height.out_size + oy) * a.width.out_size + column;
+  T* grad =
+      static_cast<T*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + (x + gathered) * p.grad.width;
   for (int32_t turn = 0; sy < y_end; ++sy) {
-    auto row = a.height.taps(oy < a.height.out_size ? oy : 0);
-    if (oy < a.height.out_size && row.index0 == sy) {
+    if (row.source == sy) {
       if (held == sy) {
 #pragma unroll
         for (int k = 0; k < K; ++k) row0[k] = row1[k];
       } else {
         source.blended(top + sy * p.logits.in.height, count, row0);
       }
-      held = row.index1;
+      held = a.height.taps(oy).index1;
       source.blended(top + held * p.logits.in.height, count, row1);
       do {
-        const int64_t pixel = (static_cast<int64_t>(n) * a.height.out_size + oy) * a.width.out_size + column;
         const PixelGradient<acc> g(p, common_scale, pixel);
         acc values[K];
 #pragma unroll
@@ -158,9 +189,9 @@ __global__ void __launch_bounds__(kGradientThreads, sizeof(acc) == 8 || kSmooth 
           values[k] = g.factor * exponential(z - g.maximum);
           if constexpr (kSmooth) values[k] = fused_multiply_add(-g.every, spread[k], values[k]);
         }
-        if (g.target >= c && g.target < c + count) {  // few pixels: a class is one of many
+        const int32_t at = g.target - c;
+        if (at >= 0 && at < count) {  // few pixels: a class is one of many
           const acc share = g.at_target(p);
-          const auto at = static_cast<int>(g.target - c);
 #pragma unroll
           for (int k = 0; k < K; ++k) values[k] = k == at ? values[k] - share : values[k];
         }
@@ -169,8 +200,9 @@ __global__ void __launch_bounds__(kGradientThreads, sizeof(acc) == 8 || kSmooth 
           above[k] = fused_multiply_add(row.weight0, values[k], above[k]);
           below[k] = fused_multiply_add(row.weight1, values[k], below[k]);
         }
-        if (++oy < a.height.out_size) row = a.height.taps(oy);
-      } while (oy < a.height.out_size && row.index0 == sy);
+        pixel += a.width.out_size;
+        row.take(a.height, ++oy, false);
+      } while (row.source == sy);
       if (held == sy) {  // both taps on the one row
 #pragma unroll
         for (int k = 0; k < K; ++k) {
@@ -180,29 +212,25 @@ __global__ void __launch_bounds__(kGradientThreads, sizeof(acc) == 8 || kSmooth 
       }
     }
     if (sy >= y) {
-      acc* const sums = tile.sums + turn * K * a.pitch;
+      acc* const sums = tile.sums + turn * K * kGradientPitch;
       turn = 1 - turn;
 #pragma unroll
-      for (int k = 0; k < K; ++k) sums[k * a.pitch + place] = above[k];
+      for (int k = 0; k < K; ++k) sums[k * kGradientPitch + place] = above[k];
       __syncthreads();
-      for (int32_t i = thread; i < a.tile_columns * K; i += threads) {
-        int32_t quotient = i / K, rest = i % K;
-        if (!a.classes_first) rest = a.sources.take(quotient = i);
-        const int32_t s = a.classes_first ? quotient : rest, k = a.classes_first ? rest : quotient;
-        if (s >= sources || k >= count) continue;
-        const acc* of_class = sums + k * a.pitch;
-        const int32_t middle = tile.middle[s], end = tile.end[s];
-        acc sum = 0;
-        for (int32_t j = tile.begin[s]; j < middle; ++j) {
-          sum = fused_multiply_add(tile.weight1[shared_column(j)], of_class[shared_column(j)], sum);
+      const int32_t gathered_taps = gathers ? tile.counts[gathered] : 0;
+      // Two classes at a time read the list once.
+      for (int32_t k = 2 * gatherer; gathers && k < count; k += 2 * a.gatherers) {
+        const Tap<acc>* list = tile.lists + gathered * a.list_length;
+        const acc* of_class = sums + k * kGradientPitch;
+        acc sum0 = 0, sum1 = 0;
+        for (int32_t i = 0; i < gathered_taps; ++i) {
+          const Tap<acc> tap = list[i];
+          sum0 = fused_multiply_add(tap.weight, of_class[tap.output], sum0);
+          sum1 = fused_multiply_add(tap.weight, of_class[tap.output + kGradientPitch], sum1);
         }
-        const bool alone = identity || x + s == a.width.in_size - 1;  // both taps on the one source
-        for (int32_t j = middle; j < end; ++j) {
-          sum = fused_multiply_add(tile.weight0[shared_column(j)], of_class[shared_column(j)], sum);
-          if (alone)
-            sum = fused_multiply_add(tile.weight1[shared_column(j)], of_class[shared_column(j)], sum);
-        }
-        store(grad + sy * p.grad.height + k * p.grad.channel + s * p.grad.width, Narrow<T>::of(sum));
+        T* at = grad + sy * p.grad.height + k * p.grad.channel;
+        store(at, Narrow<T>::of(sum0));
+        if (k + 1 < count) store(at + p.grad.channel, Narrow<T>::of(sum1));
       }
     }
 #pragma unroll
@@ -317,20 +345,23 @@ cudaError_t launch_cross_entropy_backward(const CrossEntropyParams<acc>& p, cons
   const int64_t rows = tile_rows(logits.height.in_size, tiles_of_a_row, device);
   const int64_t row_tiles = divide_up(logits.height.in_size, rows), blocks = tiles_of_a_row * row_tiles;
   if (blocks > kMostBlocks) return launch_gradient_of_one<T>(p, device);
-  const int64_t threads = divide_up(most_columns(logits.width, columns), kWarp) * kWarp;
-  const int64_t pitch = threads + threads / 32;
+  const int64_t threads = divide_up(larger(most_columns(logits.width, columns), columns), kWarp) * kWarp;
+  const int64_t length = 2 * most_columns(logits.width, 1) + 1;  // a result may read a source with both taps
+  int64_t gatherers = kGradientClasses<acc> / 2;
+  while (gatherers * columns > threads) gatherers /= 2;
   const GradientArguments<T, acc> arguments{p,
                                             LinearAxis<acc, int32_t>(logits.height),
                                             LinearAxis<acc, int32_t>(logits.width),
                                             static_cast<int32_t>(rows),
                                             static_cast<int32_t>(columns),
+                                            static_cast<int32_t>(length),
                                             Divider<int32_t>(class_groups),
                                             Divider<int32_t>(column_tiles),
                                             Divider<int32_t>(row_tiles),
                                             Divider<int32_t>(columns),
-                                            static_cast<int32_t>(pitch),
+                                            static_cast<int32_t>(gatherers),
                                             logits.channels > 1 && p.grad.channel == 1};
-  const auto bytes = static_cast<size_t>(GradientTile<acc>::bytes(pitch, columns));
+  const auto bytes = static_cast<size_t>(GradientTile<acc>::bytes(columns, length));
   return with_vector<T>(logits, [&](auto vector) {
     constexpr int V = decltype(vector)::value;
     return launch(gradient_of_tiles<T, acc, V, kSmooth>, device, blocks, static_cast<int>(threads), bytes,
