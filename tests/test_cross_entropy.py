@@ -115,9 +115,24 @@ def test_error_is_at_most_twice_natives(shape, size, reduction, dtype, level, de
         assert ours <= max(2 * theirs, allowed)
 
 
+@pytest.mark.parametrize("size", [(9, 14), (2, 600), (3, 3)])
+@pytest.mark.parametrize("channels", [1, 2, 8, 22])
+def test_large_factors_and_channels_last(channels, size, device):
+    """So many columns of one source that no tile holds them, and vectors of classes."""
+    x, target = make((2, channels, 2, 3), size, torch.float64, device)
+    expected = loss_and_gradient(native, x, target)
+    for layout in ("contiguous", "channels_last"):
+        for dtype, tolerance in ((torch.float64, 1e-11), (torch.float32, 1e-5), (torch.bfloat16, 0.05)):
+            ours = loss_and_gradient(
+                upsample_ext.upsample_cross_entropy, LAYOUTS[layout](x.to(dtype)), target
+            )
+            for a, b in zip(ours, expected, strict=True):
+                torch.testing.assert_close(a.double(), b, rtol=tolerance, atol=tolerance / 10)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(2, 5, 4, 6), (1, 1, 3, 40), (3, 6, 1, 1), (1, 20, 5, 1)])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 6), (1, 1, 3, 40), (3, 6, 1, 1), (1, 20, 5, 1), (2, 22, 3, 5)])
 def test_every_layout(shape, layout, dtype, device):
     x, target = make(shape, (9, 14), device=device)
     x = LAYOUTS[layout](x.to(dtype))
@@ -223,6 +238,19 @@ def test_every_thread_count_gives_the_same_bits(shape, size, reduction, threads)
                 grad_output=grad_output,
             )
         )
+    for loss, gradient in results[1:]:
+        assert torch.equal(loss, results[0][0]) and torch.equal(gradient, results[0][1])
+
+
+@pytest.mark.skipif(not EMULATED, reason="the number of multiprocessors is only the emulation's to choose")
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize(("shape", "size"), [((2, 7, 17, 23), (67, 91)), ((1, 30, 40, 21), (13, 100))])
+def test_every_device_gives_the_same_bits(shape, size, reduction, monkeypatch):
+    x, target = make(shape, size)
+    results = []
+    for count in (1, 2, 7, 132, 1000):
+        monkeypatch.setenv("CUSIM_MULTIPROCESSORS", str(count))
+        results.append(loss_and_gradient(upsample_ext.upsample_cross_entropy, x, target, reduction=reduction))
     for loss, gradient in results[1:]:
         assert torch.equal(loss, results[0][0]) and torch.equal(gradient, results[0][1])
 

@@ -189,12 +189,14 @@ def upsample_cross_entropy(
     align_corners=align_corners), target, weight, ignore_index=..., reduction=..., label_smoothing=...)``,
     forward and backward, with no tensor of N * C * H_out * W_out elements. With a reduction, memory beyond
     the input is one gradient of the input's size (two where the loss is scaled before `backward`); with
-    "none", and for half types, nothing is kept and the logits are read again in backward. Sums are float32,
-    float64 for float64 inputs; the gradient is bit for bit the same for any number of threads.
+    "none", and for half types, nothing is kept and the logits are read again in backward; on CUDA a gradient
+    takes two numbers a pixel of the target while it is computed. Sums are float32, float64 for float64 inputs;
+    the gradient is bit for bit the same for any number of threads.
 
     Args:
         input: ``(N, C, H, W)`` logits, float64, float32, float16 or bfloat16, any strides.
-        target: ``(N, H_out, W_out)`` class indices, int64; all are checked before anything is computed.
+        target: ``(N, H_out, W_out)`` class indices, int64. On CPU all are checked before anything is
+            computed; on CUDA, where nothing waits for the device, by the kernel that reads them.
         weight: ``(C,)`` in the input's dtype, the weight of each class, or None.
         ignore_index: the target value of pixels that have no loss.
         reduction: ``"mean"`` (weighted, over the pixels that count), ``"sum"`` or ``"none"``.
@@ -207,7 +209,8 @@ def upsample_cross_entropy(
         unfused expression.
 
     Raises:
-        IndexError: a target is neither a class nor `ignore_index`.
+        IndexError: a target is neither a class nor `ignore_index`. On CUDA that is, as natively, a failed
+            assertion on the device: RuntimeError at a later call, and the process cannot use the device any more.
         Otherwise what the native expression raises. Class probabilities as targets are computed by it.
 
     Example:

@@ -83,6 +83,7 @@ __global__ void __launch_bounds__(kClassThreads, kClassBlocks)
     };
     const int channels = static_cast<int>(p.channels);
     int c = 0;
+#pragma unroll 1
     for (; c + kClassGroup <= channels; c += kClassGroup) {
       take(c, kClassGroup);
     }

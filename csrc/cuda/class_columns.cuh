@@ -128,8 +128,15 @@ struct PixelGrid {
 };
 
 constexpr int kClassThreads = 128;
-constexpr int kClassBlocks =
-    5;  // on a multiprocessor at least: bounds the registers, lest the compiler spill
+
+// Blocks that a multiprocessor is to hold bound the registers: as many as leave enough of them, lest the
+// compiler spill. It needs more of them for Blackwell.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr int kFewerBlocks = 1;
+#else
+constexpr int kFewerBlocks = 0;
+#endif
+constexpr int kClassBlocks = 5 - kFewerBlocks;
 
 template <class acc>
 struct PixelGridChoice {

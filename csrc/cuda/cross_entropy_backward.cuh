@@ -119,7 +119,7 @@ struct RowTaps {
 };
 
 template <class T, class acc, int V, bool kSmooth>
-__global__ void __launch_bounds__(kGradientThreads, sizeof(acc) == 8 || kSmooth ? 2 : 3)
+__global__ void __launch_bounds__(kGradientThreads, sizeof(acc) == 8 || kSmooth ? 2 : 3 - kFewerBlocks)
     gradient_of_tiles(const GradientArguments<T, acc> a) {
   constexpr int K = kGradientClasses<acc>;
   UPSAMPLE_DYNAMIC_SHARED(unsigned char, shared);
@@ -247,7 +247,7 @@ constexpr int kGradientOfOneThreads = 256;
 
 // Lanes share the columns of the source's footprint and add up in a fixed tree.
 template <class T, class acc>
-__global__ void __launch_bounds__(kGradientOfOneThreads)
+__global__ void __launch_bounds__(kGradientOfOneThreads, 3)
     gradient_of_one(const CrossEntropyParams<acc> p, int64_t sources) {
   int64_t rest = (static_cast<int64_t>(blockIdx.x) * kGradientOfOneThreads + threadIdx.x) / kWarp;
   if (rest >= sources) return;

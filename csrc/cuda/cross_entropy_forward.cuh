@@ -60,9 +60,7 @@ __device__ __forceinline__ acc loss_of_pixel(const CrossEntropyParams<acc>& p, i
 
 // kSmooth: smoothing is not 0.
 template <class T, class acc, int R, int V, bool kSmooth, class Index>
-__global__ void __launch_bounds__(kClassThreads, sizeof(acc) == 8 ? 3
-                                                 : kSmooth        ? 4
-                                                                  : kClassBlocks)
+__global__ void __launch_bounds__(kClassThreads, sizeof(acc) == 8 ? 2 : kClassBlocks - kFewerBlocks - kSmooth)
     cross_entropy_of_columns(const ForwardLossArguments<T, acc, Index> a) {
   const CrossEntropyParams<acc>& p = a.p;
   const auto channels = static_cast<int>(a.channels);
@@ -107,6 +105,7 @@ __global__ void __launch_bounds__(kClassThreads, sizeof(acc) == 8 ? 3
       }
     };
     int c = 0;
+#pragma unroll 1
     for (; c + kClassGroup <= channels; c += kClassGroup) take(c, kClassGroup);
     if (c < channels) take(c, channels - c);
 
