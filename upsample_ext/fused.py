@@ -190,8 +190,8 @@ def upsample_cross_entropy(
     forward and backward, with no tensor of N * C * H_out * W_out elements. With a reduction, memory beyond
     the input is one gradient of the input's size (two where the loss is scaled before `backward`); with
     "none", and for half types, nothing is kept and the logits are read again in backward; on CUDA a gradient
-    takes two numbers a pixel of the target while it is computed. Sums are float32, float64 for float64 inputs;
-    the gradient is bit for bit the same for any number of threads.
+    takes two numbers a pixel of the target while it is computed. Sums are float32, float64 for float64
+    inputs; the gradient is bit for bit the same for any number of threads.
 
     Args:
         input: ``(N, C, H, W)`` logits, float64, float32, float16 or bfloat16, any strides.
@@ -210,7 +210,7 @@ def upsample_cross_entropy(
 
     Raises:
         IndexError: a target is neither a class nor `ignore_index`. On CUDA that is, as natively, a failed
-            assertion on the device: RuntimeError at a later call, and the process cannot use the device any more.
+            assertion on the device: RuntimeError at a later call, and the end of the process's use of it.
         Otherwise what the native expression raises. Class probabilities as targets are computed by it.
 
     Example:
