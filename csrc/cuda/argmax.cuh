@@ -4,11 +4,12 @@
 // exponentials of each of its R pixels in registers while the classes pass. The first of equals wins, and the
 // first NaN over all else.
 //
-// What a class costs a thread of R = 4 pixels, planar float32: 4 loads of one L1 wavefront each (a warp's 32
-// columns lie within two lines), 8 instructions for their addresses, 4 to blend along the width, and per
-// pixel 2 to blend along the height, 2 to compare and 2 to keep: 40, or 10 per pixel and class. So 150
-// classes of 512x512 pixels are 0.39 G thread instructions, and 12.3 M wavefronts: on 132 multiprocessors
-// that issue 128 of the former and one of the latter a cycle, at 1.7 GHz, 14 and 0.05 us.
+// What 4 classes cost a thread of R = 4 pixels, planar float32, as compiled for sm_90: 16 loads of one L1
+// wavefront or two each (a warp's 32 columns lie within two lines), 50 instructions for addresses and the
+// loop, 16 to blend along the width, and per pixel and class 2 to blend along the height, 2 to compare and 2
+// to keep: 178, or 11.1 per pixel and class. So 150 classes of 512x512 pixels are 0.44 G thread instructions
+// and 1.2 M wavefronts: on 132 multiprocessors that issue 128 of the former and one of the latter a cycle,
+// at 1.7 GHz, 15 and 6 us.
 #pragma once
 
 #include "softmax.cuh"
@@ -117,10 +118,10 @@ cudaError_t launch_argmax_of_columns(const ArgmaxParams& p, const Device& device
                 PixelGridChoice<float>(p.logits, R).blocks(), kClassThreads, 0, arguments);
 }
 
-// classes of a pixel      score      rows of a thread, by the factor    classes of a load    index
+// classes of a pixel      score      rows of a thread                   classes of a load    index
 // side by side            any        4                                  16 bytes, or 2       32 bits
-// any other               without    2, 4, 8                            1                    32 bits
-// any other               with       2, 4                               1                    32 bits
+// any other               without    2, 4, 8, by factor and device      1                    32 bits
+// any other               with       2, 4, by factor and device         1                    32 bits
 // too large for 32 bits   any        2                                  1                    64 bits
 template <class T, bool kScore>
 cudaError_t launch_argmax(const ArgmaxParams& p, const Device& device) {
@@ -128,7 +129,8 @@ cudaError_t launch_argmax(const ArgmaxParams& p, const Device& device) {
   return with_vector<T>(p.logits, [&](auto vector) {
     constexpr int V = decltype(vector)::value;
     if (V == 1) {
-      const int rows = rows_between_sources(p.logits, kScore ? 4 : 8);
+      int rows = rows_between_sources(p.logits, kScore ? 4 : 8);
+      while (rows > 2 && PixelGridChoice<float>(p.logits, rows).blocks() < device.multiprocessors) rows /= 2;
       if (rows == 2) return launch_argmax_of_columns<T, 2, 1, kScore, int32_t>(p, device);
       if (rows == 8) return launch_argmax_of_columns<T, kScore ? 4 : 8, 1, kScore, int32_t>(p, device);
     }

@@ -13,13 +13,13 @@
 //   at most kGradientThreads columns      gradient_of_tiles
 //   wider, or beyond 32 bits              gradient_of_one
 //
-// What a block's thread of 8 classes does at x4, float32: per result row some 25 instructions for its pixel
-// and per class 2 to blend, 3 for the exponential's distance, product and power, 1 for the factor and 2 to
-// add; between two source rows (4 result rows) per class 2 loads, 4 for their addresses, 2 to blend, and for
-// the sum along the width of a quarter of a source 2 columns of 3 plus 10 for loop and store, 1 store to
-// shared memory: 14 per pixel and class, 1 of them on the special function unit; times (rows + 1) / rows of
-// the tile and as much along the width. In shared memory column j lies at j + j / 32: lanes that gather read
-// every 2nd, 4th, 8th or 16th column without a conflict of banks.
+// What a thread does at x4 for 8 classes, planar float32, as compiled for sm_90: a result row takes about 115
+// instructions, of which per class 2 to blend, 3 for the exponential's distance, product and power, 1 for the
+// factor and 2 to add; some 30 more where its target is among the classes. Between two source rows (4 result
+// rows) come about 180 to load and blend a row, hand over sums and begin and end the gathering, and 56 for
+// the 8 taps of two classes of a source: 22 per pixel and class, one of them on the special function unit,
+// times (rows + 1) / rows of the tile and (columns + 1) / columns. For 150 classes of 512x512 pixels as in
+// cross_entropy_forward.cuh: 38 us.
 #pragma once
 
 #include "softmax.cuh"

@@ -6,10 +6,12 @@
 // that only the sizes fix: a thread's rows from above, a block's threads in a tree, blocks in the same tree
 // (sum_of_losses).
 //
-// What a class costs a thread of R = 4 pixels, planar float32: as argmax 4 loads and some 14 instructions for
-// addresses and blends along the width, and per pixel 2 to blend along the height, 1 for the maximum, 4 for
-// the exponential's distance, product, power and sum, and a quarter of 4 to raise the maximum: 50, or 12.5
-// per pixel and class, of which 1.25 on the special function unit.
+// What 4 classes cost a thread of R = 4 pixels, planar float32, as compiled for sm_90: as argmax 16 loads,
+// some 40 instructions for addresses and the loop and 16 to blend along the width, and per pixel and class 2
+// to blend along the height, 1 for the maximum, 4 for the exponential's distance, product, power and sum, and
+// a quarter of 4 to raise the maximum: 203, or 12.7 per pixel and class, of which 1.25 on the special
+// function unit. For 150 classes of 512x512 pixels on 132 multiprocessors that issue 128 a cycle, 16 of them
+// special, at 1.7 GHz: 17 and 14 us.
 #pragma once
 
 #include "softmax.cuh"
