@@ -184,7 +184,9 @@ __device__ __forceinline__ void sum_along_width(const PlanarAdjoint<T, Axis>& p,
       if (!Axis::kMayLackTaps || taps.adds & kFirst) {
         current_sum = fused_multiply_add(taps.weight0, value, current_sum);
       }
-      if (taps.adds & kSecondToFirst) {
+      // Beyond a repeated edge a tap without a neighbour finds its source already current.
+      const bool behind = Axis::kMayLackTaps && taps.anchor < current && taps.adds & kSecond;
+      if (taps.adds & kSecondToFirst || behind) {
         current_sum = fused_multiply_add(taps.weight1, value, current_sum);
       } else if (!Axis::kMayLackTaps || taps.adds & kSecond) {
         next_sum = fused_multiply_add(taps.weight1, value, next_sum);
