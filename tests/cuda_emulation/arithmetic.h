@@ -10,8 +10,8 @@
 
 // ---- min and max: of a number and a NaN the number, as fmin and fmax ------------------------------------
 
-#define CUDA_EMULATION_MIN_MAX(T)                                     \
-  static inline T max(T a, T b) { return a < b ? b : a; }             \
+#define CUDA_EMULATION_MIN_MAX(T)                         \
+  static inline T max(T a, T b) { return a < b ? b : a; } \
   static inline T min(T a, T b) { return b < a ? b : a; }
 CUDA_EMULATION_MIN_MAX(int)
 CUDA_EMULATION_MIN_MAX(unsigned)

@@ -47,7 +47,7 @@ FLAVOURS = {
     # g++ calls a function at each access, which tracer.cpp brings. Scalar replacement would split vectors.
     "traced": Flavour(
         ("-O1", "-g1", "-fno-tree-sra", "-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
-        runtime=(*Flavour(()).runtime, "tracer.cpp"),
+        runtime=(*Flavour(()).runtime, "races.cpp", "tracer.cpp"),
     ),
 }
 
@@ -182,7 +182,11 @@ def write_rules(ninja, torch, extension):
         ]
         link = [f"-Wl,-T,{script}", *flavour.link_flags, "-ldl"]
         ninja.add(
-            "link", library(name), [*host_objects(), *launchers, *kernels, *runtime], [*link, *of_torch], [script]
+            "link",
+            library(name),
+            [*host_objects(), *launchers, *kernels, *runtime],
+            [*link, *of_torch],
+            [script],
         )
         faults = ninja.add("compile", objects / "faults.cu.o", [HERE / "faults.cu"], kernel_flags)
         ninja.add("link", faults_library(name), [faults, *runtime], link, [script])

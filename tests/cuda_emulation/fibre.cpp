@@ -46,9 +46,7 @@ void switching_to_fibre(void** state, const void* stack) {
 }
 void switching_to_host(void** state) { __sanitizer_start_switch_fiber(state, host_stack, host_stack_bytes); }
 void arrived_on_host(void* state) { __sanitizer_finish_switch_fiber(state, nullptr, nullptr); }
-void arrived_on_fibre(void* state) {
-  __sanitizer_finish_switch_fiber(state, &host_stack, &host_stack_bytes);
-}
+void arrived_on_fibre(void* state) { __sanitizer_finish_switch_fiber(state, &host_stack, &host_stack_bytes); }
 void forget_stack(void* stack) { __asan_unpoison_memory_region(stack, Fibre::kStackBytes); }
 #else
 void switching_to_fibre(void**, const void*) {}

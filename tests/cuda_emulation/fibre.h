@@ -24,7 +24,8 @@ class Fibre {
   // Forgets what it was doing: the next enter() starts anew.
   void restart();
 
-  // Whether an address lies on the stack of any fibre: what a thread holds there is its own, as registers are.
+  // Whether an address lies on the stack of any fibre: what a thread holds there is its own, as registers
+  // are.
   static bool holds(uintptr_t address) { return address - stacks_ < kMost * kStackBytes; }
 
  private:

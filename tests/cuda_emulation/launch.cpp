@@ -41,8 +41,8 @@ cudaError_t check_limits(const Grid& grid) {
   if (count == 0 || count > kMostThreads || threads.z > kMostThreadsZ) {
     return refuse(cudaErrorInvalidConfiguration, "a block of " + text(threads) + " threads");
   }
-  if (blocks.x == 0 || blocks.y == 0 || blocks.z == 0 || blocks.x > kMostBlocksX || blocks.y > kMostBlocksYZ ||
-      blocks.z > kMostBlocksYZ) {
+  if (blocks.x == 0 || blocks.y == 0 || blocks.z == 0 || blocks.x > kMostBlocksX ||
+      blocks.y > kMostBlocksYZ || blocks.z > kMostBlocksYZ) {
     return refuse(cudaErrorInvalidConfiguration, "a grid of " + text(blocks) + " blocks");
   }
   const auto found = opted_in().find(grid.kernel);

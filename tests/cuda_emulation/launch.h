@@ -52,7 +52,8 @@ cudaError_t launch(void (*kernel)(Parameters...), const Device&, int64_t blocks,
                    size_t shared_bytes, const Arguments&... arguments) {
   if (blocks == 0) return cudaSuccess;
   if (blocks < 0 || blocks > INT32_MAX || threads < 0) {
-    cuda_emulation::set_last_failure(std::to_string(blocks) + " blocks of " + std::to_string(threads) + " threads");
+    cuda_emulation::set_last_failure(std::to_string(blocks) + " blocks of " + std::to_string(threads) +
+                                     " threads");
     return cudaErrorInvalidConfiguration;
   }
   return cuda_emulation::launch(kernel, dim3(static_cast<unsigned>(blocks)),

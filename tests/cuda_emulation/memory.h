@@ -5,10 +5,10 @@
 
 #include "scheduler.h"
 
-#define CUDA_EMULATION_LOAD(name)  \
-  template <class T>               \
+#define CUDA_EMULATION_LOAD(name)    \
+  template <class T>                 \
   static inline T name(const T* p) { \
-    return *p;                     \
+    return *p;                       \
   }
 CUDA_EMULATION_LOAD(__ldg)
 CUDA_EMULATION_LOAD(__ldca)
@@ -18,10 +18,10 @@ CUDA_EMULATION_LOAD(__ldcv)
 CUDA_EMULATION_LOAD(__ldlu)
 #undef CUDA_EMULATION_LOAD
 
-#define CUDA_EMULATION_STORE(name)          \
-  template <class T>                        \
-  static inline void name(T* p, T value) {  \
-    *p = value;                             \
+#define CUDA_EMULATION_STORE(name)         \
+  template <class T>                       \
+  static inline void name(T* p, T value) { \
+    *p = value;                            \
   }
 CUDA_EMULATION_STORE(__stcg)
 CUDA_EMULATION_STORE(__stcs)
@@ -31,18 +31,16 @@ CUDA_EMULATION_STORE(__stwt)
 
 namespace cuda_emulation {
 
-// While one lives, accesses are atomic to the tracer.
-extern bool atomic_access;
-struct AtomicAccess {
-  AtomicAccess() { atomic_access = true; }
-  ~AtomicAccess() { atomic_access = false; }
-};
+// Between the two, accesses are atomic to the tracer.
+void begin_atomic();
+void end_atomic();
 
 template <class T, class Change>
 T read_modify_write(T* p, Change change) {
-  const AtomicAccess atomic;
+  begin_atomic();
   const T before = *p;
   *p = change(before);
+  end_atomic();
   return before;
 }
 

@@ -25,6 +25,8 @@ extern Observer* observer;  // or null
 
 // The thread that runs, numbered within its block; -1 outside of kernels.
 extern int running_thread;
+// Whether what it does is an atomic access.
+extern bool atomic_access;
 
 // The memory of a block that its threads share.
 struct SharedMemory {

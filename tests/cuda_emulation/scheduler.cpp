@@ -24,7 +24,8 @@ __attribute__((visibility("hidden"))) dim3 CUDA_EMULATION_KNOWN(blockDim);
 __attribute__((visibility("hidden"))) dim3 CUDA_EMULATION_KNOWN(gridDim);
 
 // Bounds of the static shared variables (shared_memory.ld).
-extern "C" __attribute__((visibility("hidden"))) char cuda_emulation_shared_begin[], cuda_emulation_shared_end[];
+extern "C" __attribute__((visibility("hidden"))) char cuda_emulation_shared_begin[],
+    cuda_emulation_shared_end[];
 
 namespace cuda_emulation {
 
@@ -182,7 +183,8 @@ void Scheduler::run_block() {
       return thread.state == Thread::kAtWarpBarrier;
     });
     report(cudaErrorLaunchFailure,
-           "deadlock: waits for ever at " + text(waits->place) + ", whose mask names lanes that never come there",
+           "deadlock: waits for ever at " + text(waits->place) +
+               ", whose mask names lanes that never come there",
            &*waits);
   }
   if (observer != nullptr && error_ == cudaSuccess) observer->block_ends();
@@ -274,9 +276,10 @@ bool Scheduler::meet_in_block() {
   }
   for (Thread& thread : threads_) {
     if (same_place(thread.place, waits->place)) continue;
-    report(cudaErrorLaunchFailure,
-           "divergent barrier: some threads wait at " + text(waits->place) + ", others at " + text(thread.place),
-           &thread);
+    report(
+        cudaErrorLaunchFailure,
+        "divergent barrier: some threads wait at " + text(waits->place) + ", others at " + text(thread.place),
+        &thread);
     return false;
   }
   for (Thread& thread : threads_) thread.state = Thread::kReady;
@@ -375,6 +378,9 @@ unsigned lane() { return scheduler().current().lane; }
 void* dynamic_shared_memory() { return reinterpret_cast<void*>(scheduler().shared().dynamic); }
 
 const SharedMemory& shared_memory() { return scheduler().shared(); }
+
+void begin_atomic() { atomic_access = true; }
+void end_atomic() { atomic_access = false; }
 
 bool inside_a_kernel() { return running_thread >= 0; }
 

@@ -59,9 +59,7 @@ void* dynamic_shared_memory();
 static inline void __syncthreads(CUDA_EMULATION_CALLER) {
   cuda_emulation::wait_for_block({"__syncthreads", file, line});
 }
-[[noreturn]] static inline void __trap() {
-  cuda_emulation::fail(cudaErrorLaunchFailure, "__trap()");
-}
+[[noreturn]] static inline void __trap() { cuda_emulation::fail(cudaErrorLaunchFailure, "__trap()"); }
 
 // csrc/cuda/launch.cuh: shared memory whose size the launch says.
 #define UPSAMPLE_DYNAMIC_SHARED(T, name) \

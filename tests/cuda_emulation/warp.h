@@ -1,5 +1,6 @@
-// Shuffles, votes and barriers of a warp. Each is an error where its mask lacks the calling lane, names a lane
-// that has exited, or is not what the other lanes gave, and where a shuffle reads a lane outside the mask.
+// Shuffles, votes and barriers of a warp. Each is an error where its mask lacks the calling lane, names a
+// lane that has exited, or is not what the other lanes gave, and where a shuffle reads a lane outside the
+// mask.
 #pragma once
 
 #include <cstdint>

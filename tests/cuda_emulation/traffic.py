@@ -1,0 +1,151 @@
+"""What the main kernels ask of memory: through the ordinary Python functions, over the traced flavour.
+
+    python tests/cuda_emulation/traffic.py [--lines] [--json FILE] [WORD ...]
+
+One row a case whose name has all the words; --lines adds what each line of source does.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import build  # noqa: E402
+import trace as tracing  # noqa: E402
+
+# As many planes as give each emulated multiprocessor the share of work that large images give a real one.
+PLANAR, CHANNELS_LAST = (2, 8, 48, 64), (1, 64, 24, 40)
+
+
+@dataclasses.dataclass
+class Traffic:
+    """A case's totals over its launches, beside the least: what it reads and what it writes, once."""
+
+    case: str
+    rows_aligned: bool  # of the larger image: a multiple of 16 bytes
+    read_bytes: int
+    written_bytes: int
+    load_sectors: int
+    store_sectors: int
+    unique_store_sectors: int
+    bytes_per_lane_loaded: float
+    bytes_per_lane_stored: float
+    extra_bank_cycles: float
+    launches: list
+
+    @property
+    def least_store_sectors(self):
+        return self.written_bytes / tracing.SECTOR
+
+    @property
+    def stores(self):
+        """Sectors stored, per sector of what is written."""
+        return self.store_sectors / self.least_store_sectors
+
+    @property
+    def traffic(self):
+        """Sectors loaded (once by each block) and stored, per sector of what is read and written."""
+        least = (self.read_bytes + self.written_bytes) / tracing.SECTOR
+        return (self.load_sectors + self.store_sectors) / least
+
+
+def measure(name, function, read, written):
+    """`written` may be a function of the result."""
+    with tracing.Trace(build.library("traced")) as trace:
+        result = function()
+    launches = trace.launches
+    wide = max([*read, *written(result)], key=lambda t: t.numel())
+    row = wide.shape[1] if wide.stride(1) == 1 else wide.shape[3]
+    widest = max(launches, key=lambda launch: launch.store_sectors)
+    return Traffic(
+        case=name,
+        rows_aligned=row * wide.element_size() % 16 == 0,
+        read_bytes=sum(t.numel() * t.element_size() for t in read),
+        written_bytes=sum(t.numel() * t.element_size() for t in written(result)),
+        load_sectors=sum(launch.block_load_sectors for launch in launches),
+        store_sectors=sum(launch.store_sectors for launch in launches),
+        unique_store_sectors=sum(launch.grid_store_sectors for launch in launches),
+        bytes_per_lane_loaded=widest.bytes_per_lane_loaded,
+        bytes_per_lane_stored=widest.bytes_per_lane_stored,
+        extra_bank_cycles=max(launch.extra_bank_cycles for launch in launches),
+        launches=launches,
+    )
+
+
+def resample_cases(torch, upsample_ext):
+    """name -> function that measures it"""
+
+    def case(name, dtype, factor, layout, backward):
+        shape = PLANAR if layout == "nchw" else CHANNELS_LAST
+        memory_format = torch.contiguous_format if layout == "nchw" else torch.channels_last
+        x = torch.randn(shape).to(dtype).contiguous(memory_format=memory_format).requires_grad_(backward)
+        size = tuple(int(extent * factor) for extent in shape[2:])
+
+        def forward():
+            return upsample_ext.upsample_bilinear2d(x, size)
+
+        if not backward:
+            return measure(name, forward, [x], lambda y: [y])
+        y = forward()
+        grad = torch.randn_like(y)
+        return measure(name, lambda: torch.autograd.grad(y, x, grad), [grad], lambda grads: grads)
+
+    for direction in ("forward", "backward"):
+        for layout in ("nchw", "nhwc"):
+            for dtype in (torch.float32, torch.float16):
+                for factor in (2, 4, 1.37):
+                    name = f"bilinear {direction} {str(dtype)[6:]} x{factor} {layout}"
+                    arguments = (name, dtype, factor, layout, direction == "backward")
+                    yield name, lambda arguments=arguments: case(*arguments)
+
+
+HEADER = f"{'case':40} loads+stores  stores  bytes/lane loaded, stored  bank conflicts"
+
+
+def row(t):
+    return (
+        f"{t.case:40} {t.traffic:12.3f} {t.stores:7.3f} {t.bytes_per_lane_loaded:18.1f} "
+        f"{t.bytes_per_lane_stored:7.1f} {t.extra_bank_cycles:15.1%}"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--lines", action="store_true", help="what each line of source does")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the rows to this file")
+    options = parser.parse_args()
+
+    build.build(["traced"])
+    sys.path.insert(0, str(build.package_directory("traced")))
+    os.environ["CUSIM_MULTIPROCESSORS"] = "1"
+    import torch
+
+    import upsample_ext
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    measured = []
+    print(HEADER)
+    for name, run in resample_cases(torch, upsample_ext):
+        if not all(word in name.split() for word in options.words):
+            continue
+        measured.append(run())
+        print(row(measured[-1]), flush=True)
+        if options.lines:
+            print(tracing.table(measured[-1].launches))
+    if options.json:
+        derived = ("least_store_sectors", "stores", "traffic")
+        rows = [dataclasses.asdict(t) | {name: getattr(t, name) for name in derived} for t in measured]
+        options.json.write_text(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
