@@ -35,7 +35,9 @@ def pytest_collection_modifyitems(config, items):
         return
     keep, drop = [], []
     for item in items:
-        reason = next((words for name, words in NOT_EMULATED.items() if f"/{name}" in f"/{item.nodeid}"), None)
+        reason = next(
+            (words for name, words in NOT_EMULATED.items() if f"/{name}" in f"/{item.nodeid}"), None
+        )
         (drop if reason else keep).append((item, reason))
     items[:] = [item for item, _ in keep]
     config.hook.pytest_deselected(items=[item for item, _ in drop])

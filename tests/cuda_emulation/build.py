@@ -37,10 +37,7 @@ _SANITIZERS = "-fsanitize=address,undefined,float-cast-overflow"
 FLAVOURS = {
     "plain": Flavour(("-O2", "-g1")),
     "sanitized": Flavour(
-        (
-            *("-O1", "-g1", _SANITIZERS, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"),
-            "-fsanitize-sections=.cuda_shared.*",
-        ),
+        ("-O1", "-g1", _SANITIZERS, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"),
         runtime_flags=("-DCUDA_EMULATION_SANITIZED",),
         link_flags=(_SANITIZERS,),
     ),
@@ -170,7 +167,7 @@ def write_rules(ninja, torch, extension):
     for name, flavour in FLAVOURS.items():
         objects = OUT / "objects" / name
         runtime_flags = ["-std=c++20", "-O2", "-g1", *common, *flavour.runtime_flags]
-        kernel_flags = ["-std=c++17", *common, *flavour.kernel_flags, "-Wno-psabi"]
+        kernel_flags = ["-std=c++17", *common, *flavour.kernel_flags, "-fdata-sections", "-Wno-psabi"]
         kernel_flags += ["-include", str(HERE / "cuda_emulation.h"), "-x", "c++"]
         runtime = [
             ninja.add("compile", objects / f"{source}.o", [HERE / source], runtime_flags)

@@ -22,11 +22,8 @@
 #define __align__(n) __attribute__((aligned(n)))
 #define __grid_constant__
 
-// One block runs at a time, so a static variable can be its shared memory; it lies in a section of its own,
-// which shared_memory.ld gathers, so that it is poisoned for each block and known to the tracer. Sections
-// are numbered because g++ cannot put variables of templates and of plain functions into one.
-#define CUDA_EMULATION_TEXT_OF(x) #x
-#define CUDA_EMULATION_TEXT(x) CUDA_EMULATION_TEXT_OF(x)
-#define __shared__ static __attribute__((section(".cuda_shared." CUDA_EMULATION_TEXT(__COUNTER__))))
+// One block runs at a time, so a static variable of a function can be its shared memory. shared_memory.ld
+// gathers those of all .cu files, so that they are poisoned for each block and known to the tracer.
+#define __shared__ static
 
 #define warpSize 32
