@@ -49,10 +49,15 @@ FLAVOURS = {
 }
 
 
+def wrong_processor():
+    """None on a processor that fibre.cpp knows, otherwise the reason not to build anything."""
+    return None if platform.machine() == "x86_64" else "the emulation's fibres are written for x86-64"
+
+
 def why_not():
     """None where the emulation can be built, otherwise the reason."""
-    if platform.machine() != "x86_64":
-        return "the emulation's fibres are written for x86-64"
+    if wrong_processor():
+        return wrong_processor()
     try:
         toolkit.include_directory()
     except toolkit.NoToolkit as error:
@@ -75,13 +80,17 @@ def faults_library(flavour):
 
 def sanitizer_environment():
     """What a Python needs to load a sanitized library into torch."""
-    runtime = subprocess.run(
-        ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+
+    def runtime(name):
+        command = ["g++", f"-print-file-name={name}"]
+        return os.path.realpath(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        )
+
     return {
-        "LD_PRELOAD": os.path.realpath(runtime),
-        # Python leaks by design; memory of a tensor must not be given to the next as long as possible.
-        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:handle_segv=1:quarantine_size_mb=64",
+        # The C++ library too: the sanitizer wants to know its __cxa_throw from the start.
+        "LD_PRELOAD": f"{runtime('libasan.so')} {runtime('libstdc++.so')}",
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",  # Python leaks by design
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "CUSIM_ORDER": "shuffled",
         "CUSIM_SEED": "1",
@@ -127,8 +136,8 @@ class Ninja:
 
     def run(self, path, targets):
         path.write_text("\n".join(self.lines) + "\n")
-        jobs = ["-j", os.environ["MAX_JOBS"]] if "MAX_JOBS" in os.environ else []
-        command = [sys.executable, "-m", "ninja", "-f", str(path), *jobs, *map(str, targets)]
+        jobs = os.environ.get("MAX_JOBS", str(len(os.sched_getaffinity(0))))
+        command = [sys.executable, "-m", "ninja", "-f", str(path), "-j", jobs, *map(str, targets)]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             sys.exit(result.stdout + result.stderr)

@@ -59,7 +59,11 @@ void* dynamic_shared_memory();
 static inline void __syncthreads(CUDA_EMULATION_CALLER) {
   cuda_emulation::wait_for_block({"__syncthreads", file, line});
 }
-[[noreturn]] static inline void __trap() { cuda_emulation::fail(cudaErrorLaunchFailure, "__trap()"); }
+// Taken for a failed assertion, which is what our kernels mean by it. A GPU calls it an unspecified launch
+// failure: where the words matter, use assert().
+[[noreturn]] static inline void __trap() {
+  cuda_emulation::fail(cudaErrorAssert, "__trap(), which a GPU calls an unspecified launch failure");
+}
 
 // csrc/cuda/launch.cuh: shared memory whose size the launch says.
 #define UPSAMPLE_DYNAMIC_SHARED(T, name) \

@@ -5,7 +5,7 @@ import os
 import pathlib
 import shutil
 
-NEEDED = ("cuda_runtime_api.h", "cuda_fp16.h", "cuda_bf16.h", "crt/host_defines.h")
+NEEDED = ("cuda_runtime_api.h", "cuda_fp16.h", "cuda_bf16.h", "crt/host_defines.h", "nv/target")
 
 
 class NoToolkit(Exception):
@@ -13,9 +13,10 @@ class NoToolkit(Exception):
 
 
 def _installed():
-    for variable in ("CUDA_HOME", "CUDA_PATH"):
-        if os.environ.get(variable):
-            yield pathlib.Path(os.environ[variable]) / "include"
+    named = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    if named:  # the user's word: no other is looked for
+        yield pathlib.Path(named[0]) / "include"
+        return
     nvcc = shutil.which("nvcc")
     if nvcc:
         yield pathlib.Path(nvcc).resolve().parent.parent / "include"
@@ -23,7 +24,7 @@ def _installed():
 
 
 def _wheels():
-    """nvidia-cuda-runtime and nvidia-cuda-crt put their headers into one folder, nvidia/cu13/include."""
+    """nvidia-cuda-runtime, nvidia-cuda-crt and nvidia-cuda-cccl share one folder, nvidia/cu13/include."""
     spec = importlib.util.find_spec("nvidia")
     for place in spec.submodule_search_locations if spec else ():
         yield from sorted(pathlib.Path(place).glob("cu*/include"), reverse=True)
@@ -37,5 +38,5 @@ def include_directory():
             return folder
     raise NoToolkit(
         f"no folder with {', '.join(NEEDED)}; looked in {', '.join(map(str, tried))}. Set CUDA_HOME, or "
-        "install nvidia-cuda-runtime and nvidia-cuda-crt."
+        "install nvidia-cuda-runtime, nvidia-cuda-crt and nvidia-cuda-cccl."
     )

@@ -7,6 +7,8 @@ One row a case whose name has all the words; --lines adds what each line of sour
 
 import argparse
 import dataclasses
+import functools
+import itertools
 import json
 import os
 import pathlib
@@ -15,8 +17,9 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import kernel_trace  # noqa: E402
+
 import build  # noqa: E402
-import trace as tracing  # noqa: E402
 
 # As many planes as give each emulated multiprocessor the share of work that large images give a real one.
 PLANAR, CHANNELS_LAST = (2, 8, 48, 64), (1, 64, 24, 40)
@@ -40,7 +43,7 @@ class Traffic:
 
     @property
     def least_store_sectors(self):
-        return self.written_bytes / tracing.SECTOR
+        return self.written_bytes / kernel_trace.SECTOR
 
     @property
     def stores(self):
@@ -50,13 +53,13 @@ class Traffic:
     @property
     def traffic(self):
         """Sectors loaded (once by each block) and stored, per sector of what is read and written."""
-        least = (self.read_bytes + self.written_bytes) / tracing.SECTOR
+        least = (self.read_bytes + self.written_bytes) / kernel_trace.SECTOR
         return (self.load_sectors + self.store_sectors) / least
 
 
 def measure(name, function, read, written):
     """`written` may be a function of the result."""
-    with tracing.Trace(build.library("traced")) as trace:
+    with kernel_trace.Trace(build.library("traced")) as trace:
         result = function()
     launches = trace.launches
     wide = max([*read, *written(result)], key=lambda t: t.numel())
@@ -77,31 +80,38 @@ def measure(name, function, read, written):
     )
 
 
-def resample_cases(torch, upsample_ext):
-    """name -> function that measures it"""
+DIRECTIONS, LAYOUTS = ("forward", "backward"), ("nchw", "nhwc")
+DTYPES, FACTORS = ("float32", "float16"), (2, 4, 1.37)
 
-    def case(name, dtype, factor, layout, backward):
-        shape = PLANAR if layout == "nchw" else CHANNELS_LAST
-        memory_format = torch.contiguous_format if layout == "nchw" else torch.channels_last
-        x = torch.randn(shape).to(dtype).contiguous(memory_format=memory_format).requires_grad_(backward)
-        size = tuple(int(extent * factor) for extent in shape[2:])
 
-        def forward():
-            return upsample_ext.upsample_bilinear2d(x, size)
+def resample_case(torch, upsample_ext, name, direction, dtype, factor, layout):
+    shape = PLANAR if layout == "nchw" else CHANNELS_LAST
+    memory_format = torch.contiguous_format if layout == "nchw" else torch.channels_last
+    x = torch.randn(shape).to(getattr(torch, dtype)).contiguous(memory_format=memory_format)
+    x.requires_grad_(direction == "backward")
+    size = tuple(int(extent * factor) for extent in shape[2:])
 
-        if not backward:
-            return measure(name, forward, [x], lambda y: [y])
-        y = forward()
-        grad = torch.randn_like(y)
-        return measure(name, lambda: torch.autograd.grad(y, x, grad), [grad], lambda grads: grads)
+    def forward():
+        return upsample_ext.upsample_bilinear2d(x, size)
 
-    for direction in ("forward", "backward"):
-        for layout in ("nchw", "nhwc"):
-            for dtype in (torch.float32, torch.float16):
-                for factor in (2, 4, 1.37):
-                    name = f"bilinear {direction} {str(dtype)[6:]} x{factor} {layout}"
-                    arguments = (name, dtype, factor, layout, direction == "backward")
-                    yield name, lambda arguments=arguments: case(*arguments)
+    if direction == "forward":
+        return measure(name, forward, [x], lambda output: [output])
+    output = forward()
+    grad_output = torch.randn_like(output)
+    return measure(
+        name, lambda: torch.autograd.grad(output, x, grad_output), [grad_output], lambda grads: grads
+    )
+
+
+def cases():
+    """name -> what measures it, called with torch and the package"""
+    found = {}
+    for direction, layout, dtype, factor in itertools.product(DIRECTIONS, LAYOUTS, DTYPES, FACTORS):
+        name = f"bilinear {direction} {dtype} x{factor} {layout}"
+        found[name] = functools.partial(
+            resample_case, name=name, direction=direction, dtype=dtype, factor=factor, layout=layout
+        )
+    return found
 
 
 HEADER = f"{'case':40} loads+stores  stores  bytes/lane loaded, stored  bank conflicts"
@@ -134,13 +144,13 @@ def main():
     torch.set_num_threads(1)
     measured = []
     print(HEADER)
-    for name, run in resample_cases(torch, upsample_ext):
+    for name, run in cases().items():
         if not all(word in name.split() for word in options.words):
             continue
-        measured.append(run())
+        measured.append(run(torch, upsample_ext))
         print(row(measured[-1]), flush=True)
         if options.lines:
-            print(tracing.table(measured[-1].launches))
+            print(kernel_trace.table(measured[-1].launches))
     if options.json:
         derived = ("least_store_sectors", "stores", "traffic")
         rows = [dataclasses.asdict(t) | {name: getattr(t, name) for name in derived} for t in measured]

@@ -100,14 +100,24 @@ class Trace:
             self.launches.append(Launch(**launch))
 
 
+# One-line accessors: their callers say more.
+ACCESSORS = ("memory.h", "values.cuh")
+
+
 def _source_lines(library, addresses):
-    """The innermost line of a kernel's own source at each address: file:line."""
+    """file:line of each address: the innermost that is not an accessor's."""
     if not addresses:
         return {}
-    ordered = sorted(addresses)
-    command = ["addr2line", "-s", "-e", library, *map(hex, ordered)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return {address: line.split(" ")[0] for address, line in zip(ordered, output, strict=True)}
+    command = ["addr2line", "-a", "-i", "-s", "-e", library, *map(hex, sorted(addresses))]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines, address = {}, 0
+    for line in output.splitlines():
+        if line.startswith("0x"):
+            address = int(line, 16)
+            lines[address] = "?"
+        elif lines[address] == "?" or lines[address].startswith(ACCESSORS):
+            lines[address] = line.split(" ")[0]
+    return lines
 
 
 class _Symbols:
@@ -144,9 +154,11 @@ def table(launches):
             if not i.requests:
                 continue
             cost, least = (i.bank_cycles, i.least_bank_cycles) if i.shared else (i.sectors, i.least_sectors)
+            per_request = f"{cost / i.requests:.2f} ({least / i.requests:.2f})"
             rows.append(
-                f"  {i.line:28} {'shared' if i.shared else 'global':7}{'store' if i.write else 'load':6}"
-                f"{i.requests:9} {i.bytes_per_lane:11.1f}  {cost / i.requests:15.2f} ({least / i.requests:.2f})"
+                f"  {i.line:28} {'shared' if i.shared else 'global':7}"
+                f"{'store' if i.write else 'load':6}"
+                f"{i.requests:9} {i.bytes_per_lane:11.1f}  {per_request:>22}"
                 + (" bank cycles" if i.shared else "")
             )
         rows += [f"  RACE: {race}" for race in launch.races]
