@@ -10,7 +10,7 @@ import pytest
 EMULATION = pathlib.Path(__file__).resolve().parent / "cuda_emulation"
 sys.path.insert(0, str(EMULATION))
 
-import toolkit  # noqa: E402
+import cuda_headers  # noqa: E402
 
 import build  # noqa: E402
 
@@ -86,8 +86,8 @@ def test_host_threads_take_turns():
 def test_the_headers_of_nvidias_wheels_suffice(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_HOME", "/nowhere")
     try:
-        folder = toolkit.include_directory()
-    except toolkit.NoToolkit:
+        folder = cuda_headers.include_directory()
+    except cuda_headers.NoToolkit:
         pytest.skip("the wheels of the test extra are not installed")
     command = ["g++", "-std=c++17", "-fsyntax-only", f"-I{EMULATION}", "-isystem", str(folder)]
     command += ["-include", str(EMULATION / "cuda_emulation.h"), "-x", "c++", str(EMULATION / "faults.cu")]
@@ -97,11 +97,11 @@ def test_the_headers_of_nvidias_wheels_suffice(tmp_path, monkeypatch):
 
 def test_without_headers_one_is_told_what_to_do(monkeypatch):
     monkeypatch.setenv("CUDA_HOME", "/nowhere")
-    monkeypatch.setattr(toolkit, "_wheels", lambda: iter(()))
+    monkeypatch.setattr(cuda_headers, "_wheels", lambda: iter(()))
     with pytest.raises(
-        toolkit.NoToolkit, match="/nowhere/include.*Set CUDA_HOME, or install nvidia-cuda-runtime"
+        cuda_headers.NoToolkit, match="/nowhere/include.*Set CUDA_HOME, or install nvidia-cuda-runtime"
     ):
-        toolkit.include_directory()
+        cuda_headers.include_directory()
 
 
 def test_what_is_left_out_is_said():

@@ -20,7 +20,7 @@ ROOT = HERE.parent.parent
 OUT = ROOT / "build" / "cuda_emulation"
 sys.path.insert(0, str(HERE))
 
-import toolkit  # noqa: E402
+import cuda_headers  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +59,8 @@ def why_not():
     if wrong_processor():
         return wrong_processor()
     try:
-        toolkit.include_directory()
-    except toolkit.NoToolkit as error:
+        cuda_headers.include_directory()
+    except cuda_headers.NoToolkit as error:
         return str(error)
     return None
 
@@ -158,7 +158,7 @@ def host_objects():
 
 def write_rules(ninja, torch, extension):
     common = ["-fPIC", "-ffp-contract=off", "-fvisibility=hidden", f"-I{HERE}"]
-    common += ["-isystem", str(toolkit.include_directory())]
+    common += ["-isystem", str(cuda_headers.include_directory())]
     of_torch = [flag for flag in extension.extra_compile_args["cxx"] if flag.startswith("-isystem")]
     launcher_flags = ["-std=c++20", "-O1", "-g0", *common, "-DUPSAMPLE_EXT_CUDA_EMULATION=1"]
     launcher_flags += ["-DTORCH_EXTENSION_NAME=_C", "-DTORCH_API_INCLUDE_EXTENSION_H", *of_torch]
