@@ -1,7 +1,7 @@
 """Runs kernels of faults.cu: python run_fault.py FLAVOUR (faulty|corrected) NAME ...
 
-Exits with the first error. Prints what the traced flavour has counted. A process of its own, because sanitizers
-end it.
+Exits with the first error. Prints what the traced flavour has counted. A process of its own, because
+sanitizers end it.
 """
 
 import ctypes
