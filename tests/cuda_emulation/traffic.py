@@ -47,8 +47,8 @@ class Traffic:
 
     @property
     def stores(self):
-        """Sectors stored, per sector of what is written."""
-        return self.store_sectors / self.least_store_sectors
+        """Sectors stored, per sector of what is written; 0 where that is a number or two."""
+        return self.store_sectors / self.least_store_sectors if self.written_bytes else 0.0
 
     @property
     def traffic(self):
@@ -63,7 +63,7 @@ def measure(name, function, read, written):
         result = function()
     launches = trace.launches
     wide = max([*read, *written(result)], key=lambda t: t.numel())
-    row = wide.shape[1] if wide.stride(1) == 1 else wide.shape[3]
+    row = wide.shape[1] if wide.dim() == 4 and wide.stride(1) == 1 else wide.shape[-1]
     widest = max(launches, key=lambda launch: launch.store_sectors)
     return Traffic(
         case=name,
@@ -82,20 +82,47 @@ def measure(name, function, read, written):
 
 DIRECTIONS, LAYOUTS = ("forward", "backward"), ("nchw", "nhwc")
 DTYPES, FACTORS = ("float32", "float16"), (2, 4, 1.37)
+# Each op, and the launcher that it needs; without one the package would run the CPU's kernels.
+OPS = {
+    "bilinear": "resample",
+    "separable": "separable",
+    "depthwise": "deconv",
+    "argmax": "select",
+    "cross-entropy": "cross_entropy",
+}
 
 
-def resample_case(torch, upsample_ext, name, direction, dtype, factor, layout):
+def measure_case(torch, upsample_ext, name, op, direction, dtype, factor, layout):
     shape = PLANAR if layout == "nchw" else CHANNELS_LAST
     memory_format = torch.contiguous_format if layout == "nchw" else torch.channels_last
     x = torch.randn(shape).to(getattr(torch, dtype)).contiguous(memory_format=memory_format)
     x.requires_grad_(direction == "backward")
     size = tuple(int(extent * factor) for extent in shape[2:])
-
-    def forward():
-        return upsample_ext.upsample_bilinear2d(x, size)
-
+    read = [x]
+    if op == "bilinear":
+        forward = functools.partial(upsample_ext.upsample_bilinear2d, x, size)
+    elif op == "separable":
+        forward = functools.partial(upsample_ext.bilinear_conv_transpose2d, x, factor)
+    elif op == "depthwise":
+        weight = torch.randn(shape[1], 1, 2 * factor, 2 * factor).to(x.dtype)
+        forward = functools.partial(
+            upsample_ext.conv_transpose2d,
+            *(x, weight),
+            stride=factor,
+            padding=factor // 2,
+            groups=shape[1],
+        )
+    elif op == "argmax":
+        forward = functools.partial(upsample_ext.upsample_argmax, x, size)
+    else:
+        target = torch.randint(shape[1], (shape[0], *size))
+        read.append(target)
+        forward = functools.partial(upsample_ext.upsample_cross_entropy, x, target)
     if direction == "forward":
-        return measure(name, forward, [x], lambda output: [output])
+        written = [] if op == "cross-entropy" else None
+        return measure(name, forward, read, lambda output: [output] if written is None else written)
+    if op == "cross-entropy":  # the loss is computed with its gradient
+        return measure(name, lambda: torch.autograd.grad(forward(), x), read, lambda grads: grads)
     output = forward()
     grad_output = torch.randn_like(output)
     return measure(
@@ -106,11 +133,20 @@ def resample_case(torch, upsample_ext, name, direction, dtype, factor, layout):
 def cases():
     """name -> what measures it, called with torch and the package"""
     found = {}
-    for direction, layout, dtype, factor in itertools.product(DIRECTIONS, LAYOUTS, DTYPES, FACTORS):
-        name = f"bilinear {direction} {dtype} x{factor} {layout}"
-        found[name] = functools.partial(
-            resample_case, name=name, direction=direction, dtype=dtype, factor=factor, layout=layout
-        )
+    for op, launcher in OPS.items():
+        if not (build.ROOT / "csrc" / "cuda" / f"{launcher}.cpp").exists():
+            continue
+        for direction, layout, dtype, factor in itertools.product(DIRECTIONS, LAYOUTS, DTYPES, FACTORS):
+            if (op, direction) == ("argmax", "backward"):
+                continue
+            if op in ("separable", "depthwise") and factor not in (2, 4):
+                continue
+            name = f"{op} {direction} {dtype} x{factor} {layout}"
+            found[name] = functools.partial(
+                measure_case,
+                **{"name": name, "op": op, "direction": direction},
+                **{"dtype": dtype, "factor": factor, "layout": layout},
+            )
     return found
 
 
