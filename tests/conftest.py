@@ -26,6 +26,8 @@ NOT_EMULATED = {
     "test_benchmarks.py": "the benchmarks' own instruments",
     "test_overhead.py": "times say nothing here",
     "test_examples.py": "scripts, and their times and memory",
+    "test_cuda_build.py": "what nvcc makes of the kernels",
+    "test_gpu_script.py": "a script for machines with a GPU",
     "test_cuda_emulation": "of the emulation itself",
 }
 
