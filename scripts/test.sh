@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Builds the package, checks the style of all sources and runs the test suite. Arguments go to pytest.
+# Builds the package, checks the style of all sources and runs the test suite; then runs it again over the CUDA
+# code, emulated on the CPU: all of it, and a part under sanitizers and under a check for races. Arguments go to
+# pytest; with any, only the first run is made.
 set -euo pipefail
 # shellcheck source=prepare.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh" lint plot bench test
@@ -20,3 +22,9 @@ ruff format --check .
 find csrc tests -regex '.*\.\(cpp\|h\|cu\|cuh\)' -print0 | xargs -0 clang-format --dry-run -Werror
 
 python -m pytest -q -n 2 --dist loadgroup "$@"
+if [ $# -gt 0 ]; then exit; fi
+
+for flavour in plain sanitized traced; do
+  echo "The CUDA code, emulated: $flavour"
+  python tests/cuda_emulation/run_suite.py "$flavour" -n 2
+done

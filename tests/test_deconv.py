@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch.testing._internal.common_methods_invocations import op_db
 
 import upsample_ext
-from upsample_ext._library import C
 
 OPS = torch.ops.upsample_ext
 GEOMETRIES = [  # kernel, stride, padding, output_padding, dilation
@@ -18,14 +17,6 @@ GEOMETRIES = [  # kernel, stride, padding, output_padding, dilation
     ((16, 1), (8, 1), (4, 0), (0, 0), (1, 1)),
 ]
 SHAPES = [(1, 1, 2, 2), (2, 3, 5, 9), (1, 19, 7, 3), (3, 2, 2, 2), (0, 2, 4, 5)]
-
-
-@pytest.fixture(params=C.levels())
-def level(request):
-    before = C.level()
-    C.set_level(request.param)
-    yield request.param
-    C.set_level(before)
 
 
 def weights(channels, kernel, dtype=torch.float64):

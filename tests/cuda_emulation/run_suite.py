@@ -1,0 +1,53 @@
+"""Runs the test suite over the emulated CUDA code: python run_suite.py FLAVOUR [pytest arguments].
+
+Everything in the plain flavour; in the sanitized and the traced one, which are slower, the tests of SUBSET,
+which reach every kernel, every layout and every dtype.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import build  # noqa: E402
+
+SUBSET = (
+    "test_interpolate.py::test_values_and_strides_of_every_layout",
+    "test_interpolate.py::test_values_of_scale_factors",
+    "test_interpolate.py::test_out_keeps_its_strides",
+    "test_gradients.py::test_gradients_of_every_layout_of_grad_output",
+    "test_gradients.py::test_gradients_of_scale_factors",
+    "test_combine.py::test_add_of_every_layout",
+    "test_combine.py::test_add_of_what_broadcasts_to_the_image",
+    "test_combine.py::test_concat_of_every_layout",
+    "test_threshold.py::test_every_layout",
+    "test_argmax.py::test_every_layout",
+    "test_argmax.py::test_index_dtypes",
+    "test_cross_entropy.py::test_every_layout",
+    "test_cross_entropy.py::test_every_option",
+    "test_deconv.py::test_values_gradients_and_strides_are_natives",
+    "test_deconv.py::test_any_strides",
+    "test_deconv_geometry.py::test_fixed_kernels",
+    "test_deconv_geometry.py::test_weight_and_bias_of_any_strides",
+)
+
+
+def main():
+    flavour, *arguments = sys.argv[1:]
+    if flavour not in build.FLAVOURS:
+        sys.exit(f"expected one of {', '.join(build.FLAVOURS)}, got {flavour}")
+    if build.wrong_processor():
+        print(f"not run: {build.wrong_processor()}")
+        return
+    build.build([flavour])
+    named = any(argument.startswith("tests/") for argument in arguments)
+    tests = [] if flavour == "plain" or named else [f"tests/{test}" for test in SUBSET]
+    command = [sys.executable, "-m", "pytest", "-q", "--dist", "loadgroup", *tests, *arguments]
+    environment = {**os.environ, **build.environment(flavour)}
+    sys.exit(subprocess.run(command, cwd=build.package_directory(flavour), env=environment).returncode)
+
+
+if __name__ == "__main__":
+    main()
