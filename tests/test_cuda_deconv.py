@@ -164,3 +164,32 @@ def test_the_same_bits_whatever_the_size_of_the_gpu(layout, kernel, device, monk
         )
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+# ---- two taps an axis ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("replicate", [False, True])
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+def test_the_separable_gradient_is_the_transposed_matrix(stride, replicate, layout, device):
+    """Every kernel of at most two taps an output, some of them with one or none, at every edge."""
+    options = {"dtype": torch.float64, "device": device}
+    for kernel in range(1, 2 * stride + 1):
+        line = torch.rand(kernel, **options) + 0.5
+        for padding, extra in {(0, 0), (stride // 2, 0), (stride - 1, stride - 1)}:
+            for size in ((1, 1), (1, 5), (4, 3)):
+                if any((n - 1) * stride - 2 * padding + kernel + extra <= 0 for n in size):
+                    continue
+                pairs = [stride] * 2, [padding] * 2
+                area = size[0] * size[1]
+                impulses = torch.eye(area, **options).view(area, 1, *size)
+                matrix = OPS.separable_conv_transpose2d(
+                    impulses, line, line, *pairs, [extra] * 2, [1, 1], replicate
+                )
+                grad = LAYOUTS[layout](torch.randn(2, 3, *matrix.shape[2:], **options))
+                found = OPS.separable_conv_transpose2d_backward(
+                    grad, line, line, size, *pairs, [1, 1], replicate
+                )
+                exact = (grad.flatten(2) @ matrix.flatten(1).t()).view_as(found)
+                torch.testing.assert_close(found, exact, rtol=1e-12, atol=1e-12)

@@ -217,12 +217,11 @@ struct TwoTapConvTransposeAxis {
   UPSAMPLE_HOST_DEVICE LinearTaps<T, Index> taps(Index o) const {
     Index source = o + padding;
     const Index k = by_stride.take(source);
-    LinearTaps<T, Index> taps{sample(source - 1), sample(source), T(0), T(0)};
-    if (k + stride >= kernel_size) taps.index0 = -1;
-    if (k >= kernel_size) taps.index1 = -1;
-    if (taps.index0 >= 0) taps.weight0 = kernel[k + stride];
-    if (taps.index1 >= 0) taps.weight1 = kernel[k];
-    return taps;
+    const Index before = k + stride < kernel_size ? sample(source - 1) : -1;
+    const Index at = k < kernel_size ? sample(source) : -1;
+    // A tap that is alone is the first, so that index0 never goes back from one output to the next.
+    if (before < 0) return {at, -1, at < 0 ? T(0) : kernel[k], T(0)};
+    return {before, at, kernel[k + stride], at < 0 ? T(0) : kernel[k]};
   }
 
   // The outputs that read source i are among begin(i) .. end(i) - 1; both grow with i.
