@@ -9,7 +9,8 @@
 #   --dry-run  say what would run, and run nothing
 #
 # As in prepare.sh, PYTHON's torch is used if it fits and has CUDA, otherwise TORCH_PACKAGE (torch==2.14.1) is
-# installed; nvcc is the machine's, or PyPI's. A step that fails does not keep the next ones from running.
+# installed; nvcc is the machine's, or PyPI's. A step that fails does not keep the next ones from running; the exit
+# status is then 1.
 set -euo pipefail
 
 quick=() output=gpu-result.md dry_run=
@@ -41,7 +42,7 @@ if [ -z "$dry_run" ]; then
   source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh" bench test
   if ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo "scripts/gpu.sh: torch cannot use the GPU that nvidia-smi shows ($gpus):" >&2
-    python -c 'import torch; print(torch.__version__, torch.version.cuda); torch.cuda.init()' 2>&1 | tail -2 >&2
+    python -c 'import torch; print(torch.__version__); torch.cuda.init()' 2>&1 | tail -n 1 >&2 || true
     exit 2
   fi
 else
@@ -100,5 +101,11 @@ for tool in memcheck racecheck initcheck; do
 done
 step benchmark python -m benchmarks --device cuda "${quick[@]}" --csv "$work/benchmark.csv" \
   --markdown "$work/benchmark.md"
-step report python scripts/gpu_report.py "$work" "$output"
-[ -n "$dry_run" ] || echo "Please send back $output"
+if [ -n "$dry_run" ]; then
+  echo "report: python scripts/gpu_report.py $work $output"
+  exit
+fi
+python scripts/gpu_report.py "$work" "$output"
+echo "Please send back $output"
+# Failed steps are in it, and in the exit status.
+! cut -f2 "$work/steps.tsv" | grep -qvxE '0|skipped'

@@ -90,4 +90,5 @@ def write(folder: pathlib.Path, output: pathlib.Path, facts: dict[str, str]) -> 
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
     write(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), environment())

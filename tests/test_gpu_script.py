@@ -6,6 +6,7 @@ import pathlib
 import runpy
 import shutil
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -103,7 +104,12 @@ def test_report_of_a_run_that_broke_off(measured):
     assert "did not get as far" in (measured / "result.md").read_text()
 
 
-def test_facts_of_this_machine():
-    facts = runpy.run_path(str(ROOT / "scripts" / "gpu_report.py"))["environment"]()
+def test_report_as_a_command_tells_of_this_machine(measured):
+    command = [sys.executable, str(ROOT / "scripts" / "gpu_report.py"), str(measured), "result.md"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=measured)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((measured / "result.md").read_text().split("```json\n")[1].split("```")[0])[
+        "environment"
+    ]
     assert facts["torch"] == torch.__version__
     assert facts["commit"]
