@@ -97,8 +97,7 @@ __global__ void __launch_bounds__(kPixelThreads, 3)
 #pragma unroll
       for (int v = 0; v < V; ++v) row[v] = fused_multiply_add(tap.weight, widen(pixel.value[v]), row[v]);
     }
-    const int32_t anchor = down.index0 >= 0 ? down.index0 : down.index1 - 1;
-    while (current < anchor) step();
+    while (current < down.index0) step();
     if (down.index0 >= 0) add(down.weight0, row, above);
     if (down.index1 >= 0) {
       if (down.index1 == current) {

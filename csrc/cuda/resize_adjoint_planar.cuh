@@ -59,7 +59,7 @@ __device__ __forceinline__ ColumnTaps<acc> column_taps(const Axis& axis, int32_t
   const auto taps = axis.taps(o);
   const bool has0 = taps.index0 >= 0, has1 = taps.index1 >= 0;
   const bool together = has0 && has1 && taps.index0 == taps.index1;
-  return {has0 ? taps.index0 : taps.index1 - 1,
+  return {has0 ? taps.index0 : -2,
           (has0 ? kFirst : 0) | (!has1      ? 0
                                  : together ? kSecondToFirst
                                             : kSecond),
@@ -184,9 +184,7 @@ __device__ __forceinline__ void sum_along_width(const PlanarAdjoint<T, Axis>& p,
       if (!Axis::kMayLackTaps || taps.adds & kFirst) {
         current_sum = fused_multiply_add(taps.weight0, value, current_sum);
       }
-      // Beyond a repeated edge a tap without a neighbour finds its source already current.
-      const bool behind = Axis::kMayLackTaps && taps.anchor < current && taps.adds & kSecond;
-      if (taps.adds & kSecondToFirst || behind) {
+      if (taps.adds & kSecondToFirst) {
         current_sum = fused_multiply_add(taps.weight1, value, current_sum);
       } else if (!Axis::kMayLackTaps || taps.adds & kSecond) {
         next_sum = fused_multiply_add(taps.weight1, value, next_sum);

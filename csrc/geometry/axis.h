@@ -22,7 +22,8 @@ UPSAMPLE_HOST_DEVICE double fused_multiply_add(double a, double b, double c) { r
 constexpr int64_t kFar = int64_t{1} << 29;
 
 // Two taps of an output: weight0 * x[index0] + weight1 * x[index1]. Index is int64_t, or int32_t on a device
-// where that suffices. An index of -1 is no tap at all, and its weight 0: nothing is read.
+// where that suffices. An index of -1 is no tap at all, and its weight 0: nothing is read. A tap that is
+// alone is the first.
 template <class T, class Index = int64_t>
 struct LinearTaps {
   Index index0, index1;

@@ -135,7 +135,8 @@ class Ninja:
         return output
 
     def run(self, path, targets):
-        path.write_text("\n".join(self.lines) + "\n")
+        lines = [f"builddir = {self._path(path.parent)}", *self.lines]  # where ninja keeps its log
+        path.write_text("\n".join(lines) + "\n")
         jobs = os.environ.get("MAX_JOBS", str(len(os.sched_getaffinity(0))))
         command = [sys.executable, "-m", "ninja", "-f", str(path), "-j", jobs, *map(str, targets)]
         result = subprocess.run(command, capture_output=True, text=True)
