@@ -178,19 +178,24 @@ def main():
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    measured = []
+    measured, failed = [], {}
     print(HEADER)
     for name, run in cases().items():
         if not all(word in name.split() for word in options.words):
             continue
-        measured.append(run(torch, upsample_ext))
+        try:
+            measured.append(run(torch, upsample_ext))
+        except RuntimeError as error:  # a race, for example
+            failed[name] = str(error)
+            print(f"{name:40} {error}")
+            continue
         print(row(measured[-1]), flush=True)
         if options.lines:
             print(kernel_trace.table(measured[-1].launches))
     if options.json:
         derived = ("least_store_sectors", "stores", "traffic")
         rows = [dataclasses.asdict(t) | {name: getattr(t, name) for name in derived} for t in measured]
-        options.json.write_text(json.dumps(rows))
+        options.json.write_text(json.dumps({"measured": rows, "failed": failed}))
 
 
 if __name__ == "__main__":
