@@ -30,7 +30,7 @@ struct ForwardLossArguments {
   CrossEntropyParams<acc> p;
 };
 
-// The sum over a block, in a tree; all threads call it, the first gets the sum.
+// The sum over a block, in a tree; all threads call it, the first gets the sum and the others 0.
 __device__ __forceinline__ double sum_of_block(double value, double* shared, int threads) {
   const auto thread = static_cast<int>(threadIdx.x);
   __syncthreads();
@@ -39,7 +39,7 @@ __device__ __forceinline__ double sum_of_block(double value, double* shared, int
     __syncthreads();
     if (thread < half) shared[thread] += shared[thread + half];
   }
-  return shared[0];
+  return thread == 0 ? shared[0] : 0.0;
 }
 
 // The sums that a pixel's loss is made of, once all classes have passed.

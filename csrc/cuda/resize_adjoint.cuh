@@ -74,11 +74,12 @@ cudaError_t launch_adjoint(const ResizeParams<acc, Axis>& p, const Device& devic
     return wide ? launch_adjoint_channels_last<T, V>(p, device)
                 : launch_adjoint_channels_last<T, 1>(p, device);
   }
-  const PlanarCut cut = cut_planes<acc, V>(p.height, p.width);
+  const PlanarCut cut = cut_planes<T>(p.height, p.width);
+  constexpr int kScattered = kTileColumns<T> / kWarp;
   if (cut.columns == 0) return launch_adjoint_of_one<T>(p, device);
   const bool vector = p.out.width == 1 && p.width.out_size % V == 0 &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height);
-  if (!vector) return launch_adjoint_planar<T, V, false, false>(p, cut, device);
+  if (!vector) return launch_adjoint_planar<T, kScattered, false, false>(p, cut, device);
   if constexpr (!Axis::kMayLackTaps) {
     if (doubles(p.width)) return launch_adjoint_planar<T, V, true, true>(p, cut, device);
   }

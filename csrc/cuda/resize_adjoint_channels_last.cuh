@@ -118,7 +118,7 @@ cudaError_t launch_adjoint_channels_last(const ResizeParams<acc, Axis>& p, const
   constexpr int64_t kBlock = 256 / (V * sizeof(T)) < 32 ? 256 / (V * sizeof(T)) : 32;
   const int64_t vectors = p.channels / V, channel_blocks = divide_up(vectors, kBlock);
   const int64_t within = vectors <= kBlock ? vectors : 2 * divide_up(divide_up(vectors, channel_blocks), 2);
-  const int64_t most_taps = 2 * most_outputs(p.width);
+  const int64_t most_taps = 2 * most_outputs(p.width) | 1;  // odd, lest lists meet in a bank
   const int64_t list_bytes = most_taps * static_cast<int64_t>(sizeof(Tap<acc>)) + 4;
   const int64_t room = smaller(kPixelThreads / within, (48 << 10) / list_bytes);
   const int64_t column_blocks = divide_up(p.width.in_size, room);

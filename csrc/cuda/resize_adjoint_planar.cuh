@@ -24,11 +24,13 @@ constexpr int kPlanarThreads = 256;
 constexpr int kPlanarWarps = kPlanarThreads / kWarp;
 constexpr int kTileRows = 32;
 
-// Result columns that a row of the buffer holds, and how far its rows lie apart.
-template <class acc>
-constexpr int kTileColumns = 512 / sizeof(acc);
-template <class acc>
-constexpr int kTilePitch = kTileColumns<acc> + 16 / sizeof(acc);
+// Result columns that a row of the buffer holds, and how far its rows lie apart. Half types have more of
+// them, so that the vectors and sectors at the ends of a tile, which its neighbours read too, are few among
+// them.
+template <class T>
+constexpr int kTileColumns = sizeof(T) == 2 ? 192 : 512 / sizeof(T);
+template <class T>
+constexpr int kTilePitch = kTileColumns<T> + 16 / sizeof(acc_of<T>);
 
 template <class T, class Axis>
 struct PlanarAdjoint {
@@ -36,10 +38,11 @@ struct PlanarAdjoint {
   T* grad_input;
   Strides in, out;
   Axis height, width;
-  int32_t rows;     // of all planes
-  int32_t columns;  // source columns of a tile
-  int32_t pitch;    // of a tile's gradient in shared memory, odd
-  int32_t most_taps;
+  int32_t rows;       // of all planes
+  int32_t columns;    // source columns of a tile
+  int32_t pitch;      // of a tile's gradient in shared memory, odd
+  int32_t most_taps;  // odd too, lest lanes that write lists meet in a bank
+  int32_t results;    // columns of a tile at most
   Divider<int32_t> tiles_across, groups, plane_rows, channels;
 };
 
@@ -67,8 +70,9 @@ __device__ __forceinline__ ColumnTaps<acc> column_taps(const Axis& axis, int32_t
 }
 
 // A tile in shared memory, all of it 16-byte aligned.
-template <class acc>
+template <class T>
 struct PlanarTile {
+  typedef acc_of<T> acc;
   acc* sums;                 // [row][result column], pitch kTilePitch
   ColumnTaps<acc>* columns;  // [result column]
   Tap<acc>* taps;            // [row][tap along the height]
@@ -83,8 +87,8 @@ struct PlanarTile {
       part = reinterpret_cast<std::remove_reference_t<decltype(part)>>(memory + used);
       used += divide_up(count * static_cast<int64_t>(sizeof(*part)), 16) * 16;
     };
-    take(sums, kTileRows * kTilePitch<acc>);
-    take(columns, kTileColumns<acc>);
+    take(sums, kTileRows * kTilePitch<T>);
+    take(columns, kTileColumns<T>);
     take(taps, kTileRows * most_taps);
     take(source, kTileRows);
     take(result, kTileRows);
@@ -96,18 +100,18 @@ struct PlanarTile {
 
 // Where result column c of the tile lies in a row of sums. The two halves of a thread's 32 bytes lie apart,
 // so that those of a warp are side by side.
-template <class acc, int V, bool kVector>
+template <class T, int V, bool kVector>
 __device__ __forceinline__ int sum_position(int c) {
-  constexpr int kQuad = 16 / sizeof(acc);
+  constexpr int kQuad = 16 / sizeof(acc_of<T>);
   if (!kVector || V <= kQuad) return c;
-  return (c / kQuad) % (V / kQuad) * (kTileColumns<acc> / (V / kQuad)) + c / V * kQuad + c % kQuad;
+  return (c / kQuad) % (V / kQuad) * (kTileColumns<T> / (V / kQuad)) + c / V * kQuad + c % kQuad;
 }
 
-// Step 1: V result columns of a source row. They are neighbours, or as far apart as there are groups.
-template <class T, int V, bool kVector, class Axis, class acc>
-__device__ __forceinline__ void sum_along_height(const PlanarAdjoint<T, Axis>& p, const PlanarTile<acc>& tile,
+// Step 1: V result columns of a source row. They are neighbours, or lie a warp apart.
+template <class T, int V, bool kVector, class Axis>
+__device__ __forceinline__ void sum_along_height(const PlanarAdjoint<T, Axis>& p, const PlanarTile<T>& tile,
                                                  int row, int group, int32_t first) {
-  const auto groups = static_cast<int>(p.groups.divisor);
+  typedef acc_of<T> acc;
   acc sums[V];
 #pragma unroll
   for (int v = 0; v < V; ++v) sums[v] = acc(0);
@@ -127,13 +131,13 @@ __device__ __forceinline__ void sum_along_height(const PlanarAdjoint<T, Axis>& p
       }
     }
     constexpr int kQuad = V < 16 / sizeof(acc) ? V : 16 / sizeof(acc);
-    acc* to = tile.sums + row * kTilePitch<acc>;
+    acc* to = tile.sums + row * kTilePitch<T>;
 #pragma unroll
     for (int v = 0; v < V; v += kQuad) {
       Pack<acc, kQuad> quad;
 #pragma unroll
       for (int q = 0; q < kQuad; ++q) quad.value[q] = sums[v + q];
-      store_pack(to + sum_position<acc, V, kVector>(group * V + v), quad);
+      store_pack(to + sum_position<T, V, kVector>(group * V + v), quad);
     }
   } else {
 #pragma unroll 2
@@ -142,27 +146,25 @@ __device__ __forceinline__ void sum_along_height(const PlanarAdjoint<T, Axis>& p
       const T* line = plane + tap.output * p.out.height;
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        const int32_t column = first + group + v * groups;
-        if (column < p.width.out_size) {
-          sums[v] = fused_multiply_add(tap.weight, widen(load(line + column * p.out.width)), sums[v]);
+        const int c = group + v * kWarp;
+        if (c < p.results && first + c < p.width.out_size) {
+          sums[v] = fused_multiply_add(tap.weight, widen(load(line + (first + c) * p.out.width)), sums[v]);
         }
       }
     }
 #pragma unroll
-    for (int v = 0; v < V; ++v) {
-      const int c = group + v * groups;
-      if (c < kTileColumns<acc>) tile.sums[row * kTilePitch<acc> + c] = sums[v];
-    }
+    for (int v = 0; v < V; ++v) tile.sums[row * kTilePitch<T> + group + v * kWarp] = sums[v];
   }
 }
 
 // Step 2: sources begin .. end of the lane's row.
-template <class T, int V, bool kVector, class Axis, class acc>
-__device__ __forceinline__ void sum_along_width(const PlanarAdjoint<T, Axis>& p, const PlanarTile<acc>& tile,
+template <class T, int V, bool kVector, class Axis>
+__device__ __forceinline__ void sum_along_width(const PlanarAdjoint<T, Axis>& p, const PlanarTile<T>& tile,
                                                 int lane, int32_t tile_begin, int32_t begin, int32_t end,
                                                 int32_t first) {
+  typedef acc_of<T> acc;
   constexpr int kQuad = 16 / sizeof(acc);
-  const acc* line = tile.sums + lane * kTilePitch<acc>;
+  const acc* line = tile.sums + lane * kTilePitch<T>;
   acc* gradient = tile.gradient + lane * p.pitch - tile_begin;
   acc current_sum = acc(0), next_sum = acc(0);
   int32_t current = begin - 1;
@@ -174,7 +176,7 @@ __device__ __forceinline__ void sum_along_width(const PlanarAdjoint<T, Axis>& p,
   };
   const int from = p.width.begin(begin) - first, to = p.width.end(end - 1) - first;
   for (int quad = from / kQuad * kQuad; quad < to; quad += kQuad) {
-    const auto sums = *reinterpret_cast<const Pack<acc, kQuad>*>(line + sum_position<acc, V, kVector>(quad));
+    const auto sums = *reinterpret_cast<const Pack<acc, kQuad>*>(line + sum_position<T, V, kVector>(quad));
 #pragma unroll
     for (int q = 0; q < kQuad; ++q) {
       if (quad + q < from || quad + q >= to) continue;
@@ -197,16 +199,17 @@ __device__ __forceinline__ void sum_along_width(const PlanarAdjoint<T, Axis>& p,
 // The same where the width doubles, away from its ends: source i is the sum of columns 2i - 1 .. 2i + 2 with
 // weights 1/4, 3/4, 3/4, 1/4, and two quads of columns give all that the sources of one need. `begin` and
 // `end` are multiples of the sources of a quad.
-template <class T, int V, class Axis, class acc>
+template <class T, int V, class Axis>
 __device__ __forceinline__ void sum_along_doubled_width(const PlanarAdjoint<T, Axis>& p,
-                                                        const PlanarTile<acc>& tile, int lane,
+                                                        const PlanarTile<T>& tile, int lane,
                                                         int32_t tile_begin, int32_t begin, int32_t end,
                                                         int32_t first) {
+  typedef acc_of<T> acc;
   constexpr int kQuad = 16 / sizeof(acc), kSources = kQuad / 2;
-  const acc* line = tile.sums + lane * kTilePitch<acc>;
+  const acc* line = tile.sums + lane * kTilePitch<T>;
   acc* gradient = tile.gradient + lane * p.pitch - tile_begin;
   const auto quad_at = [&](int column) {
-    return *reinterpret_cast<const Pack<acc, kQuad>*>(line + sum_position<acc, V, true>(column));
+    return *reinterpret_cast<const Pack<acc, kQuad>*>(line + sum_position<T, V, true>(column));
   };
   int column = 2 * begin - first;
   acc left = quad_at(column - kQuad).value[kQuad - 1];
@@ -231,7 +234,7 @@ template <class T, int V, bool kVector, bool kDoubled, class Axis>
 __global__ void __launch_bounds__(kPlanarThreads, 3) adjoint_planar(const PlanarAdjoint<T, Axis> p) {
   typedef acc_of<T> acc;
   UPSAMPLE_DYNAMIC_SHARED(char, memory);
-  PlanarTile<acc> tile;
+  PlanarTile<T> tile;
   tile.lay_out(memory, p.most_taps, p.pitch);
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;
   auto rest = static_cast<int32_t>(blockIdx.x);
@@ -249,7 +252,7 @@ __global__ void __launch_bounds__(kPlanarThreads, 3) adjoint_planar(const Planar
     tile.result[lane] = plane * p.out.batch + c * p.out.channel;
     tile.count[lane] = list_taps<acc>(p.height, y, tile.taps + lane * p.most_taps);
   } else if (warp > 0) {
-    for (int c = thread - kWarp; c < kTileColumns<acc>; c += kPlanarThreads - kWarp) {
+    for (int c = thread - kWarp; c < kTileColumns<T>; c += kPlanarThreads - kWarp) {
       tile.columns[c] = column_taps<acc>(p.width, first + c);
     }
   }
@@ -294,33 +297,38 @@ __global__ void __launch_bounds__(kPlanarThreads, 3) adjoint_planar(const Planar
 
 // How a gradient is cut into tiles; `columns` is 0 where the footprint of one source is too wide or too high.
 struct PlanarCut {
-  int64_t columns = 0, tiles_across = 0, groups = 0, most_taps = 0, shared_bytes = 0;
+  int64_t columns = 0, tiles_across = 0, results = 0, most_taps = 0, shared_bytes = 0;
 };
 
-template <class acc, int V, class Axis>
+template <class T, class Axis>
 PlanarCut cut_planes(const Axis& height, const Axis& width) {
   constexpr int64_t kSharedBytes = 48 << 10;
+  constexpr int64_t kSector = 32 / sizeof(T);  // sources; tiles that begin and end at sectors write each once
+  constexpr int64_t kAligned = kWide<T>;
   const auto footprint = [&](int64_t columns) {  // at most, from an aligned column on
     return static_cast<int64_t>(static_cast<double>(columns) * width.outputs_per_source()) +
-           most_outputs(width) + V;
+           most_outputs(width) + kAligned;
   };
   PlanarCut cut;
-  cut.most_taps = 2 * most_outputs(height);
-  PlanarTile<acc> tile;
+  cut.most_taps = 2 * most_outputs(height) | 1;
+  PlanarTile<T> tile;
   const auto bytes = [&](int64_t columns) {
     return tile.lay_out(nullptr, static_cast<int32_t>(cut.most_taps), static_cast<int32_t>(columns | 1));
   };
-  int64_t most = static_cast<int64_t>(static_cast<double>(kTileColumns<acc> - V - most_outputs(width)) /
+  const auto whole = [](int64_t columns) {
+    return columns > kSector ? columns - columns % kSector : columns;
+  };
+  int64_t most = static_cast<int64_t>(static_cast<double>(kTileColumns<T> - kAligned - most_outputs(width)) /
                                       width.outputs_per_source());
-  most = most < kTileColumns<acc> ? most : kTileColumns<acc>;
-  while (most > 0 && bytes(most) > kSharedBytes) most /= 2;
+  most = whole(smaller(most, kTileColumns<T>));
+  while (most > 0 && bytes(most) > kSharedBytes) most = most > kSector ? whole(most - kSector) : most - 1;
   if (most > 1) most -= most % 2;
   if (most <= 0) return cut;
   cut.tiles_across = divide_up(width.in_size, most);
-  cut.columns = divide_up(width.in_size, cut.tiles_across);         // as even as they can be
-  if (cut.tiles_across > 1 && cut.columns % 2 != 0) ++cut.columns;  // tiles begin at even sources
-  const int64_t results = footprint(cut.columns), across = divide_up(static_cast<int64_t>(width.out_size), V);
-  cut.groups = divide_up(results, V) < across ? divide_up(results, V) : across;
+  // As even as they can be.
+  const int64_t even = divide_up(width.in_size, cut.tiles_across);
+  cut.columns = smaller(divide_up(even, smaller(kSector, most)) * smaller(kSector, most), most);
+  cut.results = smaller(footprint(cut.columns), kTileColumns<T>);
   cut.shared_bytes = bytes(cut.columns);
   return cut;
 }
@@ -330,6 +338,9 @@ cudaError_t launch_adjoint_planar(const ResizeParams<acc, Axis>& p, const Planar
                                   const Device& device) {
   typedef typename Axis::template with_index<int32_t> NarrowAxis;
   const int64_t rows = p.batch * p.channels * p.height.in_size;
+  // Threads of a source row: a warp where columns are scattered.
+  const int64_t needed = smaller(divide_up(cut.results, V), divide_up(p.width.out_size, V));
+  const int64_t groups = kVector ? needed : kWarp;
   const PlanarAdjoint<T, NarrowAxis> arguments{static_cast<const T*>(p.output),
                                                static_cast<T*>(p.input),
                                                p.in,
@@ -340,8 +351,9 @@ cudaError_t launch_adjoint_planar(const ResizeParams<acc, Axis>& p, const Planar
                                                static_cast<int32_t>(cut.columns),
                                                static_cast<int32_t>(cut.columns | 1),
                                                static_cast<int32_t>(cut.most_taps),
+                                               static_cast<int32_t>(cut.results),
                                                Divider<int32_t>(cut.tiles_across),
-                                               Divider<int32_t>(cut.groups),
+                                               Divider<int32_t>(groups),
                                                Divider<int32_t>(p.height.in_size),
                                                Divider<int32_t>(p.channels)};
   return launch(adjoint_planar<T, V, kVector, kDoubled, NarrowAxis>, device,
