@@ -120,7 +120,7 @@ __device__ __forceinline__ void sum_along_height(const PlanarAdjoint<T, Axis>& p
   const int count = tile.count[row];
   if constexpr (kVector) {
     const int32_t column = first + group * V;
-    if (column < p.width.out_size) {
+    if (group * V < p.results && column < p.width.out_size) {
       plane += column;
 #pragma unroll 4
       for (int t = 0; t < count; ++t) {
@@ -338,9 +338,10 @@ cudaError_t launch_adjoint_planar(const ResizeParams<acc, Axis>& p, const Planar
                                   const Device& device) {
   typedef typename Axis::template with_index<int32_t> NarrowAxis;
   const int64_t rows = p.batch * p.channels * p.height.in_size;
-  // Threads of a source row: a warp where columns are scattered.
+  // Threads of a source row: a warp where columns are scattered; otherwise whole quarters of one, the threads
+  // whose 16 bytes are stored at once.
   const int64_t needed = smaller(divide_up(cut.results, V), divide_up(p.width.out_size, V));
-  const int64_t groups = kVector ? needed : kWarp;
+  const int64_t groups = kVector ? divide_up(needed, kWarp / 4) * (kWarp / 4) : kWarp;
   const PlanarAdjoint<T, NarrowAxis> arguments{static_cast<const T*>(p.output),
                                                static_cast<T*>(p.input),
                                                p.in,
