@@ -8,11 +8,10 @@ import os
 
 import pytest
 import torch
+from which_kernels import EMULATED
 
-from upsample_ext import _build_info
 from upsample_ext._library import C
 
-EMULATED = _build_info.cuda_arch_list == "emulated"
 if EMULATED:
     DEVICES = [pytest.param("cpu", id="cuda-emulated")]
 else:

@@ -7,11 +7,10 @@ import torch
 from dispatched_ops import dispatched_ops
 from image_layouts import LAYOUTS
 from torch.nn import functional as F
+from which_kernels import EMULATED
 
 import upsample_ext
-from upsample_ext import _build_info
 
-EMULATED = _build_info.cuda_arch_list == "emulated"
 HALVES = [torch.float16, torch.bfloat16]
 REDUCTIONS = ["mean", "sum", "none"]
 SHAPES = [  # logits, size of the target

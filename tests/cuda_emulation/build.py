@@ -43,7 +43,17 @@ FLAVOURS = {
     ),
     # g++ calls a function at each access, which tracer.cpp brings. Scalar replacement would split vectors.
     "traced": Flavour(
-        ("-O1", "-g1", "-fno-tree-sra", "-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
+        # Loops of a few turns are unrolled, as nvcc does: their turns are then instructions of their own.
+        (
+            "-O1",
+            "-g1",
+            "-fno-tree-sra",
+            "-fpeel-loops",
+            "-funroll-loops",
+            "-fsanitize=thread",
+            "--param",
+            "tsan-instrument-func-entry-exit=0",
+        ),
         runtime=(*Flavour(()).runtime, "races.cpp", "tracer.cpp"),
     ),
 }
