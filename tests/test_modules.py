@@ -5,6 +5,7 @@ import doctest
 import io
 import pickle
 import sys
+import time
 
 import pytest
 import torch
@@ -353,6 +354,7 @@ def test_frozen_bilinear_layer_is_not_trained():
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without torch.distributed")
 def test_frozen_bilinear_layer_trains_under_distributed_data_parallel():
     dist = torch.distributed
+    model = None
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         layer = upsample_ext.BilinearConvTranspose2d(2, 2)
@@ -363,6 +365,10 @@ def test_frozen_bilinear_layer_trains_under_distributed_data_parallel():
         assert layer.weight._version == writes, "not broadcast at each call"
         assert layer.weight.grad is None
     finally:
+        # The group's destructor joins gloo's thread with the GIL held. That thread must have let go of what is
+        # Python's by then, or both wait for ever.
+        del model
+        time.sleep(0.1)
         dist.destroy_process_group()
 
 
