@@ -365,8 +365,8 @@ def test_frozen_bilinear_layer_trains_under_distributed_data_parallel():
         assert layer.weight._version == writes, "not broadcast at each call"
         assert layer.weight.grad is None
     finally:
-        # The group's destructor joins gloo's thread with the GIL held. That thread must have let go of what is
-        # Python's by then, or both wait for ever.
+        # The group's destructor joins gloo's thread with the GIL held. That thread must have let go of what
+        # is Python's by then, or both wait for ever.
         del model
         time.sleep(0.1)
         dist.destroy_process_group()
