@@ -119,7 +119,8 @@ struct RowTaps {
 };
 
 template <class T, class acc, int V, bool kSmooth>
-__global__ void __launch_bounds__(kGradientThreads, sizeof(acc) == 8 || kSmooth ? 2 : 3 - kFewerBlocks)
+__global__ void __launch_bounds__(kGradientThreads,
+                                  sizeof(acc) == 8 || kSmooth || V == 2 ? 2 : 3 - kFewerBlocks)
     gradient_of_tiles(const GradientArguments<T, acc> a) {
   constexpr int K = kGradientClasses<acc>;
   UPSAMPLE_DYNAMIC_SHARED(unsigned char, shared);
