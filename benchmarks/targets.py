@@ -87,7 +87,9 @@ TARGETS = tuple(_targets())
 
 
 def of_result(result: Result) -> Iterator[tuple[Target, float]]:
-    """The targets that a measured row is held to, and what it reached."""
+    """The targets that a row measured on a GPU is held to, and what it reached."""
+    if result.bandwidth is None:  # of the processor
+        return
     for target in TARGETS:
         if target.concerns(result.row) and result.moved_bytes >= target.moved:
             value = target.value(result)

@@ -265,6 +265,11 @@ def test_targets(op, direction, dtype, figures, misses):
         assert words in line
 
 
+def test_rows_of_the_cpu_have_no_targets():
+    result = measured(gpu_row("interpolate"), ours=1e-3, native=1e-3, moved=1e9, bandwidth=None)
+    assert targets.missed(result) == []
+
+
 def test_summary_of_targets():
     outcomes = {what + goal: outcome for what, goal, outcome in targets.summary([])}
     assert set(outcomes.values()) == {"not yet measured"}
