@@ -3,7 +3,6 @@
 
 #include <torch/library.h>
 
-#include "../ops/typed_ops.h"
 #include "resample.h"
 
 namespace upsample_ext {
@@ -17,14 +16,6 @@ static const ResampleKernel<double>& add_kernel(double) { return active_level().
 static const ResampleKernel<float>& add_kernel(float) { return active_level().add_f32; }
 static const ResampleKernel<float>& add_kernel(at::Half) { return active_level().add_f16; }
 static const ResampleKernel<float>& add_kernel(at::BFloat16) { return active_level().add_bf16; }
-
-// Whether two tensors of one shape have their elements at the same distances.
-static bool lie_alike(const Tensor& a, const Tensor& b) {
-  for (int64_t d = 0; d < a.dim(); ++d) {
-    if (a.size(d) > 1 && a.stride(d) != b.stride(d)) return false;
-  }
-  return true;
-}
 
 static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corners) {
   const Tensor output = fresh(make_add_output(input, other));
@@ -52,18 +43,10 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
 static Tensor concat_cpu(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
   const Tensor output = fresh(make_concat_output(inputs, output_size));
   const bool stream = exceeds_cache(output);
-  int64_t first = 0;
-  for (const Tensor& input : inputs) {
-    const Tensor slice = output.narrow(1, first, input.size(1));
-    first += input.size(1);
-    if (input.size(2) == output.size(2) && input.size(3) == output.size(3)) {
-      slice.copy_(input);
-    } else if (input.scalar_type() == output.scalar_type()) {
-      upsample_into(input, slice, align_corners, std::nullopt, std::nullopt, stream);
-    } else {  // rounded to its own dtype first
-      slice.copy_(upsample_op().call(input, output_size, align_corners, std::nullopt, std::nullopt));
-    }
-  }
+  fill_concat_output(output, inputs, output_size, align_corners,
+                     [&](const Tensor& input, const Tensor& slice) {
+                       upsample_into(input, slice, align_corners, std::nullopt, std::nullopt, stream);
+                     });
   return output;
 }
 

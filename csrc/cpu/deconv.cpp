@@ -52,11 +52,7 @@ static DeconvParams params_of(const Tensor& input, const Tensor& output, const T
   params.weight_height = weight.stride(2);
   params.weight_width = weight.stride(3);
   const auto axis = [&](int i) {
-    ConvTransposeAxis geometry{
-        input.size(2 + i),        weight.size(2 + i), stride[i].expect_int(), padding[i].expect_int(), 0,
-        dilation[i].expect_int(), replicate};
-    geometry.output_padding = output.size(2 + i) - geometry.out_size();
-    return geometry;
+    return deconv_axis(i, input, output, weight.sizes().slice(2), stride, padding, dilation, replicate);
   };
   params.height = axis(0);
   params.width = axis(1);

@@ -3,7 +3,6 @@
 
 #include <torch/library.h>
 
-#include "../ops/typed_ops.h"
 #include "kernels.h"
 #include "resize.h"
 
@@ -14,14 +13,6 @@ using at::Tensor;
 using c10::SymIntArrayRef;
 
 // ---- add ------------------------------------------------------------------------------------------------
-
-// Whether two tensors of one shape have their elements at the same distances.
-static bool lie_alike(const Tensor& a, const Tensor& b) {
-  for (int64_t d = 0; d < a.dim(); ++d) {
-    if (a.size(d) > 1 && a.stride(d) != b.stride(d)) return false;
-  }
-  return true;
-}
 
 static Tensor add_cuda(const Tensor& input, const Tensor& other, bool align_corners) {
   const Tensor output = make_add_output(input, other);
@@ -44,18 +35,10 @@ static Tensor add_cuda(const Tensor& input, const Tensor& other, bool align_corn
 static Tensor concat_cuda(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
   const Tensor output = make_concat_output(inputs, output_size);
   const OnDeviceOf on(output);
-  int64_t first = 0;
-  for (const Tensor& input : inputs) {
-    const Tensor slice = output.narrow(1, first, input.size(1));
-    first += input.size(1);
-    if (input.size(2) == output.size(2) && input.size(3) == output.size(3)) {
-      slice.copy_(input);
-    } else if (input.scalar_type() == output.scalar_type()) {
-      upsample_into(input, slice, align_corners, std::nullopt, std::nullopt);
-    } else {  // rounded to its own dtype first
-      slice.copy_(upsample_op().call(input, output_size, align_corners, std::nullopt, std::nullopt));
-    }
-  }
+  fill_concat_output(output, inputs, output_size, align_corners,
+                     [&](const Tensor& input, const Tensor& slice) {
+                       upsample_into(input, slice, align_corners, std::nullopt, std::nullopt);
+                     });
   return output;
 }
 

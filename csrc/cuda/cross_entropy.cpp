@@ -14,14 +14,9 @@ namespace gpu {
 using at::Tensor;
 using std::optional;
 
-// A loss, its gradient to the input, or both.
-struct CrossEntropyResult {
-  Tensor loss, gradient;
-};
-
 // With grad_output, its gradient; otherwise the loss, and `with_gradient` the gradient of that.
-static CrossEntropyResult cross_entropy(const Tensor& input, const CrossEntropyArgs& args, bool with_gradient,
-                                        const Tensor& grad_output) {
+static CrossEntropyResult cross_entropy_on_cuda(const Tensor& input, const CrossEntropyArgs& args,
+                                                bool with_gradient, const Tensor& grad_output) {
   const bool reduces = args.reduction != kReduceNone, mean = args.reduction == kReduceMean;
   CrossEntropyResult result;
   if (!grad_output.defined()) result.loss = make_cross_entropy_loss(input, args);
@@ -89,41 +84,10 @@ static CrossEntropyResult cross_entropy(const Tensor& input, const CrossEntropyA
   return result;
 }
 
-static Tensor cross_entropy_cuda(const Tensor& input, const Tensor& target, const optional<Tensor>& weight,
-                                 int64_t reduction, int64_t ignore_index, double label_smoothing,
-                                 bool align_corners) {
-  return cross_entropy(input, {target, weight, reduction, ignore_index, label_smoothing, align_corners},
-                       /*with_gradient=*/false, Tensor())
-      .loss;
-}
-
-static std::tuple<Tensor, Tensor> cross_entropy_with_gradient_cuda(const Tensor& input, const Tensor& target,
-                                                                   const optional<Tensor>& weight,
-                                                                   int64_t reduction, int64_t ignore_index,
-                                                                   double label_smoothing,
-                                                                   bool align_corners) {
-  TORCH_CHECK(reduction != kReduceNone,
-              "upsample_cross_entropy_with_gradient: expected a reduction, mean or sum, got none");
-  CrossEntropyResult result =
-      cross_entropy(input, {target, weight, reduction, ignore_index, label_smoothing, align_corners},
-                    /*with_gradient=*/true, Tensor());
-  return {result.loss, result.gradient};
-}
-
-static Tensor cross_entropy_backward_cuda(const Tensor& grad_output, const optional<Tensor>& gradient,
-                                          const Tensor& input, const Tensor& target,
-                                          const optional<Tensor>& weight, int64_t reduction,
-                                          int64_t ignore_index, double label_smoothing, bool align_corners) {
-  const CrossEntropyArgs args{target, weight, reduction, ignore_index, label_smoothing, align_corners};
-  check_cross_entropy_grad_output(grad_output, input, args);
-  if (gradient) return at::mul(*gradient, grad_output);
-  return cross_entropy(input, args, /*with_gradient=*/false, grad_output).gradient;
-}
-
 TORCH_LIBRARY_IMPL(upsample_ext, UPSAMPLE_CUDA_KEY, m) {
-  m.impl("upsample_cross_entropy", cross_entropy_cuda);
-  m.impl("upsample_cross_entropy_with_gradient", cross_entropy_with_gradient_cuda);
-  m.impl("upsample_cross_entropy_backward", cross_entropy_backward_cuda);
+  m.impl("upsample_cross_entropy", cross_entropy_loss_on<cross_entropy_on_cuda>);
+  m.impl("upsample_cross_entropy_with_gradient", cross_entropy_with_gradient_on<cross_entropy_on_cuda>);
+  m.impl("upsample_cross_entropy_backward", cross_entropy_backward_on<cross_entropy_on_cuda>);
 }
 
 }  // namespace gpu

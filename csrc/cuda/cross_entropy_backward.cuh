@@ -262,10 +262,6 @@ __global__ void __launch_bounds__(kGradientOfOneThreads, 3)
   const T* plane = static_cast<const T*>(p.logits.input) + n * p.logits.in.batch + c * p.logits.in.channel;
   const acc common_scale = p.scale != nullptr ? load(p.scale) : acc(0);
   const acc weight = p.weight != nullptr ? load(p.weight + c) : acc(1);
-  const auto add = [](const auto& taps, int64_t source, acc value, acc& sum) {
-    if (taps.index0 == source) sum = fused_multiply_add(taps.weight0, value, sum);
-    if (taps.index1 == source) sum = fused_multiply_add(taps.weight1, value, sum);
-  };
   acc sum = 0;
   const int64_t top = height.begin(y), bottom = height.end(y), right = width.end(x);
   for (int64_t ox = width.begin(x) + lane; ox < right; ox += kWarp) {
@@ -278,11 +274,11 @@ __global__ void __launch_bounds__(kGradientOfOneThreads, 3)
       acc value = g.factor * exponential(z - g.maximum);
       if (p.smoothing > acc(0)) value = fused_multiply_add(-g.every, weight, value);
       if (g.target == c) value -= g.at_target(p);
-      add(row, y, value, along_height);
+      add_taps(row, y, value, along_height);
     }
-    add(column, x, along_height, sum);
+    add_taps(column, x, along_height, sum);
   }
-  for (int step = kWarp / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+  sum = sum_of_warp(sum);
   if (lane != 0) return;
   store(static_cast<T*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + y * p.grad.height +
             x * p.grad.width,

@@ -22,15 +22,8 @@ DeconvParams deconv_params(const Tensor& input, const Tensor& output, c10::IntAr
   params.in = strides_of(input);
   params.out = strides_of(output);
   const auto axis = [&](int i) {
-    ConvTransposeAxis geometry{input.size(2 + i),
-                               kernel_size[i],
-                               settings.stride[i].expect_int(),
-                               settings.padding[i].expect_int(),
-                               0,
-                               settings.dilation[i].expect_int(),
-                               settings.replicate};
-    geometry.output_padding = output.size(2 + i) - geometry.out_size();
-    return geometry;
+    return deconv_axis(i, input, output, kernel_size, settings.stride, settings.padding, settings.dilation,
+                       settings.replicate);
   };
   params.height = axis(0);
   params.width = axis(1);

@@ -1,7 +1,7 @@
 // What the kernels of the depthwise transposed convolution share: how weights lie, what fits 32 bits.
 #pragma once
 
-#include "deconv_axis.cuh"
+#include "../geometry/deconv_axis.h"
 #include "kernels.h"
 #include "launch.cuh"
 #include "resize_limits.cuh"
@@ -38,9 +38,6 @@ struct DeconvWeights {
 
 // Whether offsets within a plane, and the number of results, stay far inside 32 bits.
 inline bool fits_32_bits(const DeconvParams& p) {
-  const auto extent = [](int64_t size, int64_t stride) {
-    return (size - 1) * (stride < 0 ? -stride : stride);
-  };
   constexpr int64_t kMost = int64_t{1} << 30;
   const int64_t planes = p.batch * p.channels;
   const auto area = [&](int64_t height, int64_t width) { return planes * height * width; };

@@ -9,11 +9,6 @@
 namespace upsample_ext {
 namespace gpu {
 
-// The type in which values of `dtype` are summed.
-inline at::ScalarType sum_type(at::ScalarType dtype) {
-  return dtype == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 struct DeconvSettings {
   c10::SymIntArrayRef stride, padding, dilation;
   bool replicate;

@@ -12,8 +12,8 @@ namespace gpu {
 
 // Of two images of one batch and as many channels; a kernel reads one and writes the other.
 template <class acc, class Axis>
-inline ResizeParams<acc, Axis> resize_params(const at::Tensor& input, const at::Tensor& output,
-                                             const Axis& height, const Axis& width) {
+ResizeParams<acc, Axis> resize_params(const at::Tensor& input, const at::Tensor& output, const Axis& height,
+                                      const Axis& width) {
   return {read_only(input),
           read_only(output),
           input.size(0),

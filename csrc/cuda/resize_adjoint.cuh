@@ -2,7 +2,7 @@
 //
 //   layout, size of the footprint               kernel                              V
 //   channels side by side in both, factors      adjoint_channels_last               16 bytes, if they divide
-//     up to kMostTaps / 2                                                           all, else 1
+//     up to about 19                                                                all, else 1
 //   any other, the footprint fits a tile:       adjoint_planar (doubled: factor 2   16 bytes; scattered
 //     factors up to about 30                    along the width)                    where rows are unaligned
 //   large footprints                            adjoint_of_one, a warp to a source
@@ -34,20 +34,15 @@ __global__ void __launch_bounds__(kSourceThreads, 3)
   const int64_t c = rest % p.channels, n = rest / p.channels;
   const T* grad = static_cast<const T*>(p.output) + n * p.out.batch + c * p.out.channel;
   const int64_t top = p.height.begin(y), bottom = p.height.end(y), right = p.width.end(x);
-  // A tap of weight 0 counts, and two on one source count as two: that is how infinities spread in native.
-  const auto add = [](const auto& taps, int64_t source, acc value, acc& sum) {
-    if (taps.index0 == source) sum = fused_multiply_add(taps.weight0, value, sum);
-    if (taps.index1 == source) sum = fused_multiply_add(taps.weight1, value, sum);
-  };
   acc sum = 0;
   for (int64_t ox = p.width.begin(x) + lane; ox < right; ox += kWarp) {
     acc column = 0;
     for (int64_t oy = top; oy < bottom; ++oy) {
-      add(p.height.taps(oy), y, widen(load(grad + oy * p.out.height + ox * p.out.width)), column);
+      add_taps(p.height.taps(oy), y, widen(load(grad + oy * p.out.height + ox * p.out.width)), column);
     }
-    add(p.width.taps(ox), x, column, sum);
+    add_taps(p.width.taps(ox), x, column, sum);
   }
-  for (int step = kWarp / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+  sum = sum_of_warp(sum);
   T* result = static_cast<T*>(p.input) + n * p.in.batch + c * p.in.channel + y * p.in.height + x * p.in.width;
   if (lane == 0) *result = Narrow<T>::of(sum);
 }

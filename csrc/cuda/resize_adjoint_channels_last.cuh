@@ -113,21 +113,14 @@ __global__ void __launch_bounds__(kPixelThreads, 3)
 template <class T, int V, class acc, class Axis>
 cudaError_t launch_adjoint_channels_last(const ResizeParams<acc, Axis>& p, const Device& device) {
   typedef typename Axis::template with_index<int32_t> NarrowAxis;
-  // Blocks of channels of 128 to 256 bytes: the rest of a block of threads is columns and rows, which share
-  // results.
-  constexpr int64_t kBlock = 256 / (V * sizeof(T)) < 32 ? 256 / (V * sizeof(T)) : 32;
-  const int64_t vectors = p.channels / V, channel_blocks = divide_up(vectors, kBlock);
-  const int64_t within = vectors <= kBlock ? vectors : 2 * divide_up(divide_up(vectors, channel_blocks), 2);
+  const ChannelBlocks channels = channel_blocks<T, V>(p.channels);
   const int64_t most_taps = 2 * most_outputs(p.width) | 1;  // odd, lest lists meet in a bank
   const int64_t list_bytes = most_taps * static_cast<int64_t>(sizeof(Tap<acc>)) + 4;
-  const int64_t room = smaller(kPixelThreads / within, (48 << 10) / list_bytes);
+  const int64_t room = smaller(kPixelThreads / channels.within, (48 << 10) / list_bytes);
   const int64_t column_blocks = divide_up(p.width.in_size, room);
   const int64_t columns = divide_up(p.width.in_size, column_blocks);
-  int64_t rows = 2;  // a thread's
-  while (rows < 16 && divide_up(p.height.in_size, 2 * rows) * p.width.in_size * vectors * p.batch >=
-                          int64_t{1024} * device.multiprocessors) {
-    rows *= 2;
-  }
+  const int64_t rows =
+      rows_per_thread(device, p.height.in_size, p.width.in_size * channels.vectors * p.batch, /*least=*/2);
   const int64_t chunks = divide_up(p.height.in_size, rows), block_room = room / columns;
   const int64_t chunk_blocks = divide_up(chunks, block_room);
   ChannelsLastAdjoint<T, NarrowAxis> arguments{static_cast<const T*>(p.output),
@@ -139,14 +132,14 @@ cudaError_t launch_adjoint_channels_last(const ResizeParams<acc, Axis>& p, const
                                                static_cast<int32_t>(p.channels),
                                                static_cast<int32_t>(rows),
                                                static_cast<int32_t>(most_taps),
-                                               Divider<int32_t>(within),
+                                               Divider<int32_t>(channels.within),
                                                Divider<int32_t>(columns),
                                                static_cast<int32_t>(divide_up(chunks, chunk_blocks)),
-                                               Divider<int32_t>(channel_blocks),
+                                               Divider<int32_t>(channels.blocks),
                                                Divider<int32_t>(column_blocks),
                                                Divider<int32_t>(chunk_blocks)};
   return launch(adjoint_channels_last<T, V, NarrowAxis>, device,
-                channel_blocks * column_blocks * chunk_blocks * p.batch, kPixelThreads,
+                channels.blocks * column_blocks * chunk_blocks * p.batch, kPixelThreads,
                 static_cast<size_t>(columns * list_bytes), arguments);
 }
 

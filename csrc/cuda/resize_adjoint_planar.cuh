@@ -305,9 +305,10 @@ PlanarCut cut_planes(const Axis& height, const Axis& width) {
   constexpr int64_t kSharedBytes = 48 << 10;
   constexpr int64_t kSector = 32 / sizeof(T);  // sources; tiles that begin and end at sectors write each once
   constexpr int64_t kAligned = kWide<T>;
+  const int64_t of_source = most_outputs(width);
   const auto footprint = [&](int64_t columns) {  // at most, from an aligned column on
-    return static_cast<int64_t>(static_cast<double>(columns) * width.outputs_per_source()) +
-           most_outputs(width) + kAligned;
+    return static_cast<int64_t>(static_cast<double>(columns) * width.outputs_per_source()) + of_source +
+           kAligned;
   };
   PlanarCut cut;
   cut.most_taps = 2 * most_outputs(height) | 1;
@@ -318,7 +319,7 @@ PlanarCut cut_planes(const Axis& height, const Axis& width) {
   const auto whole = [](int64_t columns) {
     return columns > kSector ? columns - columns % kSector : columns;
   };
-  int64_t most = static_cast<int64_t>(static_cast<double>(kTileColumns<T> - kAligned - most_outputs(width)) /
+  int64_t most = static_cast<int64_t>(static_cast<double>(kTileColumns<T> - kAligned - of_source) /
                                       width.outputs_per_source());
   most = whole(smaller(most, kTileColumns<T>));
   while (most > 0 && bytes(most) > kSharedBytes) most = most > kSector ? whole(most - kSector) : most - 1;

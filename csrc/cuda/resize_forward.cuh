@@ -114,18 +114,7 @@ __global__ void __launch_bounds__(kResizeThreads, 2)
 
 // ---- choice and launch ----------------------------------------------------------------------------------
 
-// Rows a thread walks down: as many as leave every multiprocessor its fill of threads, 16 at most.
-inline int64_t rows_per_thread(const Device& device, int64_t rows, int64_t threads_of_a_row) {
-  constexpr int kThreadsPerMultiprocessor = 1024;
-  int64_t chosen = 1;
-  while (chosen < 16 && divide_up(rows, 2 * chosen) * threads_of_a_row >=
-                            int64_t{kThreadsPerMultiprocessor} * device.multiprocessors) {
-    chosen *= 2;
-  }
-  return chosen;
-}
-
-template <class T, int V, class Index, class Epilogue, class acc, class Axis>
+template <class T, class Index, class Epilogue, class acc, class Axis>
 auto forward_arguments(const ResizeParams<acc, Axis>& p) {
   typedef typename Axis::template with_index<Index> NarrowAxis;
   return ForwardArguments<T, NarrowAxis, Index, Epilogue>{static_cast<const T*>(p.input),
@@ -141,7 +130,7 @@ template <class T, int V, bool kVector, template <class, int, class, class> clas
           class Epilogue, class acc, class Axis>
 cudaError_t launch_rows(const ResizeParams<acc, Axis>& p, int64_t row_elements, int64_t planes_of_image,
                         const Device& device) {
-  auto arguments = forward_arguments<T, V, Index, Epilogue>(p);
+  auto arguments = forward_arguments<T, Index, Epilogue>(p);
   const int64_t groups = divide_up(row_elements, V), planes = p.batch * planes_of_image;
   const int64_t rows = rows_per_thread(device, p.height.out_size, groups * planes);
   const int64_t row_groups = divide_up(p.height.out_size, rows), threads = groups * row_groups * planes;
@@ -162,11 +151,8 @@ cudaError_t launch_planar(const ResizeParams<acc, Axis>& p, const Device& device
 
 template <class T, int V, class Index, class Epilogue, class acc, class Axis>
 cudaError_t launch_channels_last(const ResizeParams<acc, Axis>& p, const Device& device) {
-  auto arguments = forward_arguments<T, V, Index, Epilogue>(p);
-  // Blocks of channels of 128 to 256 bytes: the rest of a block of threads is columns, which share sources.
-  constexpr int64_t kBlock = 256 / (V * sizeof(T)) < 32 ? 256 / (V * sizeof(T)) : 32;
-  const int64_t vectors = p.channels / V, blocks = divide_up(vectors, kBlock);
-  const int64_t within = vectors <= kBlock ? vectors : 2 * divide_up(divide_up(vectors, blocks), 2);
+  auto arguments = forward_arguments<T, Index, Epilogue>(p);
+  const auto [vectors, blocks, within] = channel_blocks<T, V>(p.channels);
   const int64_t threads_of_a_row = blocks * within * p.width.out_size * p.batch;
   const int64_t rows = rows_per_thread(device, p.height.out_size, threads_of_a_row);
   const int64_t row_groups = divide_up(p.height.out_size, rows), threads = threads_of_a_row * row_groups;

@@ -6,12 +6,12 @@
 namespace upsample_ext {
 namespace gpu {
 
+// The offset of the last of so many elements.
+inline int64_t extent(int64_t size, int64_t stride) { return (size - 1) * (stride < 0 ? -stride : stride); }
+
 // Whether offsets within a plane, and all that is computed along an axis, stay far inside 32 bits.
 template <class acc, class Axis>
 bool fits_32_bits(const ResizeParams<acc, Axis>& p) {
-  const auto extent = [](int64_t size, int64_t stride) {
-    return (size - 1) * (stride < 0 ? -stride : stride);
-  };
   constexpr int64_t kMost = int64_t{1} << 30;
   const int64_t planes = p.batch * p.channels;
   const int64_t results = planes * p.height.out_size * p.width.out_size;

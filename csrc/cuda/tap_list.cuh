@@ -2,6 +2,7 @@
 // axis's matrix, listed in shared memory by one thread and read by many.
 #pragma once
 
+#include "launch.cuh"
 #include "values.cuh"
 
 namespace upsample_ext {
@@ -26,15 +27,27 @@ __device__ __forceinline__ int list_taps(const Axis& axis, int32_t source, Tap<a
   return count;
 }
 
+// Adds what one result gave to `source`: a tap of weight 0 counts, and two on one source count as two.
+template <class Taps, class acc>
+__device__ __forceinline__ void add_taps(const Taps& taps, int64_t source, acc value, acc& sum) {
+  if (taps.index0 == source) sum = fused_multiply_add(taps.weight0, value, sum);
+  if (taps.index1 == source) sum = fused_multiply_add(taps.weight1, value, sum);
+}
+
+// The sum over the lanes of a whole warp, in a tree.
+template <class acc>
+__device__ __forceinline__ acc sum_of_warp(acc sum) {
+  for (int step = kWarp / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+  return sum;
+}
+
 // At most so many outputs read one source: between two neighbours on either side, and at the ends what is
 // clamped.
 template <class Axis>
 int64_t most_outputs(const Axis& axis) {
   const auto inside = static_cast<int64_t>(2 * axis.outputs_per_source()) + 2;
-  const int64_t first = axis.end(0) - axis.begin(0), last = axis.in_size - 1;
-  const int64_t ends = axis.end(last) - axis.begin(last) > first ? axis.end(last) - axis.begin(last) : first;
-  const int64_t most = inside > ends ? inside : ends;
-  return most < axis.out_size ? most : static_cast<int64_t>(axis.out_size);
+  const auto at = [&](int64_t source) { return axis.end(source) - axis.begin(source); };
+  return smaller(larger(inside, larger(at(0), at(axis.in_size - 1))), axis.out_size);
 }
 
 }  // namespace gpu

@@ -127,6 +127,13 @@ struct LinearAxis {
   }
 };
 
+// The sample that stands at a position of an axis: itself inside, the edge's or none (-1) beyond it.
+template <class Index>
+UPSAMPLE_HOST_DEVICE Index sample_at(Index position, Index in_size, bool replicate) {
+  const Index edge = position < 0 ? 0 : (position >= in_size ? in_size - 1 : position);
+  return replicate || edge == position ? edge : -1;
+}
+
 // Transposed convolution along one axis. Kernel tap k carries source i to output i * stride - padding + k *
 // dilation. With `replicate` the input continues beyond its ends with its edge samples; without, with nothing
 // (zeros).
@@ -166,10 +173,10 @@ struct ConvTransposeAxis {
     return i * stride - padding + k * dilation;
   }
 
-  // The sample that stands at position i: itself inside, the edge or nothing (false) outside.
+  // The sample that stands at position i; false where there is none.
   UPSAMPLE_HOST_DEVICE bool sample(int64_t i, int64_t* index) const {
-    *index = i < 0 ? 0 : (i >= in_size ? in_size - 1 : i);
-    return replicate || *index == i;
+    *index = sample_at(i, in_size, replicate);
+    return *index >= 0;
   }
 };
 
@@ -236,11 +243,7 @@ struct TwoTapConvTransposeAxis {
   double outputs_per_source() const { return static_cast<double>(stride); }
 
  private:
-  // The sample at a position, the edge's beyond it, or -1.
-  UPSAMPLE_HOST_DEVICE Index sample(Index i) const {
-    const Index edge = i < 0 ? 0 : (i >= in_size ? in_size - 1 : i);
-    return replicate || edge == i ? edge : -1;
-  }
+  UPSAMPLE_HOST_DEVICE Index sample(Index i) const { return sample_at(i, in_size, replicate); }
   UPSAMPLE_HOST_DEVICE Index inside(Index o) const { return o < 0 ? 0 : (o > out_size ? out_size : o); }
 };
 

@@ -55,6 +55,13 @@ Tensor make_add_output(const Tensor& input, const Tensor& other) {
   return empty_sum(input, other);
 }
 
+bool lie_alike(const Tensor& a, const Tensor& b) {
+  for (int64_t d = 0; d < a.dim(); ++d) {
+    if (a.size(d) > 1 && a.stride(d) != b.stride(d)) return false;
+  }
+  return true;
+}
+
 // ---- add: meta, autograd --------------------------------------------------------------------------------
 
 static Tensor add_meta(const Tensor& input, const Tensor& other, bool) {
@@ -130,6 +137,23 @@ Tensor make_concat_output(at::TensorList inputs, SymIntArrayRef output_size) {
   const SymInt shape[] = {inputs[0].sym_size(0), channels, output_size[0], output_size[1]};
   return at::empty_symint(shape, inputs[0].options().dtype(at::native::result_type(inputs)),
                           channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+}
+
+void fill_concat_output(const Tensor& output, at::TensorList inputs, SymIntArrayRef output_size,
+                        bool align_corners,
+                        c10::function_ref<void(const Tensor& input, const Tensor& slice)> resize_into) {
+  int64_t first = 0;
+  for (const Tensor& input : inputs) {
+    const Tensor slice = output.narrow(1, first, input.size(1));
+    first += input.size(1);
+    if (input.size(2) == output.size(2) && input.size(3) == output.size(3)) {
+      slice.copy_(input);
+    } else if (input.scalar_type() == output.scalar_type()) {
+      resize_into(input, slice);
+    } else {  // rounded to its own dtype first
+      slice.copy_(upsample_op().call(input, output_size, align_corners, std::nullopt, std::nullopt));
+    }
+  }
 }
 
 // ---- concat: meta, autograd -----------------------------------------------------------------------------

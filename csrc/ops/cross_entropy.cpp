@@ -12,6 +12,7 @@
 #include <torch/csrc/autograd/graph_task.h>
 #include <torch/library.h>
 
+#include "dtypes.h"
 #include "linear_op.h"
 #include "resample.h"
 #include "typed_ops.h"
@@ -75,18 +76,15 @@ void check_cross_entropy_grad_output(const Tensor& grad_output, const Tensor& in
 
 // ---- the unfused expression -----------------------------------------------------------------------------
 
-static at::ScalarType sum_dtype(const Tensor& input) {
-  return input.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 static Tensor resize_to_target(const Tensor& input, const CrossEntropyArgs& args) {
   const c10::SymInt size[] = {args.target.sym_size(1), args.target.sym_size(2)};
-  return upsample_op().call(input.to(sum_dtype(input)), size, args.align_corners, std::nullopt, std::nullopt);
+  return upsample_op().call(input.to(sum_type(input.scalar_type())), size, args.align_corners, std::nullopt,
+                            std::nullopt);
 }
 
 static Tensor unfused_loss(const Tensor& input, const CrossEntropyArgs& args) {
   optional<Tensor> weight;
-  if (args.weight) weight = args.weight->to(sum_dtype(input));
+  if (args.weight) weight = args.weight->to(sum_type(input.scalar_type()));
   return at::cross_entropy_loss_symint(resize_to_target(input, args), args.target, weight, args.reduction,
                                        args.ignore_index, args.label_smoothing)
       .to(input.scalar_type());
@@ -260,7 +258,7 @@ static Tensor cross_entropy_autograd(const Tensor& input, const Tensor& target,
   Tensor loss;
   {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
-    if (node && reduction != kReduceNone && input.scalar_type() == sum_dtype(input)) {
+    if (node && reduction != kReduceNone && input.scalar_type() == sum_type(input.scalar_type())) {
       Tensor gradient;
       std::tie(loss, gradient) = cross_entropy_with_gradient_op().call(
           input, target, weight, reduction, ignore_index, label_smoothing, align_corners);

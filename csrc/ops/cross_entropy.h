@@ -2,8 +2,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/mul.h>
 
 #include <optional>
+#include <tuple>
 
 namespace upsample_ext {
 
@@ -27,5 +29,47 @@ at::Tensor make_cross_entropy_gradient(const at::Tensor& input);
 // grad_output must have the shape of the loss.
 void check_cross_entropy_grad_output(const at::Tensor& grad_output, const at::Tensor& input,
                                      const CrossEntropyArgs& args);
+
+// A loss, its gradient to the input, or both.
+struct CrossEntropyResult {
+  at::Tensor loss, gradient;
+};
+// What a device has: with grad_output its gradient, otherwise the loss, and `with_gradient` the gradient of
+// that.
+using CrossEntropyOfDevice = CrossEntropyResult(const at::Tensor& input, const CrossEntropyArgs& args,
+                                                bool with_gradient, const at::Tensor& grad_output);
+
+// The ops, made of it.
+template <CrossEntropyOfDevice* kOfDevice>
+at::Tensor cross_entropy_loss_on(const at::Tensor& input, const at::Tensor& target,
+                                 const std::optional<at::Tensor>& weight, int64_t reduction,
+                                 int64_t ignore_index, double label_smoothing, bool align_corners) {
+  return kOfDevice(input, {target, weight, reduction, ignore_index, label_smoothing, align_corners},
+                   /*with_gradient=*/false, at::Tensor())
+      .loss;
+}
+
+template <CrossEntropyOfDevice* kOfDevice>
+std::tuple<at::Tensor, at::Tensor> cross_entropy_with_gradient_on(
+    const at::Tensor& input, const at::Tensor& target, const std::optional<at::Tensor>& weight,
+    int64_t reduction, int64_t ignore_index, double label_smoothing, bool align_corners) {
+  TORCH_CHECK(reduction != kReduceNone,
+              "upsample_cross_entropy_with_gradient: expected a reduction, mean or sum, got none");
+  CrossEntropyResult result =
+      kOfDevice(input, {target, weight, reduction, ignore_index, label_smoothing, align_corners},
+                /*with_gradient=*/true, at::Tensor());
+  return {result.loss, result.gradient};
+}
+
+template <CrossEntropyOfDevice* kOfDevice>
+at::Tensor cross_entropy_backward_on(const at::Tensor& grad_output, const std::optional<at::Tensor>& gradient,
+                                     const at::Tensor& input, const at::Tensor& target,
+                                     const std::optional<at::Tensor>& weight, int64_t reduction,
+                                     int64_t ignore_index, double label_smoothing, bool align_corners) {
+  const CrossEntropyArgs args{target, weight, reduction, ignore_index, label_smoothing, align_corners};
+  check_cross_entropy_grad_output(grad_output, input, args);
+  if (gradient) return at::mul(*gradient, grad_output);
+  return kOfDevice(input, args, /*with_gradient=*/false, grad_output).gradient;
+}
 
 }  // namespace upsample_ext

@@ -127,6 +127,20 @@ Tensor make_channel_sum(const Tensor& input) {
   return at::empty_symint({input.sym_size(1)}, input.options());
 }
 
+ConvTransposeAxis deconv_axis(int axis, const Tensor& input, const Tensor& output,
+                              c10::IntArrayRef kernel_size, SymIntArrayRef stride, SymIntArrayRef padding,
+                              SymIntArrayRef dilation, bool replicate) {
+  ConvTransposeAxis geometry{input.size(2 + axis),
+                             kernel_size[axis],
+                             stride[axis].expect_int(),
+                             padding[axis].expect_int(),
+                             0,
+                             dilation[axis].expect_int(),
+                             replicate};
+  geometry.output_padding = output.size(2 + axis) - geometry.out_size();
+  return geometry;
+}
+
 // ---- meta ------------------------------------------------------------------------------------------------
 
 static Tensor depthwise_meta(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,

@@ -6,6 +6,11 @@
 
 namespace upsample_ext {
 
+// The type in which values of `dtype` are summed.
+inline at::ScalarType sum_type(at::ScalarType dtype) {
+  return dtype == at::kDouble ? at::kDouble : at::kFloat;
+}
+
 // Calls f with a value of the storage type and one of the type of its sums.
 template <class F>
 void dispatch_floating(const char* op, at::ScalarType dtype, F&& f) {

@@ -1,13 +1,12 @@
-// One axis of a transposed convolution on the device: which taps meet at an output, in 32 or 64 bits.
+// One axis of a transposed convolution for kernels that have no table: which taps meet at an output, in 32 or
+// 64 bits. Host and device.
 #pragma once
 
 #include <numeric>
 
-#include "../geometry/axis.h"
-#include "work.cuh"
+#include "axis.h"
 
 namespace upsample_ext {
-namespace gpu {
 
 // Tap k carries position i to output o where i * stride + k * dilation = o + padding (ConvTransposeAxis).
 // With g = gcd(stride, dilation) that has solutions where g divides o + padding, and then every (stride /
@@ -44,7 +43,7 @@ struct DeconvAxis {
   struct Tap {
     Index tap, position;  // no tap at all where tap >= kernel_size
   };
-  __device__ __forceinline__ Tap first(Index o) const {
+  UPSAMPLE_HOST_DEVICE Tap first(Index o) const {
     Index quotient = o + padding;
     const Index phase = by_stride.take(quotient);
     Index multiple = phase;
@@ -56,14 +55,11 @@ struct DeconvAxis {
     return {tap, quotient - back};
   }
 
-  // The sample at a position, the edge's beyond it, or -1.
-  __device__ __forceinline__ Index sample(Index position) const {
-    const Index edge = position < 0 ? 0 : (position >= in_size ? in_size - 1 : position);
-    return replicate || edge == position ? edge : -1;
-  }
+  // As sample_at.
+  UPSAMPLE_HOST_DEVICE Index sample(Index position) const { return sample_at(position, in_size, replicate); }
 
   // The output that tap 0 carries a position to.
-  __device__ __forceinline__ Index target(Index position) const { return position * stride - padding; }
+  UPSAMPLE_HOST_DEVICE Index target(Index position) const { return position * stride - padding; }
 
  private:
   // Of a modulo n, by Euclid's algorithm; a and n have no common divisor.
@@ -92,5 +88,4 @@ inline bool at_most_two_taps(const ConvTransposeAxis& axis) {
   return axis.kernel_size <= period || (axis.kernel_size <= 2 * period && axis.dilation == gcd);
 }
 
-}  // namespace gpu
 }  // namespace upsample_ext
