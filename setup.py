@@ -12,12 +12,14 @@ import glob
 import os
 import pathlib
 import re
+import shlex
+import subprocess
 import sys
 
 import setuptools
 
 ROOT = pathlib.Path(__file__).resolve().parent
-TORCH_RANGE = ((2, 13), (2, 15))  # supported: first <= torch < second, also in pyproject.toml
+TORCH_RANGE = ((2, 5), (2, 15))  # supported: first <= torch < second, also in pyproject.toml
 GIGABYTES_PER_JOB = 3  # what one compilation of torch's headers may take
 # gcc 12 takes the undefined vectors in its own AVX-512 header for mistakes.
 WARNINGS = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized"]
@@ -156,16 +158,38 @@ def find(*patterns):
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
-def keep_kernels_apart(compiler):
-    """Names the object of x.cu x.cu.o, since a family's launcher and kernels share a stem with one object."""
+def name_objects(compiler):
+    """Names the object of x.cu x.cu.o, since a family's launcher and kernels share a stem with one object,
+    and that of a header as g++ looks for it.
+    """
+    endings = {".cu": ".cu.o", ".h": ".h.gch"}
     plain = compiler.object_filenames
 
     def object_filenames(sources, *arguments, **options):
         objects = plain(sources, *arguments, **options)
         pairs = zip(sources, objects, strict=True)
-        return [path[: -len(".o")] + ".cu.o" if source.endswith(".cu") else path for source, path in pairs]
+        return [path[: -len(".o")] + endings.get(pathlib.Path(source).suffix, ".o") for source, path in pairs]
 
     compiler.object_filenames = object_filenames
+
+
+def precompile_headers(compiler, compile_arguments, folder):
+    """Compiles csrc/torch_headers.h once for all sources that include it; returns the folder to look in.
+
+    None where the compiler is not g++: clang takes no precompiled header by way of an #include. The flags
+    must be the sources' own to the last, or g++ passes the result over: hence the compiler's own compile().
+    """
+    from torch.utils import cpp_extension
+
+    command = [*shlex.split(cpp_extension.get_cxx_compiler()), "-dM", "-E", "-x", "c++", os.devnull]
+    predefined = subprocess.run(command, capture_output=True, text=True).stdout
+    if "__GNUC__" not in predefined or "__clang__" in predefined:
+        return None
+    (header,) = find("torch_headers.h")
+    compiler.src_extensions.append(".h")
+    (compiled,) = compiler.compile([header], output_dir=folder, **compile_arguments)
+    compiler.src_extensions.remove(".h")
+    return str(pathlib.Path(compiled).parent)
 
 
 def extension_and_build(torch):
@@ -213,8 +237,18 @@ def extension_and_build(torch):
 
     class Build(cpp_extension.BuildExtension):
         def build_extensions(self):
-            keep_kernels_apart(self.compiler)
+            name_objects(self.compiler)
             super().build_extensions()
+
+        def build_extension(self, ext):
+            arguments = {"macros": ext.define_macros, "include_dirs": ext.include_dirs, "debug": self.debug}
+            arguments |= {"extra_postargs": ext.extra_compile_args, "depends": ext.depends}
+            folder = precompile_headers(
+                self.compiler, arguments, str(pathlib.Path(self.build_temp) / "headers")
+            )
+            if folder:
+                ext.include_dirs.insert(0, folder)
+            super().build_extension(ext)
 
         def run(self):
             os.environ.setdefault("MAX_JOBS", str(default_jobs()))

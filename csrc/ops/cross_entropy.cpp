@@ -5,12 +5,11 @@
 // types: the gradient of a mean is too small for them before it is scaled) or is not known yet (reduction
 // "none"), backward reads the logits again. Everything beyond first order, and forward mode, is the unfused
 // expression, written here in PyTorch's own differentiable ops.
+#include <torch_headers.h>
+
 #include "cross_entropy.h"
 
-#include <ATen/Functions.h>
-#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/graph_task.h>
-#include <torch/library.h>
 
 #include "dtypes.h"
 #include "linear_op.h"
@@ -249,9 +248,9 @@ static Tensor cross_entropy_autograd(const Tensor& input, const Tensor& target,
     check_cross_entropy(input, args);
     return unfused_loss(input, args);
   }
-  c10::intrusive_ptr<RuleNode<CrossEntropyRule>> node;
+  NodePointer<RuleNode<CrossEntropyRule>> node;
   if (torch::autograd::compute_requires_grad(input)) {
-    node = c10::make_intrusive<RuleNode<CrossEntropyRule>>();
+    node = make_node<RuleNode<CrossEntropyRule>>();
     node->set_next_edges(torch::autograd::collect_next_edges(input));
     node->rule.fields.save(input, args);
   }

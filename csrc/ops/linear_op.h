@@ -1,4 +1,4 @@
-// Autograd for our ops: the only user of torch's Node.
+// Autograd for our ops: the only user of torch's Node, whose versions are told apart in torch_versions.h.
 //
 // A rule says what an op's backward needs and computes; RuleNode makes it a node of the graph, with its saved
 // tensors released after backward and with compiled autograd's two hooks. The rules call the ops through the
@@ -14,15 +14,11 @@
 #include <ATen/ops/add.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
 #include <torch/csrc/autograd/forward_grad.h>
-#include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/saved_variable.h>
-#include <torch/csrc/dynamo/compiled_autograd.h>
+
+#include "torch_versions.h"
 
 namespace upsample_ext {
-
-using torch::autograd::SavedVariable;
-using torch::autograd::variable_list;
 
 // Which inputs of an op want a gradient in this backward.
 struct NeedsGradient {
@@ -30,96 +26,38 @@ struct NeedsGradient {
   bool operator()(size_t input) const { return (mask >> input) & 1; }
 };
 
-template <class Field>
-constexpr bool is_saved_variable = std::is_same_v<std::decay_t<Field>, SavedVariable>;
-
 template <class Rule>
-struct RuleNode final : torch::autograd::Node {
+struct RuleNode final : CompilableNode<RuleNode<Rule>> {
   Rule rule;
 
   std::string name() const override { return Rule::name; }
 
   variable_list apply(variable_list&& grads) override {
-    std::lock_guard<std::mutex> lock(mutex_);
-    return run(rule, grads, needs(), num_outputs());
+    std::lock_guard<std::mutex> lock(this->mutex_);
+    return run(*this, grads, needed(), this->num_outputs());
   }
 
   void release_variables() override {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<std::mutex> lock(this->mutex_);
     rule.visit([](auto& field) {
       if constexpr (is_saved_variable<decltype(field)>) field.reset_data();
     });
   }
 
-  // Compiled autograd, 1: what a compiled backward is specialised on or given as an input.
-  void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
-    const_cast<Rule&>(rule).visit([&args](auto& field) {
-      if constexpr (is_saved_variable<decltype(field)>) {
-        args.collect(field, /*is_output=*/false);
-      } else {
-        args.collect(field);
-      }
-    });
+  // For compiled autograd, see CompilableNode.
+  template <class F>
+  void visit(F&& f) {
+    rule.visit(f);
   }
-
-  // Compiled autograd, 2: put a call of `apply_packed` into its graph, the rule's fields packed as arguments.
-  variable_list apply_with_saved(const variable_list& grads,
-                                 torch::dynamo::autograd::SwapSavedVariables& saved) override {
-    using namespace torch::dynamo::autograd;
-    rule.visit([&saved](auto& field) { saved.before(field); });
-    PackedArgs packed;
-    std::vector<at::TypePtr> types;
-    const auto pack = [&](const auto& value) {
-      packed.pack(value);
-      types.push_back(IValuePacker<std::decay_t<decltype(value)>>::packed_type());
-    };
-    pack(static_cast<int64_t>(num_outputs()));
-    pack(needs().mask);
-    rule.visit([&](auto& field) {
-      if constexpr (is_saved_variable<decltype(field)>) {
-        pack(field.unpack());
-      } else {
-        pack(field);
-      }
-    });
-    const auto& python = getPyCompilerInterface();
-    const std::string function =
-        python->bind_function(saved.get_py_compiler(), typeid(Rule).name(), apply_packed, types,
-                              /*is_custom_function=*/true, /*is_traceable=*/true);
-    variable_list result =
-        python->call_function(saved.get_py_compiler(), "apply_functional", function, grads, packed.vec(),
-                              IValuePacker<std::vector<std::optional<torch::autograd::InputMetadata>>>::pack(
-                                  get_input_metadata(next_edges())));
-    rule.visit([&saved](auto& field) { saved.after(field); });
-    return result;
+  int64_t needed() const {
+    int64_t mask = 0;
+    for (size_t i = 0; i < this->num_outputs(); ++i)
+      mask |= int64_t{this->task_should_compute_output(i)} << i;
+    return mask;
   }
-
- private:
-  static variable_list run(Rule& rule, const variable_list& grads, NeedsGradient needs, size_t inputs) {
+  static variable_list run(RuleNode& node, const variable_list& grads, int64_t needed, size_t inputs) {
     variable_list result(inputs);
-    if (grads[0].defined()) rule.backward(grads[0], needs, result);
-    return result;
-  }
-
-  static variable_list apply_packed(const variable_list& grads, const std::vector<at::IValue>& args) {
-    torch::dynamo::autograd::PackedArgs packed(args);
-    const auto inputs = packed.unpack<int64_t>();
-    const NeedsGradient needs{packed.unpack<int64_t>()};
-    Rule rule;
-    rule.visit([&packed](auto& field) {
-      using Field = std::decay_t<decltype(field)>;
-      if constexpr (is_saved_variable<Field>) {
-        field = SavedVariable(packed.unpack<at::Tensor>(), /*is_output=*/false);
-      } else {
-        field = packed.unpack<Field>();
-      }
-    });
-    return run(rule, grads, needs, static_cast<size_t>(inputs));
-  }
-
-  NeedsGradient needs() const {
-    NeedsGradient result{0};
-    for (size_t i = 0; i < num_outputs(); ++i) result.mask |= int64_t{task_should_compute_output(i)} << i;
+    if (grads[0].defined()) node.rule.backward(grads[0], NeedsGradient{needed}, result);
     return result;
   }
 };
@@ -128,9 +66,9 @@ struct RuleNode final : torch::autograd::Node {
 // `fill` sets the rule's fields and runs only when the node is made.
 template <class Rule, class Call, class Fill, class... Inputs>
 at::Tensor with_history(Call&& call, Fill&& fill, const Inputs&... inputs) {
-  c10::intrusive_ptr<RuleNode<Rule>> node;
+  NodePointer<RuleNode<Rule>> node;
   if (torch::autograd::compute_requires_grad(inputs...)) {
-    node = c10::make_intrusive<RuleNode<Rule>>();
+    node = make_node<RuleNode<Rule>>();
     node->set_next_edges(torch::autograd::collect_next_edges(inputs...));
     fill(node->rule);
   }
