@@ -3,12 +3,10 @@
 // A door takes what the Python API was given, decides whether the call is ours and plain, and calls the op's
 // typed handle. It returns None for everything else, so that the Python side can go the general way
 // (subclasses, tracing, symbolic sizes) or hand the call to PyTorch, whose errors are then PyTorch's own.
-#include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
+#include <torch_headers.h>
+
 #include <torch/csrc/Exceptions.h>
-#include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/jit/frontend/tracer.h>
-#include <torch/csrc/utils/pybind.h>
 
 #include <atomic>
 

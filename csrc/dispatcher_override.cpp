@@ -5,17 +5,16 @@
 // as before and arrive here with plain tensors, the backward op too. Requests that are not plainly valid
 // (ranks, empty sizes, dtypes we have no kernel for, aliased results) go to the native kernel, called
 // directly and not through the dispatcher, so that the errors are PyTorch's own to the letter.
+#include <torch_headers.h>
+
 #include "dispatcher_override.h"
 
 #include <ATen/MemoryOverlap.h>
-#include <ATen/core/Tensor.h>
 #include <ATen/native/Resize.h>
 #include <ATen/ops/upsample_bilinear2d_backward_cpu_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_cpu_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_cuda_dispatch.h>
-#include <c10/util/Exception.h>
-#include <torch/library.h>
 
 #include <memory>
 #include <mutex>

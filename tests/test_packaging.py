@@ -296,7 +296,7 @@ def test_launchers_and_kernels_of_one_stem_have_objects_of_their_own(build):
 
     compiler = new_compiler()
     compiler.src_extensions.append(".cu")
-    build.keep_kernels_apart(compiler)
+    build.name_objects(compiler)
     sources = build.find("**/*.cpp", "**/*.cu")
     objects = compiler.object_filenames(sources, output_dir="build")
     assert len(set(objects)) == len(sources)

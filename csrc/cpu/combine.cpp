@@ -1,7 +1,7 @@
 // CPU launchers of the combine family.
-#include "../ops/combine.h"
+#include <torch_headers.h>
 
-#include <torch/library.h>
+#include "../ops/combine.h"
 
 #include "resample.h"
 

@@ -1,9 +1,7 @@
 // CPU launchers of cross-entropy over resized logits: targets checked, parameters, threads, memory, the sum.
-#include "../ops/cross_entropy.h"
+#include <torch_headers.h>
 
-#include <ATen/Functions.h>
-#include <ATen/Parallel.h>
-#include <torch/library.h>
+#include "../ops/cross_entropy.h"
 
 #include "../geometry/axis_table.h"
 #include "levels.h"

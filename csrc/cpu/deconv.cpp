@@ -1,8 +1,7 @@
 // CPU launchers of the depthwise transposed convolution: tensors to parameter structs, threads, memory.
-#include "../ops/deconv.h"
+#include <torch_headers.h>
 
-#include <ATen/Parallel.h>
-#include <torch/library.h>
+#include "../ops/deconv.h"
 
 #include "last_level_cache.h"
 #include "levels.h"

@@ -1,8 +1,7 @@
 // CPU launchers of the resample family: tensors to parameter structs, tables, threads, memory.
-#include "../ops/resample.h"
+#include <torch_headers.h>
 
-#include <ATen/Dispatch.h>
-#include <torch/library.h>
+#include "../ops/resample.h"
 
 #include "../ops/typed_ops.h"
 #include "resample.h"

@@ -1,9 +1,7 @@
 // CPU launchers of the ops that choose at each pixel: argmax and threshold.
-#include "../ops/select.h"
+#include <torch_headers.h>
 
-#include <ATen/Functions.h>
-#include <ATen/Parallel.h>
-#include <torch/library.h>
+#include "../ops/select.h"
 
 #include "resample.h"
 

@@ -1,10 +1,10 @@
 // Bilinear resize fused with an addition or a concatenation: checks, outputs, meta kernels, autograd.
+#include <torch_headers.h>
+
 #include "combine.h"
 
 #include <ATen/ExpandUtils.h>
-#include <ATen/Functions.h>
 #include <ATen/native/TypeProperties.h>
-#include <torch/library.h>
 
 #include <algorithm>
 

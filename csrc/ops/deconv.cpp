@@ -3,11 +3,9 @@
 // Three ops, each linear in both of its tensors, are closed under differentiation: with y = conv(x, w),
 // backward_input and backward_weight are its adjoints in x and in w, and the adjoints of each are the other
 // two.
-#include "deconv.h"
+#include <torch_headers.h>
 
-#include <ATen/Functions.h>
-#include <ATen/autocast_mode.h>
-#include <torch/library.h>
+#include "deconv.h"
 
 #include "linear_op.h"
 #include "typed_ops.h"

@@ -1,11 +1,10 @@
 // Bilinear resize and separable transposed convolution: checks, outputs, meta kernels, autograd.
+#include <torch_headers.h>
+
 #include "resample.h"
 
-#include <ATen/Functions.h>
 #include <ATen/MemoryOverlap.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/native/Resize.h>
-#include <torch/library.h>
 
 #include "linear_op.h"
 #include "typed_ops.h"

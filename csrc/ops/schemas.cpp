@@ -1,6 +1,6 @@
 // Every op of the package, in one place. Families implement them in the files beside this one; the launchers
 // of csrc/cpu (and csrc/cuda) register under their device key.
-#include <torch/library.h>
+#include <torch_headers.h>
 
 TORCH_LIBRARY(upsample_ext, m) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};

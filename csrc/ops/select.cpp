@@ -1,10 +1,10 @@
 // What is chosen at each pixel of a resized image, by argmax or threshold: checks, outputs, meta kernels. A
 // choice has no gradient, and the score of an argmax is given none either.
+#include <torch_headers.h>
+
 #include "select.h"
 
-#include <ATen/Functions.h>
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <torch/library.h>
 
 #include <limits>
 

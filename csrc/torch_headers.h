@@ -1,0 +1,22 @@
+// The headers of torch that most sources of the op and launcher floors need. They take ten times as long to
+// read as the sources themselves, so the build compiles this file once (setup.py: Build.precompile_headers)
+// and each source includes it, as <torch_headers.h>, before anything else: a compiler that has no precompiled
+// form of it reads it like any other header. A source includes what it uses besides; what only one needs is
+// not here.
+#ifndef UPSAMPLE_EXT_TORCH_HEADERS_H_  // g++ warns of "#pragma once" in a file that it compiles by itself
+#define UPSAMPLE_EXT_TORCH_HEADERS_H_
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <torch/csrc/autograd/VariableTypeUtils.h>
+#include <torch/csrc/autograd/forward_grad.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/dynamo/compiled_autograd.h>
+#include <torch/csrc/utils/pybind.h>
+#include <torch/library.h>
+
+#endif
