@@ -195,7 +195,11 @@ def test_import_of_a_build_for_another_cxx_interface_of_the_same_version(tmp_pat
     shutil.copytree(PACKAGE, tmp_path / "upsample_ext", ignore=shutil.ignore_patterns("__pycache__"))
     (library,) = (tmp_path / "upsample_ext").glob("_C.*.so")
     source = tmp_path / "stub.cpp"
-    source.write_text('extern "C" void gone_from_torch(), *PyInit__C() { gone_from_torch(); return 0; }')
+    lines = [
+        'extern "C" void gone_from_torch();',
+        'extern "C" void* PyInit__C() { gone_from_torch(); return 0; }',
+    ]
+    source.write_text("\n".join(lines))
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     checked(*compiler, "-shared", "-fPIC", source, "-o", library)
     result = run(sys.executable, "-c", "import upsample_ext", cwd=tmp_path)
