@@ -1,11 +1,13 @@
 """Builds the extension `upsample_ext._C` against the torch of the running Python.
 
-Environment variables, all the user's and never overwritten here:
+Environment variables, all the user's and kept as they are (but for CXX="ccache g++": torch adds ccache):
     FORCE_CPU=1             build without CUDA whatever is there
     FORCE_CUDA=1            fail rather than build without CUDA (no GPU needs to be visible)
     TORCH_CUDA_ARCH_LIST    CUDA architectures; default: the visible GPUs', without one those of torch itself
     MAX_JOBS                parallel compilations; default: limited by processors and by memory
     CFLAGS, CXX, ...        as for every setuptools build
+
+What is checked before anything is compiled, and how `pip install .` finds torch, is in build_tools/.
 """
 
 import contextlib

@@ -19,7 +19,8 @@ def rebuild() -> str:
     return _installer.install("--force-reinstall", "--no-deps", "--no-build-isolation", ".")
 
 
-_HOW = f"In the checkout of upsample_ext, with this Python, type:\n    {rebuild()}"
+def _how() -> str:
+    return f"In the checkout of upsample_ext, with this Python, type:\n    {rebuild()}"
 
 
 def _minor(version: str) -> str:
@@ -33,13 +34,13 @@ def check_abi(built_torch: str, built_cuda: str | None, torch_now: str, cuda_now
     if _minor(built_torch) != _minor(torch_now):
         raise ImportError(
             f"upsample_ext {__version__} was built for torch {built_torch}, but torch {torch_now} is "
-            f"installed. It must be built again. {_HOW}"
+            f"installed. It must be built again. {_how()}"
         )
     if built_cuda is not None and (cuda_now is None or cuda_now.split(".")[0] != built_cuda.split(".")[0]):
         now = f"built for CUDA {cuda_now}" if cuda_now else "built without CUDA"
         raise ImportError(
             f"upsample_ext {__version__} was built for torch {built_torch} with CUDA {built_cuda}, but torch "
-            f"{torch_now}, {now}, is installed. It must be built again. {_HOW}"
+            f"{torch_now}, {now}, is installed. It must be built again. {_how()}"
         )
 
 
@@ -54,13 +55,13 @@ def _import_extension(built_torch: str, torch_now: str):
     except ModuleNotFoundError as error:
         if error.name != "upsample_ext._C":
             raise
-        raise ImportError(f"upsample_ext {__version__} is not built for this Python. {_HOW}") from None
+        raise ImportError(f"upsample_ext {__version__} is not built for this Python. {_how()}") from None
     except (ImportError, OSError) as error:
         # A nightly, a vendor's container and a source build bear the minor version of the release to come
         raise ImportError(
             f"upsample_ext {__version__} was built for torch {built_torch}, and cannot be loaded with torch "
             f"{torch_now}, whose C++ interface or libraries differ ({_first_line(error)}). It must be built "
-            f"again. {_HOW}"
+            f"again. {_how()}"
         ) from error
 
 
@@ -73,7 +74,7 @@ def _load():
     try:
         from upsample_ext import _build_info
     except ImportError:
-        raise ImportError(f"upsample_ext {__version__} is not built. {_HOW}") from None
+        raise ImportError(f"upsample_ext {__version__} is not built. {_how()}") from None
     check_abi(_build_info.torch, _build_info.cuda, str(torch.__version__), torch.version.cuda)
     extension = _import_extension(_build_info.torch, str(torch.__version__))
     if extension.refused_level() is not None:
