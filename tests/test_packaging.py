@@ -11,6 +11,7 @@ import site
 import subprocess
 import sys
 import tarfile
+import types
 import venv
 import zipfile
 from importlib.machinery import PathFinder
@@ -616,6 +617,38 @@ def test_nvcc_that_cannot_compile_is_quoted(toolchain, monkeypatch, tmp_path, pr
     dry, real = (tmp_path / "calls").read_text().splitlines()
     assert "--dryrun -O3 -gencode=arch=compute_90,code=sm_90 -ccbin gcc-11" in dry
     assert "gencode" not in real and "-ccbin gcc-11" in real
+
+
+@needs_checkout
+def test_the_compilers_are_tried_before_the_sources(build, monkeypatch, tmp_path):
+    from torch.utils import cpp_extension
+
+    class Command:
+        ran = 0
+
+        def run(self):
+            Command.ran += 1
+
+    def run_build(*macros):
+        extension = types.SimpleNamespace(define_macros=macros, extra_compile_args={"nvcc": ["-O3"]})
+        build.checked(Command, torch, extension)().run()
+
+    monkeypatch.delenv("PYTORCH_NVCC", raising=False)
+    monkeypatch.setattr(cpp_extension, "CUDA_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0")
+    with_cuda = ("UPSAMPLE_EXT_WITH_CUDA", "1")
+    program(tmp_path / "bin" / "nvcc", "echo 'release 12.4, V12.4.131'")
+    assert "CUDA 12.4" in refusal(run_build, with_cuda) and Command.ran == 0
+    run_build()  # a build for the CPU asks no nvcc
+    assert Command.ran == 1
+    program(tmp_path / "bin" / "nvcc", "echo 'release 13.0, V13.0.88'", '[ "$1" = --version ]')
+    assert "cannot compile a few lines of CUDA" in refusal(run_build, with_cuda) and Command.ran == 1
+    program(tmp_path / "bin" / "nvcc", "echo 'release 13.2, V13.2.1'")
+    run_build(with_cuda)
+    assert Command.ran == 2
+    monkeypatch.setenv("CXX", "g++-99")
+    assert "CXX=g++-99 was not found" in refusal(run_build) and Command.ran == 2
 
 
 @needs_checkout
