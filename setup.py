@@ -1,13 +1,16 @@
 """Builds the extension `upsample_ext._C` against the torch of the running Python.
 
-Environment variables, all the user's and never overwritten here:
+Environment variables, all the user's and kept as they are (but for CXX="ccache g++": torch adds ccache):
     FORCE_CPU=1             build without CUDA whatever is there
     FORCE_CUDA=1            fail rather than build without CUDA (no GPU needs to be visible)
     TORCH_CUDA_ARCH_LIST    CUDA architectures; default: the visible GPUs', without one those of torch itself
     MAX_JOBS                parallel compilations; default: limited by processors and by memory
     CFLAGS, CXX, ...        as for every setuptools build
+
+What is checked before anything is compiled, and how `pip install .` finds torch, is in build_tools/.
 """
 
+import contextlib
 import glob
 import os
 import pathlib
@@ -16,52 +19,25 @@ import shlex
 import subprocess
 import sys
 
-import setuptools
+with contextlib.suppress(ImportError):  # requirements.check() then says what to type
+    import setuptools  # first of all, for it replaces distutils
 
 ROOT = pathlib.Path(__file__).resolve().parent
-TORCH_RANGE = ((2, 5), (2, 15))  # supported: first <= torch < second, also in pyproject.toml
+sys.path.insert(0, str(ROOT))  # build_tools lies beside this file
+
+from build_tools import messages, requirements, toolchain  # noqa: E402
+from build_tools.memory import available_gigabytes  # noqa: E402
+from build_tools.messages import fail  # noqa: E402
+
+sys.path.remove(str(ROOT))
+
+TORCH_RANGE = ((2, 5), (2, 15))  # supported: first <= torch < second; the only place that says so
 GIGABYTES_PER_JOB = 3  # what one compilation of torch's headers may take
 # gcc 12 takes the undefined vectors in its own AVX-512 header for mistakes.
 WARNINGS = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized"]
 # --fmad=false is nvcc's -ffp-contract=off: the kernels write fma where they mean it.
 # Compressed, the machine code of all architectures is a fifth in size.
 NVCC_FLAGS = ["-O3", "--fmad=false", "-Xfatbin", "-compress-all"]
-
-
-def fail(*lines):
-    """Ends the build with a message that stands out from what pip prints around it."""
-    rule = "=" * 80
-    sys.exit(
-        "\n".join(
-            ["", rule, *(f"upsample_ext: {line}" if not i else line for i, line in enumerate(lines)), rule]
-        )
-    )
-
-
-def import_torch():
-    """The torch to build against; explains what to type where there is none, or one we do not support."""
-    low, high = (f"{major}.{minor}" for major, minor in TORCH_RANGE)
-    install = f'    pip install "torch>={low},<{high}" "setuptools>=77.0.3" ninja'
-    build = "    pip install --no-build-isolation ."
-    try:
-        import torch
-    except ImportError as error:
-        fail(
-            f"building needs torch, and {sys.executable} cannot import it ({error}).",
-            "Type:",
-            install,
-            build,
-        )
-    if int(setuptools.__version__.split(".")[0]) < 77:  # older ones do not know an SPDX license
-        fail(f"building needs setuptools>=77.0.3, this is {setuptools.__version__}. Type:", install, build)
-    minor = tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", torch.__version__).groups())
-    if not TORCH_RANGE[0] <= minor < TORCH_RANGE[1]:
-        fail(
-            f"torch {torch.__version__} is not supported, only {low} <= torch < {high} is. Type:",
-            install,
-            build,
-        )
-    return torch
 
 
 def flag(name):
@@ -103,25 +79,11 @@ def openmp_link_flags(torch_directory):
     return [f"-L{shipped[0].parent}", f"-l:{shipped[0].name}"]
 
 
-def available_gigabytes():
-    """Memory to build in: what the machine has free, or the control group's limit where that is lower."""
-    limits = []
-    try:
-        meminfo = pathlib.Path("/proc/meminfo").read_text()
-        limits.append(int(re.search(r"MemAvailable:\s+(\d+) kB", meminfo).group(1)) * 1024)
-    except (OSError, AttributeError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int(pathlib.Path(path).read_text()))
-        except (OSError, ValueError):  # absent, or "max": no limit
-            continue
-    return min(limits) / 2**30
-
-
 def default_jobs():
+    """As many as the processors, and as fit in memory less a gigabyte, or a tenth, for everything else."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(processors, int(available_gigabytes() / GIGABYTES_PER_JOB)))
+    gigabytes = available_gigabytes()
+    return max(1, min(processors, int((gigabytes - max(1, gigabytes / 10)) / GIGABYTES_PER_JOB)))
 
 
 def default_cuda_architectures(torch):
@@ -143,7 +105,17 @@ def cuda_architectures(torch, cpp_extension):
     """The architectures that torch will have nvcc build for, as TORCH_CUDA_ARCH_LIST names them."""
     if not os.environ.get("TORCH_CUDA_ARCH_LIST") and not torch.cuda.device_count():
         os.environ["TORCH_CUDA_ARCH_LIST"] = default_cuda_architectures(torch)
-    codes = re.findall(r"code=(sm|compute)_(\d+)(\d)([af]?)", " ".join(cpp_extension._get_cuda_arch_flags()))
+    try:
+        flags = cpp_extension._get_cuda_arch_flags()
+    except ValueError as error:
+        chosen = os.environ.get("TORCH_CUDA_ARCH_LIST")
+        whose = f"TORCH_CUDA_ARCH_LIST={chosen!r}" if chosen else "the visible GPU"
+        fail(
+            f"torch {torch.__version__} does not build for {whose} ({error}). Type one of:",
+            f"    TORCH_CUDA_ARCH_LIST=9.0+PTX {messages.build()}     (or another that it knows)",
+            f"    FORCE_CPU=1 {messages.build()}     (CUDA tensors then go to PyTorch's own kernels)",
+        )
+    codes = re.findall(r"code=(sm|compute)_(\d+)(\d)([af]?)", " ".join(flags))
     names = {
         kind: {f"{major}.{minor}{suffix}" for of, major, minor, suffix in codes if of == kind}
         for kind in ("sm", "compute")
@@ -271,13 +243,36 @@ def extension_and_build(torch):
     return extension, Build
 
 
+def checked(build, torch, extension):
+    """The build_ext command with the compilers tried before, and with last words that say what to type."""
+    from torch.utils import cpp_extension
+
+    class Build(build):
+        def run(self):
+            with_cuda = ("UPSAMPLE_EXT_WITH_CUDA", "1") in extension.define_macros
+            toolchain.single_word_cxx(hasattr(cpp_extension, "_wrap_compiler"))
+            toolchain.check_cxx()
+            if with_cuda:
+                toolchain.check_nvcc(cpp_extension.CUDA_HOME, torch.__version__, torch.version.cuda)
+                flags = [*extension.extra_compile_args["nvcc"], *cpp_extension._get_cuda_arch_flags()]
+                toolchain.check_cuda_compiles(cpp_extension.CUDA_HOME, flags)
+            with toolchain.last_words(with_cuda):
+                super().run()
+
+    return Build
+
+
 def main():
-    torch = import_torch()
+    messages.check_platform(sys.platform)
+    requirements.check()
+    messages.check_writable()
+    import torch
+
     extension, build = extension_and_build(torch)
     minor = ".".join(torch.__version__.split(".")[:2])
     setuptools.setup(
         ext_modules=[extension],
-        cmdclass={"build_ext": build},
+        cmdclass={"build_ext": checked(build, torch, extension)},
         install_requires=[f"torch=={minor}.*"],  # the C++ interface is stable within a minor version only
     )
 

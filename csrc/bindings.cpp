@@ -319,6 +319,32 @@ static void force_level(const std::string& name) {
   TORCH_CHECK_VALUE(set_level(name.c_str()), "set_level: expected one of ", level_names(), ", got ", name);
 }
 
+// The function that knows whether a GPU is served: int -> bool. Never destroyed: at exit Python is gone
+// first.
+static py::object& gpu_judge() {
+  static py::object* const judge = new py::object(py::none());
+  return *judge;
+}
+
+bool ask_whether_gpu_is_served(int index) {
+  const py::gil_scoped_acquire gil;  // the dispatcher's kernels and autograd's threads come without it
+  if (gpu_judge().is_none()) return true;
+  const bool served = gpu_judge()(index).cast<bool>();
+  gpu_answers[index] = served ? GpuAnswer::kServed : GpuAnswer::kNotServed;
+  return served;
+}
+
+static void judge_gpus_with(const py::object& judge) {
+  gpu_judge() = judge;
+  for (auto& answer : gpu_answers) answer = GpuAnswer::kUnknown;
+}
+
+static bool checked_gpu_is_served(int index) {
+  TORCH_CHECK_INDEX(index >= 0 && index < static_cast<int>(gpu_answers.size()),
+                    "gpu_is_served: expected the index of a GPU, got ", index);
+  return gpu_is_served(index);
+}
+
 // How many threads really run a parallel loop: each must take its part before any may finish.
 static int64_t parallel_threads() {
   const int64_t wanted = at::get_num_threads();
@@ -371,6 +397,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("refused_level", refused_level);
   m.def("parallel_threads", parallel_threads, py::call_guard<py::gil_scoped_release>());
   m.def("build_info", build_info);
+  m.def("judge_gpus_with", judge_gpus_with, py::arg("judge"));
+  m.def("gpu_is_served", checked_gpu_is_served, py::arg("index"));
 
   m.def("enable_dispatcher_override", enable_dispatcher_override);
   m.def("disable_dispatcher_override", disable_dispatcher_override);

@@ -3,6 +3,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
+#include <atomic>
+
 namespace upsample_ext {
 
 #if defined(UPSAMPLE_EXT_WITH_CUDA)
@@ -11,6 +14,22 @@ constexpr bool kBuiltWithCuda = true;
 constexpr bool kBuiltWithCuda = false;
 #endif
 
-inline bool on_our_device(const at::Tensor& t) { return t.is_cpu() || (kBuiltWithCuda && t.is_cuda()); }
+// One answer for each GPU, asked for when its first tensor comes: to know a GPU's architecture initialises
+// CUDA, which importing a package must not do.
+enum class GpuAnswer : signed char { kUnknown, kServed, kNotServed };
+inline std::array<std::atomic<GpuAnswer>, 128> gpu_answers{};
+
+// Asks Python, remembers the answer where there is one, and warns of the first GPU that is not served.
+bool ask_whether_gpu_is_served(int index);
+
+// Whether the machine code of this build runs on the GPU of this index.
+inline bool gpu_is_served(int index) {
+  const GpuAnswer answer = gpu_answers[index].load(std::memory_order_relaxed);
+  return answer == GpuAnswer::kUnknown ? ask_whether_gpu_is_served(index) : answer == GpuAnswer::kServed;
+}
+
+inline bool on_our_device(const at::Tensor& t) {
+  return t.is_cpu() || (kBuiltWithCuda && t.is_cuda() && gpu_is_served(t.get_device()));
+}
 
 }  // namespace upsample_ext

@@ -1,6 +1,8 @@
 // The override of aten::upsample_bilinear2d (functional and .out) and aten::upsample_bilinear2d_backward
 // (functional and .grad_input) below autograd, on the keys of the devices that this build has kernels for.
 //
+// A GPU that the build has no machine code for keeps PyTorch's kernels too.
+//
 // Everything above those keys stays native: PyTorch's autograd formula, vmap rules, autocast and tracing run
 // as before and arrive here with plain tensors, the backward op too. Requests that are not plainly valid
 // (ranks, empty sizes, dtypes we have no kernel for, aliased results) go to the native kernel, called
@@ -22,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "devices.h"
 #include "ops/typed_ops.h"
 
 namespace upsample_ext {
@@ -51,15 +54,15 @@ bool plain_result(const Tensor& result, const Tensor& source) {
 }
 
 bool takes_forward(const Tensor& input, IntArrayRef output_size) {
-  return plain_image(input.sizes()) && plain_extent(output_size) &&
+  return on_our_device(input) && plain_image(input.sizes()) && plain_extent(output_size) &&
          (differentiable_dtype(input) || input.scalar_type() == at::kByte);
 }
 
 bool takes_backward(const Tensor& grad_output, IntArrayRef output_size, IntArrayRef input_size) {
-  return plain_image(input_size) && plain_extent(output_size) && differentiable_dtype(grad_output) &&
-         grad_output.dim() == 4 && grad_output.size(0) == input_size[0] &&
-         grad_output.size(1) == input_size[1] && grad_output.size(2) == output_size[0] &&
-         grad_output.size(3) == output_size[1];
+  return on_our_device(grad_output) && plain_image(input_size) && plain_extent(output_size) &&
+         differentiable_dtype(grad_output) && grad_output.dim() == 4 &&
+         grad_output.size(0) == input_size[0] && grad_output.size(1) == input_size[1] &&
+         grad_output.size(2) == output_size[0] && grad_output.size(3) == output_size[1];
 }
 
 // Ours, through the dispatcher (so that profilers name the op that really ran), with autograd left out:

@@ -5,6 +5,7 @@ A fake tensor may say that it lies on a GPU where there is none, so these decisi
 
 import contextlib
 import sys
+import warnings
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from dispatched_ops import dispatched_ops
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import upsample_ext
+from upsample_ext import _devices
 from upsample_ext._library import C
 from upsample_ext.info import serves
 
@@ -55,9 +57,7 @@ def ops_of(call):
 
 def with_cuda(monkeypatch, yes):
     """Has the Python side decide as it would in a build with, or without, CUDA."""
-    devices = frozenset(("cpu", "meta", *(["cuda"] if yes else [])))
-    for module in ("interpolate", "deconv"):
-        monkeypatch.setattr(sys.modules[f"upsample_ext.{module}"], "_DEVICES", devices)
+    monkeypatch.setattr(_devices, "_KINDS", frozenset(("cpu", "meta", *(["cuda"] if yes else []))))
 
 
 @pytest.mark.parametrize("op", CALLS)
@@ -118,7 +118,7 @@ def ops_with_kernels():
 
 
 def test_what_is_decided_is_what_was_built():
-    assert ("cuda" in sys.modules["upsample_ext.interpolate"]._DEVICES) == WITH_CUDA
+    assert ("cuda" in _devices._KINDS) == WITH_CUDA
     assert (upsample_ext.info().built_for_cuda is not None) == WITH_CUDA
 
 
@@ -187,3 +187,141 @@ def test_info_names_gpus_and_says_which_are_not_served(monkeypatch):
     assert "13.0, kernels for 8.0 9.0" in text
     assert "NVIDIA H100 (9.0); NVIDIA B200 (10.0), NOT SERVED" in text
     assert "TORCH_CUDA_ARCH_LIST=10.0" in text
+
+
+# ---- GPUs that the build has no machine code for ---------------------------------------------------------
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """A build for 9.0 beside an H100, which it serves, and a B200, which it does not: (asked, warnings)."""
+    asked = []
+
+    def capability(index):
+        asked.append(index)
+        return ((9, 0), (10, 0))[index]
+
+    with_cuda(monkeypatch, True)
+    monkeypatch.setattr(_devices._build_info, "cuda_arch_list", "8.0;9.0")
+    monkeypatch.setattr(_devices, "_warned", False)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: ("NVIDIA H100", "NVIDIA B200")[index])
+    C.judge_gpus_with(_devices._judge)
+    yield asked
+    C.judge_gpus_with(_devices._judge)  # forgets the answers
+
+
+def on_gpu(monkeypatch, index):
+    """Has the calls make their images on this GPU."""
+    monkeypatch.setitem(
+        globals(), "image", lambda *shape, **options: blank(f"cuda:{index}", *shape, **options)
+    )
+    monkeypatch.setitem(
+        globals(), "labels", lambda *shape: torch.zeros(shape, dtype=torch.int64, device=f"cuda:{index}")
+    )
+
+
+def blank(device, *shape, **options):
+    return torch.empty(shape or (2, 3, 5, 4), device=device, **options)
+
+
+@pytest.mark.parametrize("op", CALLS)
+def test_each_gpu_is_judged_by_itself(op, two_gpus, monkeypatch):
+    on_gpu(monkeypatch, 0)
+    assert ops_of(CALLS[op]) == {op}
+    if op.endswith(".out") and not torch.backends.cuda.is_built():
+        return
+    on_gpu(monkeypatch, 1)
+    with pytest.warns(UserWarning, match="cuda:1, NVIDIA B200, is 10.0"):
+        assert ops_of(CALLS[op]) == set()
+
+
+def test_the_first_gpu_that_is_not_served_warns_and_each_is_asked_once(two_gpus, recwarn):
+    answers = [C.gpu_is_served(index) for index in (1, 0, 1, 0)]
+    assert answers == [False, True, False, True]
+    assert two_gpus == [1, 0]
+    (warning,) = [str(warning.message) for warning in recwarn]
+    for word in (
+        "architectures 8.0;9.0",
+        "cuda:1, NVIDIA B200, is 10.0",
+        "PyTorch's own kernels",
+        "TORCH_CUDA_ARCH_LIST=10.0 ",
+        "pip install --force-reinstall --no-deps --no-build-isolation .",
+    ):
+        assert word in warning
+    C.judge_gpus_with(_devices._judge)
+    assert not C.gpu_is_served(1)
+    assert len(recwarn) == 1  # once in a process
+
+
+def test_a_warning_that_is_made_an_error_comes_out_once(two_gpus):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="PyTorch's own kernels"):
+            C.gpu_is_served(1)
+        assert not C.gpu_is_served(1)
+
+
+def test_indices_that_no_gpu_has(two_gpus):
+    for index in (-1, 128, 10**6):
+        with pytest.raises(IndexError, match=f"gpu_is_served: expected the index of a GPU, got {index}"):
+            C.gpu_is_served(index)
+
+
+def test_a_judge_that_fails_is_asked_again(two_gpus):
+    def fail(index):
+        raise RuntimeError("no driver")
+
+    C.judge_gpus_with(fail)
+    with pytest.raises(RuntimeError, match="no driver"):
+        C.gpu_is_served(0)
+    C.judge_gpus_with(lambda index: index == 0)
+    assert C.gpu_is_served(0)
+
+
+def test_asking_never_starts_cuda(monkeypatch):
+    """A fake CUDA tensor must not: a process that forks later could not use CUDA in its children."""
+    with_cuda(monkeypatch, True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: pytest.fail("CUDA was started"))
+    C.judge_gpus_with(_devices._judge)
+    assert ops_of(CALLS["upsample_bilinear2d"]) == {"upsample_bilinear2d"}
+
+
+def test_the_compiler_takes_the_answer_for_a_constant(two_gpus):
+    def compiled(x):
+        return x + 1 if _devices.is_ours(torch.device("cuda", 0)) else x - 1
+
+    x = torch.zeros(2)
+    assert torch.compile(compiled, backend="eager", fullgraph=True)(x).tolist() == [1, 1]
+    torch._dynamo.reset()
+
+
+def test_the_override_asks_for_cuda_tensors_only(two_gpus):
+    with upsample_ext.patch("dispatcher"):
+        F.interpolate(torch.rand(1, 1, 3, 3), scale_factor=2, mode="bilinear")
+    assert two_gpus == []
+
+
+@pytest.mark.skipif(not (torch.cuda.is_available() and WITH_CUDA), reason="needs a GPU and a build for it")
+@pytest.mark.parametrize("level", ["none", "function", "dispatcher"])
+def test_a_gpu_that_is_not_served_runs_pytorch_s_kernels(level, monkeypatch):
+    x = torch.rand(2, 3, 5, 4, device="cuda", requires_grad=True)
+    expected = F.interpolate(x, scale_factor=2, mode="bilinear")
+    monkeypatch.setattr(_devices._build_info, "cuda_arch_list", "1.0")
+    monkeypatch.setattr(_devices, "_warned", False)
+    C.judge_gpus_with(_devices._judge)
+    try:
+        with (
+            pytest.warns(UserWarning, match="PyTorch's own kernels run there instead"),
+            contextlib.nullcontext() if level == "none" else upsample_ext.patch(level),
+        ):
+            function = upsample_ext.interpolate if level == "none" else F.interpolate
+            calls = dispatched_ops(lambda: function(x, scale_factor=2, mode="bilinear").sum().backward())[1]
+            assert [name for name in calls if "upsample_ext::" in name] == []
+            assert torch.equal(function(x, scale_factor=2, mode="bilinear"), expected)
+    finally:
+        monkeypatch.undo()
+        C.judge_gpus_with(_devices._judge)

@@ -1,22 +1,26 @@
 """Building, installing and loading: what is packed, what is refused with which words, one pool of threads."""
 
 import email
+import importlib.metadata
 import importlib.util
 import os
 import pathlib
+import shlex
 import shutil
 import site
 import subprocess
 import sys
 import tarfile
+import types
 import venv
 import zipfile
+from importlib.machinery import PathFinder
 
 import pytest
 import torch
 
 import upsample_ext
-from upsample_ext import _library
+from upsample_ext import _installer, _library
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = pathlib.Path(upsample_ext.__file__).resolve().parent
@@ -92,7 +96,7 @@ class TestDistribution:
     def test_sdist_contains_all_sources_and_nothing_built(self, sdist):
         with tarfile.open(sdist) as archive:
             names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-        for folder in ("csrc", "tests", "benchmarks", "scripts", "upsample_ext"):
+        for folder in ("build_tools", "csrc", "tests", "benchmarks", "scripts", "upsample_ext"):
             for path in (ROOT / folder).rglob("*"):
                 if (
                     path.suffix in (".py", ".cpp", ".h", ".cu", ".cuh", ".sh")
@@ -187,6 +191,75 @@ def test_import_without_a_build_says_how_to_build(tmp_path):
     assert "is not built" in message and "pip install" in message
 
 
+def test_import_of_a_build_for_another_cxx_interface_of_the_same_version(tmp_path):
+    """A nightly, or a vendor's build, that calls itself by the same minor version but lacks a symbol."""
+    shutil.copytree(PACKAGE, tmp_path / "upsample_ext", ignore=shutil.ignore_patterns("__pycache__"))
+    (library,) = (tmp_path / "upsample_ext").glob("_C.*.so")
+    source = tmp_path / "stub.cpp"
+    lines = [
+        'extern "C" void gone_from_torch();',
+        'extern "C" void* PyInit__C() { gone_from_torch(); return 0; }',
+    ]
+    source.write_text("\n".join(lines))
+    compiler = shlex.split(os.environ.get("CXX", "c++"))
+    checked(*compiler, "-shared", "-fPIC", source, "-o", library)
+    result = run(sys.executable, "-c", "import upsample_ext", cwd=tmp_path)
+    cause, _, error = result.stderr.partition("direct cause of the following exception")
+    assert "undefined symbol: gone_from_torch" in cause
+    (last,) = [line for line in error.splitlines() if line.startswith("ImportError: ")]
+    assert (
+        f"was built for torch {torch.__version__}, and cannot be loaded with torch {torch.__version__}"
+        in last
+    )
+    assert "gone_from_torch" in last
+    assert "pip install --force-reinstall --no-deps --no-build-isolation ." in error
+
+
+def test_import_of_a_build_for_another_python(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "upsample_ext", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    result = run(sys.executable, "-c", "import upsample_ext", cwd=tmp_path)
+    assert "is not built for this Python" in result.stderr and "pip install" in result.stderr
+    assert result.stderr.count("Error: ") == 1, result.stderr
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin"])
+def test_import_on_another_system_says_linux_only(monkeypatch, platform):
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(ImportError, match=f"runs on Linux only, this is {platform}"):
+        _library._load()
+
+
+@pytest.mark.parametrize(
+    ("has_pip", "configuration", "active", "words"),
+    [
+        (True, "", True, "python -m pip install ."),
+        (True, "uv = 0.13.9", True, "python -m pip install ."),
+        (True, "", False, "{prefix}/bin/python -m pip install ."),
+        (False, "uv = 0.13.9", True, "uv pip install ."),
+        (False, "uv = 0.13.9", False, "uv pip install --python {prefix}/bin/python ."),
+        (False, "", True, "python -m ensurepip && python -m pip install ."),
+    ],
+)
+def test_messages_use_the_installer_that_is_there(
+    tmp_path, monkeypatch, has_pip, configuration, active, words
+):
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    (tmp_path / "pyvenv.cfg").write_text(f"home = /usr/bin\n{configuration}\n")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(_installer, "_has_pip", lambda: has_pip)
+    monkeypatch.setenv("PATH", str(python.parent) if active else os.defpath)
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path) if active else "/elsewhere")
+    assert _installer.install(".") == words.format(prefix=tmp_path)
+
+
+def test_the_words_do_not_hinder_setuptools():
+    """A search for pip by find_spec has setuptools leave distutils alone, and then fail to be imported."""
+    checked(sys.executable, "-c", "import upsample_ext, setuptools", cwd=ROOT)
+
+
 def test_patch_releases_and_local_versions_are_compatible():
     _library.check_abi("2.13.0+cpu", None, "2.13.1+cu130", "13.0")
     _library.check_abi("2.13.0+cu130", "13.0", "2.13.0+cu131", "13.1")
@@ -214,8 +287,8 @@ def build(monkeypatch):
     ("torch_stub", "words"),
     [
         ("raise ImportError('No module named torch')", ["needs torch"]),
-        ("__version__ = '2.12.1+cu126'", ["torch 2.12.1+cu126 is not supported", "2.13 <= torch < 2.15"]),
-        ("__version__ = '2.15.0'", ["torch 2.15.0 is not supported", "2.13 <= torch < 2.15"]),
+        ("__version__ = '2.4.1+cu124'", ["torch 2.4.1+cu124 is not supported", "2.5 <= torch < 2.15"]),
+        ("__version__ = '2.15.0'", ["torch 2.15.0 is not supported", "2.5 <= torch < 2.15"]),
     ],
 )
 def test_build_without_a_fitting_torch_says_what_to_type(tmp_path, torch_stub, words):
@@ -225,7 +298,7 @@ def test_build_without_a_fitting_torch_says_what_to_type(tmp_path, torch_stub, w
     )
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
-    for word in [*words, 'pip install "torch>=2.13,<2.15"', "pip install --no-build-isolation ."]:
+    for word in [*words, 'pip install "torch>=2.5,<2.15"', "pip install --no-build-isolation ."]:
         assert word in result.stderr
 
 
@@ -250,7 +323,8 @@ def test_cuda_is_built_exactly_where_all_of_it_is_there(build, monkeypatch):
 @needs_checkout
 def test_jobs_are_limited_by_memory(build, monkeypatch):
     monkeypatch.setattr(build.os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
-    for gigabytes, jobs in ((1, 1), (7, 2), (1000, 16)):
+    # A gigabyte is left to everything else, a tenth of a large memory: 6.1 GB hold one job, not two
+    for gigabytes, jobs in ((1, 1), (6.1, 1), (7, 2), (40, 12), (1000, 16)):
         monkeypatch.setattr(build, "available_gigabytes", lambda gigabytes=gigabytes: gigabytes)
         assert build.default_jobs() == jobs
     monkeypatch.undo()
@@ -327,6 +401,393 @@ def test_the_openmp_runtime_that_torch_ships_is_linked(build, tmp_path):
     assert build.openmp_link_flags(home) == [f"-L{home / 'lib'}", "-l:libgomp-a34b3233.so.1"]
     (home / "lib" / "libgomp.so.1").touch()
     assert build.openmp_link_flags(home) == ["-fopenmp"]
+
+
+# ---- memory that a control group limits ------------------------------------------------------------------
+
+
+@pytest.fixture
+def memory(build):
+    return sys.modules["build_tools.memory"]
+
+
+def gigabytes(number):
+    return f"{int(number * 2**30)}\n"
+
+
+def write_files(root, **files):
+    for path, words in files.items():
+        path = root / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(words)
+
+
+@needs_checkout
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 20),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": gigabytes(8)}, 8),
+        # A job of SLURM, without a namespace of its own: the limit stands at the path and above it
+        (
+            {
+                "proc/self/cgroup": "0::/system.slice/job_7/step_0\n",
+                "sys/fs/cgroup/system.slice/job_7/step_0/memory.max": "max\n",
+                "sys/fs/cgroup/system.slice/job_7/memory.max": gigabytes(6),
+                "sys/fs/cgroup/system.slice/job_7/memory.current": gigabytes(3),
+                "sys/fs/cgroup/system.slice/job_7/memory.stat": f"anon 5\ninactive_file {2**30}\n",
+                "sys/fs/cgroup/system.slice/memory.max": gigabytes(10),
+            },
+            4,
+        ),
+        (
+            {
+                "proc/self/cgroup": "9:cpu:/a\n5:memory:/kubepods/pod\n",
+                "sys/fs/cgroup/memory/kubepods/pod/memory.limit_in_bytes": f"{2**63 - 4096}\n",
+                "sys/fs/cgroup/memory/kubepods/memory.limit_in_bytes": gigabytes(5),
+                "sys/fs/cgroup/memory/kubepods/memory.usage_in_bytes": gigabytes(2),
+                "sys/fs/cgroup/memory/kubepods/memory.stat": f"total_inactive_file {2**29}\n",
+            },
+            3.5,
+        ),
+        # A container that sees the host's path, and its own group at the root
+        ({"proc/self/cgroup": "0::/docker/0123\n", "sys/fs/cgroup/memory.max": gigabytes(7)}, 7),
+        ({"proc/self/cgroup": "0::/../out\n", "sys/fs/cgroup/memory.max": gigabytes(7)}, 7),
+        ({"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "0\n"}, 0),
+    ],
+)
+def test_memory_is_what_the_process_s_own_control_groups_leave(memory, tmp_path, files, expected):
+    write_files(tmp_path, **{"proc/meminfo": f"MemTotal: 1 kB\nMemAvailable: {20 * 2**20} kB\n", **files})
+    assert memory.available_gigabytes(tmp_path) == expected
+
+
+# ---- what the build says when it cannot begin ------------------------------------------------------------
+
+
+@pytest.fixture
+def toolchain(build):
+    return sys.modules["build_tools.toolchain"]
+
+
+@pytest.fixture
+def requirements(build):
+    return sys.modules["build_tools.requirements"]
+
+
+def program(path, *lines):
+    """A stand-in for a compiler: a shell script that answers so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+    return path
+
+
+def refusal(function, *arguments):
+    """What a check that ends the build says."""
+    with pytest.raises(SystemExit) as ended:
+        function(*arguments)
+    return str(ended.value)
+
+
+@needs_checkout
+@pytest.mark.parametrize("platform", ["win32", "darwin"])
+def test_build_on_another_system_says_linux_only_before_it_imports_torch(tmp_path, platform):
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    code = f"import sys, runpy; sys.platform = {platform!r}; runpy.run_path('setup.py', run_name='__main__')"
+    result = run(sys.executable, "-c", code, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert result.returncode != 0
+    assert f"on Linux only, this is {platform}" in result.stderr
+    assert "Traceback" not in result.stderr and "torch was" not in result.stderr
+
+
+@needs_checkout
+def test_build_without_a_compiler_says_what_to_type(tmp_path):
+    ninja = program(tmp_path / "ninja", "echo 1.11.1")
+    environment = {**os.environ, "PATH": str(ninja.parent), "FORCE_CPU": "1"}
+    environment.pop("CXX", None)
+    for variables, named in (
+        ({}, "c++, the C++ compiler, was not found"),
+        ({"CXX": "g++-99"}, "CXX=g++-99 was not"),
+    ):
+        result = run(
+            *(sys.executable, "setup.py", "build_ext", f"--build-lib={tmp_path}"),
+            cwd=ROOT,
+            env={**environment, **variables},
+        )
+        assert result.returncode != 0 and "Traceback" not in result.stderr
+        last = "\n".join(result.stderr.splitlines()[-6:])
+        for word in (named, "apt-get install g++", "pip install --no-build-isolation ."):
+            assert word in last, result.stderr
+
+
+@needs_checkout
+@pytest.mark.parametrize(
+    ("printed", "remedy"),
+    [
+        ("probe.cpp:2:10: fatal error: Python.h: No such file or directory", "apt-get install python3"),
+        ("probe.cpp:3:10: fatal error: omp.h: No such file or directory", "libomp-dev"),
+        ("g++: fatal error: cannot execute 'cc1plus'", "apt-get install g++"),
+    ],
+)
+def test_a_compiler_that_fails_is_quoted(toolchain, monkeypatch, tmp_path, printed, remedy):
+    compiler = program(tmp_path / "g++", f'echo "{printed}" >&2', "exit 1")
+    monkeypatch.setenv("CXX", str(compiler))
+    message = refusal(toolchain.check_cxx)
+    assert printed in message and remedy in message and str(compiler) in message
+
+
+@needs_checkout
+def test_the_compiler_at_hand_passes_and_a_wrapper_of_two_words_too(toolchain, monkeypatch):
+    toolchain.check_cxx()
+    monkeypatch.setenv("CXX", "ccache g++")
+    toolchain.single_word_cxx(wraps=False)
+    assert os.environ["CXX"] == "ccache g++"
+    toolchain.single_word_cxx(wraps=True)
+    assert os.environ["CXX"] == "g++"
+    monkeypatch.setenv("CXX", "g++ -m64 -g")
+    assert "CXX names one program" in refusal(toolchain.single_word_cxx, True)
+
+
+@needs_checkout
+def test_everything_that_is_missing_is_named_at_once(requirements, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(requirements.sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(requirements.importlib.metadata, "version", lambda _: "65.5.0")
+    message = refusal(requirements.check)
+    assert "needs ninja; with" in message and "it is not on PATH" in message
+    assert "needs setuptools>=77.0.3; with" in message and "it is 65.5.0" in message
+    assert 'pip install "setuptools>=77.0.3" ninja' in message
+    assert "pip install --no-build-isolation ." in message
+    program(tmp_path / "ninja")
+    monkeypatch.setenv("PATH", "/elsewhere")
+    assert (
+        requirements._ninja_problem() is None
+    )  # beside Python, where an environment that is not active has it
+    assert shutil.which("ninja") == str(tmp_path / "ninja")
+
+
+@needs_checkout
+def test_a_checkout_that_cannot_be_written_is_named(build, monkeypatch):
+    build.messages.check_writable()
+    monkeypatch.setattr(os, "access", lambda path, _: pathlib.Path(path) != ROOT)
+    message = refusal(build.messages.check_writable)
+    assert (
+        f"{ROOT} cannot be written" in message and "cp -r" in message and "--no-build-isolation ." in message
+    )
+
+
+@needs_checkout
+def test_nvcc_of_another_cuda_than_torch_s(toolchain, tmp_path):
+    program(tmp_path / "bin" / "nvcc", "echo 'Cuda compilation tools, release 12.4, V12.4.131'")
+    message = refusal(toolchain.check_nvcc, str(tmp_path), "2.13.0+cu130", "13.0")
+    for word in ("CUDA 12.4", "torch 2.13.0+cu130", "CUDA 13.0", f"CUDA_HOME is {tmp_path}", "FORCE_CPU=1"):
+        assert word in message
+    assert "CUDA_HOME=/" in message
+    toolchain.check_nvcc(str(tmp_path), "2.13.0+cu126", "12.6")  # another minor version passes, as with torch
+    (tmp_path / "bin" / "nvcc").unlink()
+    message = refusal(toolchain.check_nvcc, str(tmp_path), "2.13.0+cu130", "13.0")
+    assert "does not run" in message and "FORCE_CPU=1" in message
+
+
+@needs_checkout
+@pytest.mark.parametrize(
+    ("printed", "words"),
+    [
+        (
+            "#error -- unsupported GNU version! gcc versions later than 13 are not supported!",
+            ["CXX=g++-13 NVCC_CCBIN=g++-13", "TORCH_CUDA_ARCH_LIST=", "FORCE_CPU=1"],
+        ),
+        (
+            "nvcc fatal   : Unsupported gpu architecture 'compute_120'",
+            ["TORCH_CUDA_ARCH_LIST=", "CUDA_HOME=", "FORCE_CPU=1"],
+        ),
+    ],
+)
+def test_nvcc_that_cannot_compile_is_quoted(toolchain, monkeypatch, tmp_path, printed, words):
+    monkeypatch.delenv("PYTORCH_NVCC", raising=False)
+    program(tmp_path / "bin" / "nvcc", f'echo "{printed}" >&2', "exit 1")
+    message = refusal(toolchain.check_cuda_compiles, str(tmp_path), ["-gencode=arch=compute_120,code=sm_120"])
+    for word in [printed, f"CUDA_HOME={tmp_path}", *words]:
+        assert word in message
+    # What torch hands to nvcc: its flags, and CC as the host compiler
+    program(tmp_path / "bin" / "nvcc", f'echo "$@" >>{tmp_path}/calls')
+    monkeypatch.setenv("CC", "gcc-11")
+    toolchain.check_cuda_compiles(str(tmp_path), ["-O3", "-gencode=arch=compute_90,code=sm_90"])
+    dry, real = (tmp_path / "calls").read_text().splitlines()
+    assert "--dryrun -O3 -gencode=arch=compute_90,code=sm_90 -ccbin gcc-11" in dry
+    assert "gencode" not in real and "-ccbin gcc-11" in real
+
+
+@needs_checkout
+def test_the_compilers_are_tried_before_the_sources(build, monkeypatch, tmp_path):
+    from torch.utils import cpp_extension
+
+    class Command:
+        ran = 0
+
+        def run(self):
+            Command.ran += 1
+
+    def run_build(*macros):
+        extension = types.SimpleNamespace(define_macros=macros, extra_compile_args={"nvcc": ["-O3"]})
+        build.checked(Command, torch, extension)().run()
+
+    monkeypatch.delenv("PYTORCH_NVCC", raising=False)
+    monkeypatch.setattr(cpp_extension, "CUDA_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0")
+    with_cuda = ("UPSAMPLE_EXT_WITH_CUDA", "1")
+    program(tmp_path / "bin" / "nvcc", "echo 'release 12.4, V12.4.131'")
+    assert "CUDA 12.4" in refusal(run_build, with_cuda) and Command.ran == 0
+    run_build()  # a build for the CPU asks no nvcc
+    assert Command.ran == 1
+    program(tmp_path / "bin" / "nvcc", "echo 'release 13.0, V13.0.88'", '[ "$1" = --version ]')
+    assert "cannot compile a few lines of CUDA" in refusal(run_build, with_cuda) and Command.ran == 1
+    program(tmp_path / "bin" / "nvcc", "echo 'release 13.2, V13.2.1'")
+    run_build(with_cuda)
+    assert Command.ran == 2
+    monkeypatch.setenv("CXX", "g++-99")
+    assert "CXX=g++-99 was not found" in refusal(run_build) and Command.ran == 2
+
+
+@needs_checkout
+def test_a_failed_compilation_ends_with_what_to_try(toolchain, capsys):
+    def compile_sources(with_cuda):
+        with toolchain.last_words(with_cuda):
+            raise RuntimeError("Error compiling objects for extension")
+
+    message = refusal(compile_sources, True)
+    for word in (
+        "Error compiling objects",
+        "MAX_JOBS=1",
+        "CXX=",
+        "NVCC_CCBIN=",
+        "TORCH_CUDA_ARCH_LIST=",
+        "FORCE_CPU=1",
+    ):
+        assert word in message
+    assert "FORCE_CPU" not in refusal(compile_sources, False)
+    assert "RuntimeError" in capsys.readouterr().err  # the traceback stays, above it
+
+
+@needs_checkout
+def test_an_architecture_that_torch_does_not_know(build, monkeypatch):
+    from torch.utils import cpp_extension
+
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "99.0")
+    message = refusal(build.cuda_architectures, torch, cpp_extension)
+    assert "TORCH_CUDA_ARCH_LIST='99.0'" in message and "FORCE_CPU=1" in message
+
+
+# ---- isolated builds take the torch that is installed ----------------------------------------------------
+
+
+def packed(name, folder):
+    """A wheel of an installed distribution, for a pip without an index."""
+    distribution = importlib.metadata.distribution(name)
+    wheel = folder / f"{name}-{distribution.version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for file in distribution.files:
+            if ".." not in file.parts and file.suffix != ".pyc" and file.locate().is_file():
+                archive.write(file.locate(), str(file))
+    return wheel
+
+
+def isolated_install(python, source, links):
+    return run(
+        *(
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-v",
+            "--dry-run",
+            "--no-deps",
+            "--no-index",
+            "--find-links",
+            links,
+            source,
+        ),
+        cwd=links,
+    )
+
+
+@pytest.mark.slow
+@needs_checkout
+def test_an_isolated_build_takes_the_installed_torch_or_refuses(clean_python, tmp_path):
+    """Without an index, as any attempt to fetch a torch would fail."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=NOT_PACKED)
+    for name in ("setuptools", "ninja"):
+        packed(name, tmp_path)
+    taken = isolated_install(clean_python, source, tmp_path)
+    assert taken.returncode == 0, taken.stdout + taken.stderr
+    assert f"building against the installed torch {torch.__version__} of" in taken.stdout + taken.stderr
+    assert f"Would install upsample-ext-{upsample_ext.__version__}" in taken.stdout
+
+    stub = tmp_path / "other"
+    checked(sys.executable, "-m", "venv", "--without-pip", stub)
+    (packages,) = stub.glob("lib/python*/site-packages")
+    (packages / "pip.pth").write_text(str(pathlib.Path(PathFinder.find_spec("pip").origin).parent.parent))
+    write_files(packages, **{"torch/__init__.py": "", "torch/version.py": "__version__ = '2.3.1+cu121'\n"})
+    refused = isolated_install(stub / "bin" / "python", source, tmp_path)
+    words = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert "torch 2.3.1+cu121 is not supported" in words and "pip install --no-build-isolation ." in words
+
+
+@pytest.fixture
+def installed_torch(build):
+    spec = importlib.util.find_spec("build_tools.installed_torch")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@needs_checkout
+def test_an_isolated_build_without_a_torch_fetches_one_and_says_so(installed_torch, monkeypatch, capsys):
+    monkeypatch.setattr(installed_torch, "find", lambda: None)
+    (requirement,) = installed_torch.requirements()
+    assert requirement.startswith("torch>=")
+    assert f"no torch is installed: the newest that fits, {requirement}" in capsys.readouterr().err
+
+
+@needs_checkout
+def test_the_environment_that_uv_installs_into_is_found(installed_torch, monkeypatch, tmp_path):
+    """As uv itself looks for it, since the build runs in an environment of its own under uv's cache."""
+
+    def environment(name, kind="pyvenv.cfg"):
+        folder = tmp_path / name
+        (folder / installed_torch._SITE_PACKAGES).mkdir(parents=True)
+        (folder / kind).touch()
+        return folder
+
+    active, conda, named, outside = (environment(name) for name in ("active", "conda", "named", "outside"))
+    beside = environment("project/.venv")
+    folder = tmp_path / "project" / "src"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "base_prefix", str(outside))
+    monkeypatch.setattr(installed_torch, "_DEBIAN_PACKAGES", ())
+
+    def found(variables=None, arguments=(), cwd=folder):
+        arguments = ["/usr/bin/uv", "pip", "install", *arguments, "."]
+        monkeypatch.setattr(installed_torch, "_parent", lambda: (variables or {}, arguments, cwd))
+        (packages,) = installed_torch._folders()
+        return packages.parent.parent.parent
+
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "builds-v0" / ".tmp1234"))
+    assert found() == beside
+    assert found({"VIRTUAL_ENV": str(active), "CONDA_PREFIX": str(conda)}) == active
+    assert found({"CONDA_PREFIX": str(conda)}) == conda
+    assert found({"VIRTUAL_ENV": str(active)}, ["--python", f"{named}/bin/python"]) == named
+    assert found({"VIRTUAL_ENV": str(active)}, [f"--python={named}"]) == named
+    assert found({"VIRTUAL_ENV": str(active)}, ["--python", "3.12"]) == active
+    assert found({"VIRTUAL_ENV": str(active)}, ["--system"]) == outside
+    assert found(cwd=tmp_path) == outside
+    (active / "pyvenv.cfg").write_text("include-system-site-packages = true\n")
+    monkeypatch.setattr(installed_torch, "_parent", lambda: ({"VIRTUAL_ENV": str(active)}, [], folder))
+    assert [path.parent.parent.parent for path in installed_torch._folders()] == [active, outside]
 
 
 # ---- threads ---------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 
-from upsample_ext import _native
+from upsample_ext import _devices, _native
 from upsample_ext._library import C
-from upsample_ext.interpolate import _DEVICES, _FLOATING
+from upsample_ext.interpolate import _FLOATING
 
 _door = C.depthwise_conv_transpose2d
 _is_compiling = torch.compiler.is_compiling
@@ -294,7 +294,7 @@ def _is_image(input: object) -> bool:
     return (
         isinstance(input, Tensor)
         and input.dtype in _FLOATING
-        and input.device.type in _DEVICES
+        and _devices.is_ours(input.device)
         and input.layout is torch.strided
         and not input.is_nested
         and input.dim() in (3, 4)

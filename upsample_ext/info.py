@@ -1,11 +1,11 @@
 """What this installation is: versions, what the extension was built for, instruction-set level, threads."""
 
-import re
 from dataclasses import dataclass
 
 import torch
 
 from upsample_ext import _build_info
+from upsample_ext._devices import serves
 from upsample_ext._library import C
 from upsample_ext._version import __version__
 
@@ -59,26 +59,11 @@ class Info:
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
-def serves(arch_list: str, capability: tuple[int, int]) -> bool:
-    """Whether kernels built for TORCH_CUDA_ARCH_LIST run on a GPU of this compute capability.
-
-    Machine code serves its own major version from its minor version on; PTX serves everything newer.
-    """
-    for architecture in re.split(r"[;\s]+", arch_list):
-        found = re.fullmatch(r"(\d+)\.(\d+)[af]?(\+PTX)?", architecture)
-        if found is None:
-            continue
-        built = int(found[1]), int(found[2])
-        if capability >= built and (capability[0] == built[0] or found[3]):
-            return True
-    return False
-
-
 def _describe_gpu(index: int) -> str:
     major, minor = torch.cuda.get_device_capability(index)
     description = f"{torch.cuda.get_device_name(index)} ({major}.{minor})"
     if _build_info.cuda and not serves(_build_info.cuda_arch_list, (major, minor)):
-        description += f", NOT SERVED: build again with TORCH_CUDA_ARCH_LIST={major}.{minor}"
+        description += f", NOT SERVED, left to PyTorch: build again with TORCH_CUDA_ARCH_LIST={major}.{minor}"
     return description
 
 

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from upsample_ext import _native, _transforms
+from upsample_ext import _devices, _native, _transforms
 from upsample_ext._library import C
 
 _FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
 _DTYPES = _FLOATING | {torch.uint8}
-# A build without CUDA leaves CUDA tensors to PyTorch
-_DEVICES = frozenset(("cpu", "meta", *(["cuda"] if C.build_info()["cuda"] else [])))
 
 _door = C.upsample_bilinear2d
 _is_compiling = torch.compiler.is_compiling
@@ -148,7 +146,7 @@ def _is_ours(input: object) -> bool:
     return (
         isinstance(input, Tensor)
         and input.dtype in _DTYPES
-        and input.device.type in _DEVICES
+        and _devices.is_ours(input.device)
         and input.layout is torch.strided
         and not input.is_nested
         and input.dim() == 4
