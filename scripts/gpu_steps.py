@@ -1,7 +1,7 @@
 """The steps of gpu.sh: what each runs, what it leaves out, when it stops. Imports nothing but Python's own.
 
-Each step can be run in a call of its own. What it found is kept in build/gpu, and every step of every call writes
-the report anew from all that is there (gpu_report.py), so that it survives whatever ends the next step.
+Each step can be run in a call of its own. What it found is kept in build/gpu, and every step of every call
+writes the report anew from all that is there (gpu_report.py), so that it survives whatever ends the next step.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ OUT_OF_TIME = 124
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/gpu.sh",
-        description="For whoever has an NVIDIA GPU: builds with CUDA, tests, sanitizes, measures and profiles, "
-        "and writes one folder to send back.",
+        description="For whoever has an NVIDIA GPU: builds with CUDA, tests, sanitizes, measures and profiles, and "
+        "writes one folder to send back.",
     )
     parser.add_argument(
         "steps", nargs="+", choices=(*STEPS, "all"), metavar="STEP", help=", ".join((*STEPS, "all"))
