@@ -60,8 +60,8 @@ class Result:
 
     @property
     def of_copy(self) -> float | None:
-        """The share of the speed of a copy at which we move what must be moved: of a copy of as many bytes, which
-        was measured with the row, or of a large one."""
+        """The share of the speed of a copy at which we move what must be moved: of a copy of as many bytes,
+        which was measured with the row, or of a large one."""
         if self.bandwidth and self.time("copy"):
             return self.samples.ratio("copy", "ours").median
         ours = self.time("ours")

@@ -1,7 +1,7 @@
 """The steps of gpu.sh: what each runs, what it leaves out, when it stops. Imports nothing but Python's own.
 
 Each step can be run in a call of its own. What it found is kept in build/gpu, and every step of every call
-writes the report anew from all that is there (gpu_report.py), so that it survives whatever ends the next step.
+writes the report anew from all that is there (gpu_report.py), so that it survives what ends the next step.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ OUT_OF_TIME = 124
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/gpu.sh",
-        description="For whoever has an NVIDIA GPU: builds with CUDA, tests, sanitizes, measures and profiles, and "
-        "writes one folder to send back.",
+        description="For whoever has an NVIDIA GPU: builds with CUDA, tests, sanitizes, measures and "
+        "profiles, and writes one folder to send back.",
     )
     parser.add_argument(
         "steps", nargs="+", choices=(*STEPS, "all"), metavar="STEP", help=", ".join((*STEPS, "all"))
@@ -171,7 +171,7 @@ class Steps:
             for tool in SANITIZERS:
                 self.leave_out(tool, "there is no compute-sanitizer (it is part of the CUDA toolkit)")
             return
-        # Side by side where there are cores: most of the time is the host's, which patches and launches kernels.
+        # Side by side where there are cores: most of the time is the host's, which patches and launches.
         at_once = len(SANITIZERS) if (os.cpu_count() or 1) >= 2 * len(SANITIZERS) else 1
         rounds = len(SANITIZERS) // at_once
         for index in range(rounds):

@@ -1,9 +1,10 @@
 """Runs the tests of one device in many processes, and reports whatever ends them.
 
-A faulty CUDA kernel takes its process's context with it, and every later test in that process fails as well; a
-hang or a crash ends it. So the tests are dealt out in portions of one file each, every portion has a process of
-its own, and a process that stops early is followed by another for the rest of its portion. tests/run_record.py
-writes down each test as it starts and ends, so that a run that is out of time still tells what it has seen.
+A faulty CUDA kernel takes its process's context with it, and every later test in that process fails as well;
+a hang or a crash ends it. So the tests are dealt out in portions of one file each, and every portion has a
+process of its own; one that stops early is followed by another for the rest of its portion.
+tests/run_record.py writes down each test as it starts and ends, so that a run that is out of time still tells
+what it has seen.
 
     python scripts/gpu_tests.py [--device cuda] [--jobs N] [--limit SECONDS] [--folder FOLDER] [FILE...]
 """
@@ -99,7 +100,7 @@ def read_record(record: pathlib.Path, status: int, out_of_time: bool = False) ->
 
 
 def collect(device: str, files: list[str], folder: pathlib.Path) -> tuple[dict[str, list[str]], str]:
-    """By file, the ids of its tests on the device, in the order of `files`; and what pytest said of errors."""
+    """By file, the ids of its tests on the device; and what pytest said of errors."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files]
     environment = {**os.environ, "UPSAMPLE_EXT_DEVICES": device}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -113,7 +114,7 @@ def collect(device: str, files: list[str], folder: pathlib.Path) -> tuple[dict[s
 
 
 def deal(found: dict[str, list[str]], folder: pathlib.Path) -> list[Portion]:
-    """The first portion of every file comes before the second of any: a run cut short has seen something of all."""
+    """The first portion of every file before the second of any: a run cut short has seen some of all."""
     pieces = [
         (start, file, tests[start : start + PORTION])
         for file, tests in found.items()

@@ -481,7 +481,7 @@ def test_a_copy_moves_as_many_bytes_as_the_row():
 def test_the_copy_measured_with_a_row_is_its_yardstick():
     result = measured(gpu_row("interpolate"), ours=2e-3, native=2e-3, moved=1e9)
     assert result.of_copy == pytest.approx(0.5)
-    result.samples.seconds |= {"copy": numpy.array([1.5e-3]), "floor": numpy.array([1e-3])}
+    result.samples.seconds.update(copy=numpy.array([1.5e-3]), floor=numpy.array([1e-3]))
     assert result.of_copy == pytest.approx(0.75)
     assert export._record(result)["copy_ms"] == "1.5"
     on_cpu = measured(gpu_row("interpolate"), ours=1, native=1, moved=1, bandwidth=None)
