@@ -139,7 +139,8 @@ class Steps:
     def build(self) -> None:
         environment = build_environment(self.options.rehearse)
         if not self.options.dry_run and is_built(environment):
-            self.note("build", 0, 0.0, "what is there is of these sources")
+            print("==== build: what is there is of these sources", flush=True)
+            report(self.options.output)  # tells of the call that built it
             return
         (WORK / "built.txt").unlink(missing_ok=True)
         status = self.step("build", [sys.executable, "setup.py", "build_ext", "--inplace"], environment)
