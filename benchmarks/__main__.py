@@ -8,12 +8,13 @@ import importlib.util
 import re
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from . import combine, cross_entropy, deconv, export, report, resample, select
+from . import combine, cross_entropy, deconv, export, profile, report, resample, select
 from .contest import FRESH, Row
 from .environment import describe
 from .measure import FULL, QUICK, copy_bandwidth
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("benchmarks: --plot needs matplotlib: pip install matplotlib", file=sys.stderr)
         return 2
     rows = [row for row in _all_rows(options.device) if _wanted(row, options)]
+    index, parts = options.part
+    rows = rows[index - 1 :: parts]
     if options.list:
         print("\n".join(row.name for row in rows))
         return 0
@@ -42,16 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
     device, allocation = torch.device(options.device), Allocation(options.cold)
+    if device.type == "cuda":
+        # Native computes the same function then, by the fastest way it has.
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = False, True
+    if options.profile:
+        return 0 if profile.once(rows, device, options.limit) else 1
     bandwidth = copy_bandwidth(device, options.threads[0]) if device.type == "cuda" else None
     environment = describe(device, allocation.description, bandwidth)
     table = report.Table(len(rows) * len(options.threads), device.type)
     table.head(environment)
     results: list[Result] = []
-    interrupted = False
+    interrupted, start = False, time.perf_counter()
     try:
         for result in _measure(rows, options, device, allocation, bandwidth, table):
             results.append(result)
             table.row(result)
+            unmeasured = len(rows) * len(options.threads) - len(results)
+            if options.limit and time.perf_counter() - start > options.limit and unmeasured:
+                print(f"\n{unmeasured} rows left for want of time")
+                break
     except KeyboardInterrupt:
         interrupted = True
         print(f"\ninterrupted: {len(results)} of {len(rows) * len(options.threads)} rows")
@@ -122,9 +134,13 @@ def _all_rows(device: str) -> list[Row]:
     if device == "cpu":
         return rows
     # On CUDA the caching allocator makes "fresh" and "mapped" the same.
-    return [row for family in families for row in family.gpu_rows()] + [
+    rows = [row for family in families for row in family.gpu_rows()] + [
         row for row in rows if row.output != FRESH
     ]
+    named: dict[str, Row] = {}
+    for row in rows:  # a batch of one or of sixteen may be a row of its own already
+        named.setdefault(row.name, row)
+    return list(named.values())
 
 
 def _wanted(row: Row, options: argparse.Namespace) -> bool:
@@ -137,6 +153,13 @@ def _compiles(row: Row, options: argparse.Namespace) -> bool:
     return not options.no_compile and (
         row.compiled == "quick" or (row.compiled == "full" and not options.quick)
     )
+
+
+def _part(text: str) -> tuple[int, int]:
+    index, parts = map(int, text.split("/"))
+    if not 1 <= index <= parts:
+        raise ValueError(text)
+    return index, parts
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -164,6 +187,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the rows' names and stop")
     parser.add_argument(
         "--targets", action="store_true", help="print what the CUDA kernels are meant to reach, and stop"
+    )
+    parser.add_argument(
+        "--part", type=_part, default=(1, 1), metavar="I/N", help="of the rows every N-th from the I-th on"
+    )
+    parser.add_argument(
+        "--limit", type=float, metavar="SECONDS", help="no row starts later; what there is by then is written"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="call ours once a row, for Nsight Compute, and measure nothing"
     )
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument(

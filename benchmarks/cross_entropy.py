@@ -27,7 +27,7 @@ from .contest import (
     deterministic,
     random_input,
 )
-from .resample import SEGMENTATION, STREET, TRAINING, output_size
+from .resample import SEGMENTATION, STREET, TRAINING, batches, output_size
 from .select import ADE
 
 WEIGHTED = "weights"
@@ -129,6 +129,9 @@ def gpu_rows() -> Iterator[Row]:
         yield replace(base, headline=shape == TRAINING)
         yield replace(base, dtype=torch.float16)
         yield replace(base, variant=WEIGHTED, quick=False)
+    for to, whole in (("x4", TRAINING), ("x8", SEGMENTATION)):
+        for shape in batches(whole):
+            yield _row(shape, to, quick=True, compiled="full")
 
 
 def _row(shape: tuple[int, ...], to: str, **fields: object) -> Row:

@@ -22,7 +22,7 @@ from .contest import (
     contest,
     random_input,
 )
-from .resample import FCN, FPN, FPN_DETECTION, PYRAMID, SEGMENTATION
+from .resample import FCN, FPN, FPN_DETECTION, PYRAMID, SEGMENTATION, batches
 
 SEPARABLE, NON_SEPARABLE = "separable", "non-separable"
 
@@ -127,6 +127,10 @@ def gpu_rows() -> Iterator[Row]:
         for direction in (FORWARD, BACKWARD, BACKWARD_WEIGHT):
             row = Row("conv_transpose2d", PYRAMID, "x2", make_learnable, direction=direction, **same)
             yield replace(row, headline=dtype == torch.float32, compiled="full")
+        for shape in batches(PYRAMID):
+            half = dtype == torch.float16
+            yield Row("conv_transpose2d", shape, "x2", make_learnable, dtype=dtype, quick=not half)
+            yield Row("conv_transpose2d", shape, "x2", make_learnable, dtype=dtype, direction=BOTH)
     yield Row("conv_transpose2d", PYRAMID, "x2", make_learnable, layout=CHANNELS_LAST)
     yield Row("fixed_conv_transpose2d", PYRAMID, "x2", make_fixed, variant=NON_SEPARABLE)
 

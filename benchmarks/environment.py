@@ -14,6 +14,8 @@ import torch
 import upsample_ext
 from upsample_ext._library import C
 
+from . import gems
+
 
 def describe(device: torch.device, allocation: str, bandwidth: float | None = None) -> dict[str, str]:
     """Name -> value, in the order in which to print them."""
@@ -25,6 +27,9 @@ def describe(device: torch.device, allocation: str, bandwidth: float | None = No
         facts["driver"] = _driver()
         facts["cuda"] = str(torch.version.cuda)
         facts["built_for"] = upsample_ext.info().cuda_arch_list or "no CUDA: our side is PyTorch's"
+        facts["cudnn"] = _cudnn()
+        facts["triton"] = _distribution("triton")
+        facts["flag_gems"] = gems.why_not() or _distribution("flag_gems", "flag-gems")
         facts["copy_gb_per_s"] = f"{bandwidth / 1e9:.0f}" if bandwidth else "not measured"
     facts |= {
         "cpu": _cpu_name(),
@@ -77,6 +82,12 @@ def _distribution(*names: str) -> str:
         except metadata.PackageNotFoundError:
             continue
     return "not installed"
+
+
+def _cudnn() -> str:
+    cudnn = torch.backends.cudnn
+    rounding = "TF32" if cudnn.allow_tf32 else "no TF32"
+    return f"{cudnn.version()}, {rounding}, {'the fastest' if cudnn.benchmark else 'its default'} algorithm"
 
 
 def _driver() -> str:

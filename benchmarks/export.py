@@ -9,7 +9,7 @@ from pathlib import Path
 from . import targets
 from .measure import Quantiles
 from .report import MEMORY_SIDES, disturbance, layout, megabytes, milliseconds, percent, times, values
-from .result import RIVALS, Result
+from .result import GPU_RIVALS, RIVALS, Result
 
 
 def write_csv(path: Path, results: Sequence[Result], environment: dict[str, str]) -> None:
@@ -36,9 +36,10 @@ def _record(result: Result) -> dict[str, object]:
         "output": row.output,
         "threads": result.threads,
     }
-    for side in ("ours", *RIVALS, "floor"):
+    rivals = RIVALS + (GPU_RIVALS if result.on_gpu else ())
+    for side in ("ours", *rivals, "floor", *(["copy"] if result.on_gpu else [])):
         record |= _spread(f"{side}_ms", result.time(side), 1e3)
-    for rival in RIVALS:
+    for rival in rivals:
         record |= _spread(f"{rival}_over_ours", result.gain(rival))
     record |= _spread("ours_over_floor", result.over_floor())
     record |= _spread("native_over_floor", result.over_floor("native"))

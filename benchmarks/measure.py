@@ -2,9 +2,9 @@
 
 A shared machine drifts by tens of per cent within seconds. Sides are therefore measured alternately in one
 process (ours, native, OpenCV, floor, ours, ...), a ratio is taken within each round, and the median of the
-rounds' ratios is what we report, with its 0.2 and 0.8 quantiles. A block is one
+rounds' ratios is what we report, with its 0.2 and 0.8 quantiles. On the CPU a block is one
 ``torch.utils.benchmark.Timer.timeit``, which runs the side twice before it reads the clock, so that no side
-pays for the cache its predecessor left behind.
+pays for the cache its predecessor left behind. On a GPU it is one call between two events, see ``_Cuda``.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class Samples:
 
 def sample(sides: dict[str, Side], device: torch.device, threads: int, effort: Effort) -> Samples:
     """Times every side in turn until ``effort`` is spent."""
-    flush = _l2_flush() if device.type == "cuda" else None
+    cuda = _Cuda() if device.type == "cuda" else None
     watches = {
-        name: _cuda_watch(side, flush) if flush else _cpu_watch(side, threads) for name, side in sides.items()
+        name: _cuda_watch(side, cuda) if cuda else _cpu_watch(side, threads) for name, side in sides.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     start = time.perf_counter()
@@ -81,8 +81,7 @@ def sample(sides: dict[str, Side], device: torch.device, threads: int, effort: E
 
 def copy_bandwidth(device: torch.device, threads: int, size: int = 2**30) -> float:
     """Bytes a second of ``copy_`` between tensors of ``size`` bytes, those read and those written counted."""
-    source, target = (torch.ones(size, dtype=torch.uint8, device=device) for _ in range(2))
-    seconds = sample({"copy": lambda: target.copy_(source)}, device, threads, QUICK).time("copy").median
+    seconds = sample({"copy": copy_of(2 * size, device)}, device, threads, QUICK).time("copy").median
     return 2 * size / seconds
 
 
@@ -102,37 +101,76 @@ def _cpu_watch(side: Side, threads: int) -> Callable[[], float]:
     return lambda: timer.timeit(calls).mean
 
 
-def _cuda_watch(side: Side, flush: Callable[[], object]) -> Callable[[], float]:
-    """One call per block, since the cache is flushed before each."""
-    names = {"side": side, "flush": flush}
-    timer = benchmark.Timer("side()", setup="flush()", timer=_EventClock(), globals=names)
-    return lambda: timer.timeit(1).mean
+class _Cuda:
+    """What a measurement on a GPU begins with: a cold but clean L2 cache, and a head start for the host."""
+
+    HEAD_START, LONGEST = 2e-3, 50e-3
+
+    def __init__(self) -> None:
+        size = torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
+        size = max(2 * size, 2**26)
+        self._written, self._read = (torch.ones(size // 4, device="cuda") for _ in range(2))
+        self._sum = torch.zeros((), device="cuda")
+        self._cycles_per_second = self._count_cycles()
+
+    def flush(self) -> None:
+        """Fills the L2 cache with lines of a buffer nobody needs, and has them clean.
+
+        Writing alone would leave it full of lines that differ from memory. They are written back when the
+        next kernel needs their place, which costs it up to a cache's worth of traffic; reading another buffer
+        afterwards does that before the clock starts.
+        """
+        self._written.zero_()
+        torch.sum(self._read, dim=0, out=self._sum)
+
+    def stall(self, seconds: float) -> None:
+        """Keeps the GPU busy with nothing.
+
+        A side is launched meanwhile, all of it: the events then enclose its kernels one after the other, not
+        the time that Python and autograd take to launch them. What waits for the GPU in the midst of a side
+        (reading a size back, say) still shows, as it would in a program.
+        """
+        torch.cuda._sleep(int(seconds * self._cycles_per_second))
+
+    def head_start(self, side: Side) -> float:
+        """Seconds to stall for, by what the host takes for a call once everything is loaded."""
+        for _ in range(2):
+            side()
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        side()
+        host = time.perf_counter() - start
+        torch.cuda.synchronize()
+        return min(max(2 * host, self.HEAD_START), self.LONGEST)
+
+    def seconds(self, function: Callable[[], object]) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        function()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3
+
+    def _count_cycles(self, cycles: int = 10_000_000) -> float:
+        self.seconds(lambda: torch.cuda._sleep(cycles))
+        return cycles / self.seconds(lambda: torch.cuda._sleep(cycles))
 
 
-def _l2_flush() -> Callable[[], object]:
-    """Writes more than the L2 cache holds."""
-    size = torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
-    buffer = torch.empty(max(4 * size, 2**26), dtype=torch.uint8, device="cuda")
-    return buffer.zero_
+def _cuda_watch(side: Side, cuda: _Cuda) -> Callable[[], float]:
+    """A function that measures one call, since the cache is flushed before each."""
+    head_start = cuda.head_start(side)
+
+    def once() -> float:
+        cuda.flush()
+        cuda.stall(head_start)
+        return cuda.seconds(side)
+
+    return once
 
 
-class _EventClock:
-    """A clock of CUDA events for ``Timer``: reading it never waits, subtracting two readings does.
-
-    The first reading is queued behind the L2 flush, so that the side is launched while the flush still runs
-    and the events enclose the kernels, not Python's launch of them.
-    """
-
-    def __call__(self) -> _EventReading:
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return _EventReading(event)
-
-
-@dataclass(frozen=True)
-class _EventReading:
-    event: torch.cuda.Event
-
-    def __sub__(self, start: _EventReading) -> float:
-        self.event.synchronize()
-        return start.event.elapsed_time(self.event) / 1e3
+def copy_of(moved_bytes: int, device: torch.device) -> Side:
+    """Copies so many bytes, read and written ones counted: the yardstick of a row that moves as many."""
+    source, target = (
+        torch.ones(max(1, moved_bytes // 2), dtype=torch.uint8, device=device) for _ in range(2)
+    )
+    return lambda: target.copy_(source)

@@ -20,7 +20,8 @@ resize     our own resize to the same size / ours
 MiB        peak memory of one call beyond the inputs and the result: ours (native, chunked, torch.compile)
 x floor    ours / the time to fill the output (forward), to read grad_output (backward), or both
            (cross-entropy: to copy the logits)
-of copy    on GPUs: the share of the device's copy bandwidth at which we move inputs and results, or gradients
+of copy    on GPUs: the time of a copy that moves as many bytes as our inputs and results, or gradients / ours
+gems       on GPUs: FlagGems' Triton kernel / ours, where it is installed
 error      ours (native's) against float64, in eps of the largest value, or grey levels for uint8
 output     out= preallocated; mapped: a new tensor on pages the process holds; fresh: on new pages"""
 
@@ -39,6 +40,7 @@ _COLUMNS = {
     "determ": 6,
     "chunked": 7,
     "compile": 7,
+    "gems": 6,
     "opencv": 6,
     "resize": 6,
     "x floor": 7,
@@ -49,7 +51,7 @@ _COLUMNS = {
 # Fused ops have other rivals, and their memory is measured: each kind of row gets the columns it fills.
 _OF_FUSED, _OF_OTHERS = {"chunked", "MiB"}, {"opencv", "resize"}
 # As does each device.
-_OF_GPUS, _OF_CPUS = {"determ", "of copy"}, {"opencv", "output", "thr"}
+_OF_GPUS, _OF_CPUS = {"determ", "gems", "of copy"}, {"opencv", "output", "thr"}
 MEMORY_SIDES = ("ours", "native", "chunked", "compile")
 _LEFT = ("op", "kind", "input", "to", "dtype", "layout", "pass", "output")
 
@@ -137,6 +139,7 @@ def _cells(result: Result) -> dict[str, str]:
         "ours ms": milliseconds(ours) if ours else "-",
         **{name: times(result.gain(name)) for name in RIVALS if name in _COLUMNS},
         "determ": times(result.gain("deterministic")),
+        "gems": times(result.gain("gems")),
         "x floor": times(result.over_floor()),
         "of copy": percent(result.of_copy),
         "error": _error(result),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import upsample_ext
 
+from . import gems
 from .contest import (
     BACKWARD,
     BOTH,
@@ -39,6 +40,8 @@ TINY = (1, 1, 2, 2)
 TRAINING = (8, 150, 128, 128)
 STREET = (1, 19, 256, 512)
 PYRAMID = (16, 256, 64, 64)
+# One image, as in inference, and batches of training: what a kernel reaches depends on how many waves it has.
+BATCHES = (1, 8, 16)
 
 
 def output_size(row: Row) -> tuple[int, int]:
@@ -68,6 +71,8 @@ def make(row: Row, device: torch.device) -> Contest:
 
     opencv = None if align_corners else opencv_resize(row, input, size)
     sides = {"opencv": opencv} if opencv else {}
+    if row.direction == FORWARD and (triton := gems.resize(input, size, align_corners, factor)):
+        sides["gems"] = triton
     result = contest(row, [input], ours=ours, native=native, sides=sides)
     if row.output == OUT:
         mine = native(input)
@@ -128,8 +133,15 @@ def rows() -> Iterator[Row]:
     yield from _overhead()
 
 
+def batches(*shapes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Each of the shapes in each of ``BATCHES``."""
+    for shape in shapes:
+        for images in BATCHES:
+            yield (images, *shape[1:])
+
+
 def gpu_rows() -> Iterator[Row]:
-    """Of sizes that fill a GPU: results from 256 MiB on."""
+    """Of sizes that fill a GPU: results from 256 MiB on, and the same shapes in batches of 1, 8 and 16."""
     for shape, to in ((TRAINING, "x4"), (STREET, "x8"), (PYRAMID, "x2")):
         for dtype in (torch.float32, torch.float16):
             shown = shape == TRAINING
@@ -146,6 +158,12 @@ def gpu_rows() -> Iterator[Row]:
     yield _row(PYRAMID, "x1.37", direction=BACKWARD, compiled="full", quick=True)
     yield _row(TRAINING, "x4", dtype=torch.bfloat16, compiled="full")
     yield _row(TRAINING, "x4", output=OUT)
+    for to, whole in (("x4", TRAINING), ("x8", SEGMENTATION), ("x2", PYRAMID)):
+        for shape in batches(whole):
+            for dtype in (torch.float32, torch.float16):
+                base = _row(shape, to, dtype=dtype, compiled="full", quick=dtype == torch.float32)
+                yield base
+                yield replace(base, direction=BACKWARD)
 
 
 def _row(shape: tuple[int, ...], to: str, **fields: object) -> Row:

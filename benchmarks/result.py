@@ -11,9 +11,11 @@ from . import memory, peak
 from .contest import FRESH, MAPPED, Row, Side
 from .correctness import Verdict, judge
 from .environment import Neighbours
-from .measure import Effort, Quantiles, Samples, sample
+from .measure import Effort, Quantiles, Samples, copy_of, sample
 
 RIVALS = ("native", "deterministic", "chunked", "compile", "opencv", "resize")
+GPU_RIVALS = ("gems",)
+NOT_RIVALS = ("floor", "copy")
 _HEADROOM = 2**28
 
 
@@ -42,6 +44,10 @@ class Result:
         return (self.neighbours or 0) > 0.1
 
     @property
+    def on_gpu(self) -> bool:
+        return self.bandwidth is not None
+
+    @property
     def wrong(self) -> str:
         return self.verdict.wrong
 
@@ -54,7 +60,10 @@ class Result:
 
     @property
     def of_copy(self) -> float | None:
-        """The share of the device's copy bandwidth at which we move what must be moved."""
+        """The share of the speed of a copy at which we move what must be moved: of a copy of as many bytes,
+        which was measured with the row, or of a large one."""
+        if self.bandwidth and self.time("copy"):
+            return self.samples.ratio("copy", "ours").median
         ours = self.time("ours")
         return self.moved_bytes / ours.median / self.bandwidth if ours and self.bandwidth else None
 
@@ -83,9 +92,10 @@ def run(
     except (
         torch.OutOfMemoryError
     ) as error:  # of a GPU, whose memory may be too little for a row and its rivals
-        return Result(row, threads, Verdict("", {}), notes=[f"not measured: {_one_line(error)}"])
+        notes = [f"not measured: {_one_line(error)}"]
+        return Result(row, threads, Verdict("", {}), bandwidth=bandwidth, notes=notes)
     except Exception as error:  # one row must not take the others with it; the table says what happened
-        return Result(row, threads, Verdict("", {}, f"raised {_one_line(error)}"))
+        return Result(row, threads, Verdict("", {}, f"raised {_one_line(error)}"), bandwidth=bandwidth)
     result = Result(row, threads, verdict, notes=verdict.notes, bandwidth=bandwidth)
     result.floor_bytes, result.moved_bytes = contest.floor_bytes, contest.moved_bytes
     if verdict.wrong:
@@ -95,6 +105,8 @@ def run(
         progress("compiling torch.compile's side")
         _add_compiled(sides, contest.compiled, result.notes)
     sides["floor"] = contest.floor
+    if device.type == "cuda":
+        sides["copy"] = copy_of(contest.moved_bytes, device)
     if device.type == "cpu" and row.output == MAPPED:
         allocation.keep_pages(4 * max(contest.floor_bytes, contest.intermediate_bytes) + _HEADROOM)
     if row.memory or row.output == FRESH or device.type == "cuda":
@@ -121,7 +133,7 @@ def _add_compiled(sides: dict[str, Side], build: Callable[[], Side], notes: list
 
 def _add_peaks(result: Result, sides: dict[str, Side], device: torch.device) -> None:
     row = result.row
-    for name in [name for name in sides if name != "floor"] if row.memory else ["ours", "native"]:
+    for name in [name for name in sides if name not in NOT_RIVALS] if row.memory else ["ours", "native"]:
         try:
             if device.type == "cuda":
                 found = peak.on_cuda(sides[name])

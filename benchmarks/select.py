@@ -26,7 +26,7 @@ from .contest import (
     memory_format,
     random_input,
 )
-from .resample import SEGMENTATION, STREET, TRAINING, output_size
+from .resample import SEGMENTATION, STREET, TRAINING, batches, output_size
 
 ADE = (1, 150, 128, 128)
 """Logits of a SegFormer on ADE20K, 512x512 pixels."""
@@ -158,6 +158,9 @@ def gpu_rows() -> Iterator[Row]:
             base = _row(make, shape, to, compiled="full", quick=True)
             yield replace(base, headline=shape == TRAINING)
             yield replace(base, dtype=torch.float16)
+        for to, whole in (("x4", TRAINING), ("x8", SEGMENTATION)):
+            for shape in batches(whole):
+                yield _row(make, shape, to, compiled="full", quick=make is make_argmax)
     yield _row(make_argmax, TRAINING, "x4", layout=CHANNELS_LAST)
 
 

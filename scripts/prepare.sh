@@ -5,6 +5,10 @@
 #   PYTHON         the Python to start from (python3). If it has a torch that fits, that torch is used.
 #   TORCH_PACKAGE  what to install where it has none (torch==2.13.0)
 #   FORCE_CUDA     1: a torch fits only if it has CUDA, and nvcc is installed where the machine has none
+#   IN_PLACE       1: where PYTHON has all that is needed it is used as it is: no .venv, no index is asked
+#   NO_BUILD       1: leave the build to the caller
+#
+# Sets `python`, the one to use, and puts its folder first on the PATH.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 PYTHON=${PYTHON:-python3}
@@ -19,6 +23,51 @@ install_system_packages() {
     echo "These system packages are missing: $*" >&2
     return 1
   fi
+}
+
+# What PYTHON lacks to build with, one a line. The tests need more, which lacking_to_test tells.
+lacking_to_build() {
+  [ -n "$(fitting_torch "$1")" ] || echo "a torch that fits"
+  "$1" - <<'END' || true
+import importlib.util, os, shutil, sysconfig
+for name in ("setuptools", "ninja"):
+    if importlib.util.find_spec(name) is None and shutil.which(name) is None:
+        print(name)
+if shutil.which(os.environ.get("CXX", "g++").split()[-1]) is None:
+    print("g++")
+if not os.path.exists(sysconfig.get_path("include") + "/Python.h"):
+    print("Python.h")
+END
+  [ "${FORCE_CUDA:-}" != 1 ] || "$1" tests/cuda_build/toolkit.py >/dev/null || echo nvcc
+}
+
+lacking_to_test() {
+  "$1" -c 'import importlib.util as i; [print(n) for n in ("pytest", "numpy", "hypothesis") if not i.find_spec(n)]'
+}
+
+# With IN_PLACE=1: PYTHON as it is if nothing is missing, or if only tests would need more and none of it can be had.
+# Otherwise .venv.
+choose_python() {
+  local base='' lacking=python more='' status=0
+  if [ "${IN_PLACE:-}" = 1 ] && base=$("$PYTHON" -c 'import sys; print(sys.executable)' 2>/dev/null); then
+    lacking=$(lacking_to_build "$base") more=$(lacking_to_test "$base")
+  fi
+  if [ -n "$lacking$more" ]; then
+    set +e  # in a condition, or a list of them, set -e would not end the subshell
+    (
+      set -e
+      prepare_system
+      prepare_environment "$@"
+    )
+    status=$?
+    set -e
+    python=$PWD/.venv/bin/python
+    [ "$status" -ne 0 ] || return 0
+    [ -z "$lacking" ] || return "$status"
+    echo "Going on with $base, which lacks what tests need: ${more//$'\n'/, }" >&2
+  fi
+  python=$base
+  export PIP_NO_INDEX=1
 }
 
 prepare_system() {
@@ -87,7 +136,7 @@ prepare_environment() {
 
 # nvcc and CUDA's headers: the machine's, or PyPI's, one of whose versions fits any torch of that major version.
 prepare_cuda() {
-  if ! CUDA_HOME=$(.venv/bin/python tests/cuda_build/toolkit.py); then
+  if ! CUDA_HOME=$("$python" tests/cuda_build/toolkit.py); then
     if ! .venv/bin/python -c 'import sys, torch; sys.exit(not torch.version.cuda.startswith("13."))'; then
       echo "No nvcc was found; install the CUDA toolkit that torch was built with, or set CUDA_HOME" >&2
       return 1
@@ -101,25 +150,29 @@ prepare_cuda() {
   export CUDA_HOME
   # The wheels have no name for the linker.
   if [ ! -e "$CUDA_HOME/lib64/libcudart.so" ] && [ -e "$CUDA_HOME/lib/libcudart.so.13" ]; then
-    mkdir -p .venv/link
-    ln -sf "$CUDA_HOME/lib/libcudart.so.13" .venv/link/libcudart.so
-    export LIBRARY_PATH="$PWD/.venv/link${LIBRARY_PATH:+:$LIBRARY_PATH}"
+    mkdir -p build/link
+    ln -sf "$CUDA_HOME/lib/libcudart.so.13" build/link/libcudart.so
+    export LIBRARY_PATH="$PWD/build/link${LIBRARY_PATH:+:$LIBRARY_PATH}"
   fi
 }
 
 build() {
   echo "Building the extension (the first time takes some minutes)"
-  local log=.venv/build.log
-  .venv/bin/python setup.py build_ext --inplace >"$log" 2>&1 || {
+  local log=build/build.log
+  mkdir -p build
+  "$python" setup.py build_ext --inplace >"$log" 2>&1 || {
     cat "$log" >&2
     return 1
   }
   grep -A1 -B1 'CPU ONLY' "$log" || true
 }
 
-prepare_system
-prepare_environment "$@"
+choose_python "$@"
 [ "${FORCE_CUDA:-}" != 1 ] || prepare_cuda
-export PATH="$PWD/.venv/bin:$PATH"  # ninja, ruff and clang-format are found there
-build
-python -m upsample_ext info
+# ninja, ruff and clang-format are found there, also where PYTHON is a link to it from elsewhere
+PATH="${python%/*}:$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$PATH"
+export PATH
+if [ "${NO_BUILD:-}" != 1 ]; then
+  build
+  python -m upsample_ext info
+fi

@@ -2,21 +2,31 @@
 
 The suite runs a second time with the CUDA code on CPU tensors (tests/cuda_emulation). The device is then
 "cuda-emulated", and what is of the CPU kernels alone, or needs no device at all, is deselected, see below.
+
+UPSAMPLE_EXT_DEVICES=cuda chooses the devices, by commas, and leaves only what runs on one: what a machine
+with a GPU is for. scripts/gpu.sh does so; run_record.py has what else it asks for.
 """
 
 import os
 
 import pytest
 import torch
+from run_record import RunRecord
 from which_kernels import EMULATED
 
 from upsample_ext._library import C
 
+CHOSEN = [name for name in os.environ.get("UPSAMPLE_EXT_DEVICES", "").split(",") if name]
 if EMULATED:
     DEVICES = [pytest.param("cpu", id="cuda-emulated")]
+elif CHOSEN:
+    DEVICES = CHOSEN
 else:
     DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
-LEVELS = C.levels()[:1] if EMULATED else C.levels()
+LEVELS = C.levels()[:1] if EMULATED or "cpu" not in DEVICES else C.levels()
+
+# Name no device, and yet are of one: they make tensors on a GPU themselves, or ask what calls it gets.
+ON_A_GPU = ("test_devices.py", "test_transforms.py::test_cuda_graphs_and_streams")
 
 # A file, or a test in it, and why it does not run a second time.
 NOT_EMULATED = {
@@ -33,6 +43,8 @@ NOT_EMULATED = {
 
 def pytest_collection_modifyitems(config, items):
     if not EMULATED:
+        if CHOSEN:
+            _keep_what_runs_on_a_device(config, items)
         return
     keep, drop = [], []
     for item in items:
@@ -44,7 +56,18 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=[item for item, _ in drop])
 
 
+def _keep_what_runs_on_a_device(config, items):
+    def is_of_a_device(item):
+        by_itself = "cuda" in CHOSEN and any(f"/{name}" in f"/{item.nodeid}" for name in ON_A_GPU)
+        return by_itself or "device" in item.fixturenames
+
+    config.hook.pytest_deselected(items=[item for item in items if not is_of_a_device(item)])
+    items[:] = [item for item in items if is_of_a_device(item)]
+
+
 def pytest_report_header(config):
+    if CHOSEN and not EMULATED:
+        return [f"UPSAMPLE_EXT_DEVICES: only what runs on {', '.join(CHOSEN)}"]
     if EMULATED:
         return ["CUDA emulated on CPU tensors; deselected:"] + [
             f"  {name}: {reason}" for name, reason in NOT_EMULATED.items()
@@ -52,8 +75,13 @@ def pytest_report_header(config):
 
 
 def pytest_configure(config):
+    if record := RunRecord.of_environment():
+        config.pluginmanager.register(record)
     if EMULATED:
         C.set_level(LEVELS[0])
+    # Native's float32 convolutions on CUDA round to TF32 unless told not to: no reference for ours.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True  # what is "native to the last bit" has such bits
     # Workers share the cores: threads that wait by spinning would slow each other down.
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
@@ -68,6 +96,17 @@ def _seed():
 @pytest.fixture(params=DEVICES)
 def device(request):
     return request.param
+
+
+@pytest.fixture
+def default_device(device):
+    """Has every tensor and module that names no device made on `device`."""
+    if device == "cpu":  # it is the default: nothing stands between a call and PyTorch
+        yield device
+        return
+    torch.set_default_device(device)
+    yield device
+    torch.set_default_device(None)
 
 
 @pytest.fixture(params=LEVELS)

@@ -1,5 +1,5 @@
 """The benchmarks' own instruments: peak memory, the bands of chunked native, errors of labels and masks, and
-what of the GPU's side needs no GPU: targets, bytes moved, the deterministic rival."""
+what of the GPU's side needs no GPU: targets, bytes moved, rivals, how a call is timed."""
 
 import sys
 from dataclasses import replace
@@ -19,6 +19,7 @@ from benchmarks import (
     deconv,
     environment,
     export,
+    gems,
     measure,
     peak,
     report,
@@ -395,35 +396,158 @@ def test_the_tables_of_a_gpu(capsys, tmp_path):
     assert "| argmax | 10x native | not yet measured |" in text
 
 
-class FakeEvent:
-    """A CUDA event on a stream whose every call takes 2 ms."""
+class FakeGpu:
+    """torch.cuda as far as measure.py needs it: a stream whose clock moves when work is queued on it."""
 
-    now = 0.0
+    CYCLES_PER_SECOND = 1e9
 
-    def __init__(self, enable_timing):
-        assert enable_timing
+    def __init__(self, monkeypatch):
+        self.now, self.calls = 0.0, []
+        gpu = self
 
-    def record(self):
-        self.at = FakeEvent.now
+        class Event:
+            def __init__(self, enable_timing):
+                assert enable_timing
 
-    def synchronize(self):
-        pass
+            def record(self):
+                self.at = gpu.now
 
-    def elapsed_time(self, end):
-        return end.at - self.at
+            def synchronize(self):
+                gpu.calls.append("wait")
+
+            def elapsed_time(self, end):
+                return 1e3 * (end.at - self.at)
+
+        def sleep(cycles):
+            self.work("stall", cycles / self.CYCLES_PER_SECOND)
+
+        monkeypatch.setattr(torch.cuda, "Event", Event)
+        monkeypatch.setattr(torch.cuda, "_sleep", sleep)
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        properties = SimpleNamespace(L2_cache_size=50 * MIB)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+        ones, zeros = torch.ones, torch.zeros
+        monkeypatch.setattr(torch, "ones", lambda *size, device: self.buffer(ones(8), size))
+        monkeypatch.setattr(torch, "zeros", lambda *size, device: zeros(*size))
+
+    def buffer(self, tensor, size):
+        """In place of `size` floats, a few that tell what is done to them."""
+        gpu = self
+
+        class Watched(torch.Tensor):
+            def zero_(self):
+                gpu.work("write", 1e-4)
+
+            @classmethod
+            def __torch_function__(cls, function, types, args=(), kwargs=None):
+                if function is torch.sum:
+                    gpu.work("read", 1e-4)
+                with torch._C.DisableTorchFunctionSubclass():
+                    return function(*args, **(kwargs or {}))
+
+        assert 4 * size[0] >= 2 * 50 * MIB
+        return tensor.as_subclass(Watched)
+
+    def work(self, name, seconds):
+        self.calls.append(name)
+        self.now += seconds
 
 
-def test_the_clock_of_events_times_the_call_and_not_the_flush(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
-    calls = []
+def test_a_call_is_timed_behind_a_clean_cache_and_a_stall(monkeypatch):
+    gpu = FakeGpu(monkeypatch)
+    cuda = measure._Cuda()
+    watch = measure._cuda_watch(lambda: gpu.work("side", 3e-3), cuda)
+    gpu.calls.clear()
+    assert watch() == pytest.approx(3e-3)
+    assert gpu.calls == ["write", "read", "stall", "side", "wait"]
 
-    def work(name, milliseconds):
-        calls.append(name)
-        FakeEvent.now += milliseconds
 
-    watch = measure._cuda_watch(lambda: work("side", 2.0), lambda: work("flush", 50.0))
-    assert watch() == pytest.approx(2e-3)
-    assert calls[-2:] == ["flush", "side"]  # after warming up
+@pytest.mark.parametrize(("host", "stall"), [(1e-5, 2e-3), (10e-3, 20e-3), (1.0, 50e-3)])
+def test_the_stall_covers_what_the_host_takes_to_launch(monkeypatch, host, stall):
+    FakeGpu(monkeypatch)
+    cuda = measure._Cuda()
+    clock = iter([0.0, host])
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    assert cuda.head_start(lambda: None) == pytest.approx(stall)
+
+
+def test_a_copy_moves_as_many_bytes_as_the_row():
+    target = measure.copy_of(1000, CPU)()
+    assert target.numel() * target.element_size() * 2 == 1000
+    measure.copy_of(1, CPU)()
+
+
+def test_the_copy_measured_with_a_row_is_its_yardstick():
+    result = measured(gpu_row("interpolate"), ours=2e-3, native=2e-3, moved=1e9)
+    assert result.of_copy == pytest.approx(0.5)
+    result.samples.seconds.update(copy=numpy.array([1.5e-3]), floor=numpy.array([1e-3]))
+    assert result.of_copy == pytest.approx(0.75)
+    assert export._record(result)["copy_ms"] == "1.5"
+    on_cpu = measured(gpu_row("interpolate"), ours=1, native=1, moved=1, bandwidth=None)
+    on_cpu.samples.seconds["floor"] = numpy.array([1])
+    assert not {"copy_ms", "gems_ms"} & set(export._record(on_cpu))
+
+
+def test_flag_gems_is_a_rival_where_it_is_installed(monkeypatch):
+    assert gems.why_not() in ("not installed", "")
+    x = SimpleNamespace(device=SimpleNamespace(type="cuda"), dtype=torch.float32)
+    seen = []
+    library = SimpleNamespace(
+        upsample_bilinear2d=lambda *arguments: seen.append(arguments), __spec__=SimpleNamespace()
+    )
+    monkeypatch.setitem(sys.modules, "flag_gems", library)
+    assert gems.why_not() == ""
+    gems.resize(x, (8, 10), False, 2.0)()
+    assert seen == [(x, [8, 10], False, 2.0, 2.0)]
+    x.device.type = "cpu"
+    assert gems.resize(x, (8, 10), False, 2.0) is None
+    monkeypatch.setitem(sys.modules, "flag_gems", SimpleNamespace(__spec__=SimpleNamespace()))
+    assert gems.why_not() == "has no upsample_bilinear2d"
+
+
+def test_main_ops_are_measured_in_batches_of_1_8_and_16():
+    names = {row.name for row in benchmark._all_rows("cuda") if row.quick}
+    for images in (1, 8, 16):
+        for row in (
+            "interpolate {}x150x128x128 x4 forward float32",
+            "interpolate {}x256x64x64 x2 backward float32",
+            "upsample_argmax {}x19x128x256 x8 forward float32",
+            "upsample_cross_entropy {}x150x128x128 x4 both float32",
+            "conv_transpose2d {}x256x64x64 x2 forward float32",
+        ):
+            assert f"{row.format(images)} contiguous mapped" in names
+
+
+def test_parts_make_up_all_rows(capsys):
+    def rows(*arguments):
+        assert main(["--device", "cuda", "--list", *arguments]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    parts = [rows("--part", f"{index}/3") for index in (1, 2, 3)]
+    assert sorted(sum(parts, [])) == sorted(rows())
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    with pytest.raises(SystemExit):
+        main(["--part", "4/3", "--list"])
+
+
+THRESHOLDS = "^upsample_threshold .* x[48] forward float32 contiguous"
+
+
+def test_no_row_starts_when_time_is_up(tmp_path, capsys):
+    table = tmp_path / "a.csv"
+    command = ["--quick", "--no-compile", "--threads", "1", "--filter", THRESHOLDS, "--limit", "0.001"]
+    assert main([*command, "--csv", str(table)]) == 0
+    assert "2 rows left for want of time" in capsys.readouterr().out
+    assert len(table.read_text().splitlines()) == 2
+
+
+def test_profiling_calls_every_row_once(capsys):
+    assert main(["--quick", "--profile", "--filter", "^upsample_threshold 3x1.*float32 cont"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "upsample_threshold 3x1x256x256 x4 forward float32 contiguous mapped",
+        "1 rows profiled",
+    ]
 
 
 def test_what_is_said_of_a_gpu(monkeypatch):
@@ -434,4 +558,6 @@ def test_what_is_said_of_a_gpu(monkeypatch):
     assert facts["gpu_memory"] == "80 GiB"
     assert facts["copy_gb_per_s"] == "2700"
     assert facts["built_for"] and facts["driver"]
+    assert facts["flag_gems"] == (gems.why_not() or facts["flag_gems"])
+    assert "TF32" in facts["cudnn"]
     assert "gpu" not in environment.describe(CPU, "")

@@ -3,10 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.testing._internal.common_methods_invocations import op_db
 
 import upsample_ext
 
+op_db = pytest.importorskip(
+    "torch.testing._internal.common_methods_invocations", reason="torch's samples need expecttest"
+).op_db
 INFOS = [op for op in op_db if op.name in ("nn.functional.interpolate", "nn.functional.upsample_bilinear")]
 
 
@@ -17,7 +19,7 @@ def test_the_samples_are_there():
 
 @pytest.mark.parametrize("info", INFOS, ids=lambda op: f"{op.name}.{op.variant_test_name}")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_samples(info, dtype):
+def test_samples(default_device, info, dtype):
     if info.name == "nn.functional.upsample_bilinear":
 
         def ours(input, size=None, scale_factor=None):
@@ -27,7 +29,7 @@ def test_samples(info, dtype):
     else:
         ours, native = upsample_ext.interpolate, F.interpolate
     count = 0
-    for sample in info.sample_inputs("cpu", dtype, requires_grad=True):
+    for sample in info.sample_inputs(default_device, dtype, requires_grad=True):
         a, b = (sample.input.detach().clone().requires_grad_() for _ in range(2))
         result, expected = (f(x, *sample.args, **sample.kwargs) for f, x in ((ours, a), (native, b)))
         torch.testing.assert_close(result, expected)

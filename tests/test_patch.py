@@ -83,7 +83,7 @@ def image(*shape, **options):
     ],
 )
 @pytest.mark.filterwarnings("ignore:`nn.functional.upsample")
-def test_both_levels_catch(level, call):
+def test_both_levels_catch(default_device, level, call):
     x = image()
     expected = call(x)
     assert upsample_ops(lambda: call(x)) == set()
@@ -102,7 +102,7 @@ def test_both_levels_catch(level, call):
     ],
     ids=["function", "module"],
 )
-def test_function_level_catches_depthwise_transposed_convolution(call):
+def test_function_level_catches_depthwise_transposed_convolution(default_device, call):
     x, w = image(), torch.rand(3, 1, 4, 4)
     with upsample_ext.patch():
         assert "depthwise_conv_transpose2d" in upsample_ops(lambda: call(x, w))
@@ -110,15 +110,16 @@ def test_function_level_catches_depthwise_transposed_convolution(call):
         assert upsample_ops(lambda: call(x, w)) == set()
 
 
-def test_dispatcher_level_catches_what_was_imported_by_name():
-    x = image()
+def test_dispatcher_level_catches_what_was_imported_by_name(device):
+    # Not default_device: a mode in force has native call itself by the name that is patched.
+    x = image(device=device)
     with upsample_ext.patch():
         assert upsample_ops(lambda: interpolate_by_name(x, **BILINEAR)) == set()
     with upsample_ext.patch("dispatcher"):
         assert upsample_ops(lambda: interpolate_by_name(x, **BILINEAR)) == {FORWARD}
 
 
-def test_dispatcher_level_catches_callers_of_the_operator_and_of_torchscript():
+def test_dispatcher_level_catches_callers_of_the_operator_and_of_torchscript(default_device):
     x = image()
     scripted = torch.jit.script(nn.Upsample(scale_factor=2.0, mode="bilinear"))
     with upsample_ext.patch("dispatcher"):
@@ -131,7 +132,7 @@ def test_dispatcher_level_catches_callers_of_the_operator_and_of_torchscript():
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_gradients_go_through_ours(level):
+def test_gradients_go_through_ours(default_device, level):
     x = image(requires_grad=True)
 
     def gradient():
@@ -143,7 +144,7 @@ def test_gradients_go_through_ours(level):
         torch.testing.assert_close(gradient(), expected)
 
 
-def test_a_backward_that_runs_after_the_patch_was_made_is_ours():
+def test_a_backward_that_runs_after_the_patch_was_made_is_ours(default_device):
     """The dispatcher is asked when the gradient is computed, not when the graph was recorded."""
     x = image(requires_grad=True)
     y = F.interpolate(x, **BILINEAR)
@@ -152,7 +153,7 @@ def test_a_backward_that_runs_after_the_patch_was_made_is_ours():
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_derivatives_of_every_kind(level):
+def test_derivatives_of_every_kind(default_device, level):
     x = image(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
     function = lambda t: F.interpolate(t, **BILINEAR)  # noqa: E731
     cube = lambda t: function(t).pow(3).sum()  # noqa: E731
@@ -177,10 +178,12 @@ def test_derivatives_of_every_kind(level):
     "dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.uint8], ids=str
 )
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_dtypes_and_layouts_are_native(level, dtype, memory_format):
+def test_dtypes_and_layouts_are_native(default_device, level, dtype, memory_format):
     x = (255 * image(2, 5, 6, 7)).to(dtype).contiguous(memory_format=memory_format)
+    # Native has no kernel for bytes on CUDA, ours has one.
+    native = x.cpu() if dtype == torch.uint8 else x
     for options in (BILINEAR, {"size": (4, 13), "mode": "bilinear", "align_corners": True}):
-        expected = F.interpolate(x, **options)
+        expected = F.interpolate(native, **options).to(default_device)
         with upsample_ext.patch(level):
             assert upsample_ops(lambda: F.interpolate(x, **options)) == {FORWARD}  # noqa: B023
             got = F.interpolate(x, **options)
@@ -190,14 +193,16 @@ def test_dtypes_and_layouts_are_native(level, dtype, memory_format):
         torch.testing.assert_close(got, expected, **bounds)
 
 
-def torch_samples(dtype):
+def torch_samples(dtype, device):
     """PyTorch's own sample inputs of the operators that are routed here."""
-    from torch.testing._internal.common_methods_invocations import op_db
+    op_db = pytest.importorskip(
+        "torch.testing._internal.common_methods_invocations", reason="torch's samples need expecttest"
+    ).op_db
 
     names = ("nn.functional.interpolate", "nn.functional.upsample_bilinear", "nn.functional.conv_transpose2d")
     for info in op_db:
         if info.name in names and info.variant_test_name in ("", "bilinear"):
-            for sample in info.sample_inputs("cpu", dtype, requires_grad=dtype.is_floating_point):
+            for sample in info.sample_inputs(device, dtype, requires_grad=dtype.is_floating_point):
                 yield info.name.removeprefix("nn.functional."), sample
 
 
@@ -211,9 +216,11 @@ def run_sample(name, sample):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.uint8], ids=str)
 @pytest.mark.filterwarnings("ignore:`nn.functional.upsample")
-def test_pytorchs_own_samples(level, dtype):
+def test_pytorchs_own_samples(default_device, level, dtype):
+    if dtype == torch.uint8 and default_device == "cuda":
+        pytest.skip("native has no kernel for bytes on CUDA")
     count = 0
-    for name, sample in torch_samples(dtype):
+    for name, sample in torch_samples(dtype, default_device):
         if dtype == torch.uint8 and name == "conv_transpose2d":
             continue
         expected, expected_grads = run_sample(name, sample)
@@ -229,22 +236,26 @@ def test_pytorchs_own_samples(level, dtype):
 
 
 INVALID = {
-    "int32": (torch.zeros(1, 1, 2, 2, dtype=torch.int32), {"size": (4, 4), "mode": "bilinear"}),
-    "int8": (torch.zeros(1, 1, 2, 2, dtype=torch.int8), {"size": (4, 4), "mode": "bilinear"}),
-    "complex": (torch.zeros(1, 1, 2, 2, dtype=torch.complex64), {"size": (4, 4), "mode": "bilinear"}),
-    "bool": (torch.zeros(1, 1, 2, 2, dtype=torch.bool), {"size": (4, 4), "mode": "bilinear"}),
-    "3-D": (torch.zeros(1, 2, 2), {"size": (4, 4), "mode": "bilinear"}),
-    "no channels": (torch.zeros(1, 0, 2, 2), {"size": (4, 4), "mode": "bilinear"}),
-    "no rows": (torch.zeros(1, 1, 0, 2), {"size": (4, 4), "mode": "bilinear"}),
-    "empty output": (torch.zeros(1, 1, 2, 2), {"size": (0, 4), "mode": "bilinear"}),
-    "negative output": (torch.zeros(1, 1, 2, 2), {"size": (4, -1), "mode": "bilinear"}),
-    "size and scale": (torch.zeros(1, 1, 2, 2), {"size": (4, 4), "scale_factor": 2, "mode": "bilinear"}),
+    "int32": (lambda: torch.zeros(1, 1, 2, 2, dtype=torch.int32), {"size": (4, 4), "mode": "bilinear"}),
+    "int8": (lambda: torch.zeros(1, 1, 2, 2, dtype=torch.int8), {"size": (4, 4), "mode": "bilinear"}),
+    "complex": (lambda: torch.zeros(1, 1, 2, 2, dtype=torch.complex64), {"size": (4, 4), "mode": "bilinear"}),
+    "bool": (lambda: torch.zeros(1, 1, 2, 2, dtype=torch.bool), {"size": (4, 4), "mode": "bilinear"}),
+    "3-D": (lambda: torch.zeros(1, 2, 2), {"size": (4, 4), "mode": "bilinear"}),
+    "no channels": (lambda: torch.zeros(1, 0, 2, 2), {"size": (4, 4), "mode": "bilinear"}),
+    "no rows": (lambda: torch.zeros(1, 1, 0, 2), {"size": (4, 4), "mode": "bilinear"}),
+    "empty output": (lambda: torch.zeros(1, 1, 2, 2), {"size": (0, 4), "mode": "bilinear"}),
+    "negative output": (lambda: torch.zeros(1, 1, 2, 2), {"size": (4, -1), "mode": "bilinear"}),
+    "size and scale": (
+        lambda: torch.zeros(1, 1, 2, 2),
+        {"size": (4, 4), "scale_factor": 2, "mode": "bilinear"},
+    ),
 }
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("x, options", INVALID.values(), ids=INVALID.keys())
-def test_errors_are_native(level, x, options):
+@pytest.mark.parametrize("make, options", INVALID.values(), ids=INVALID.keys())
+def test_errors_are_native(default_device, level, make, options):
+    x = make()
     with pytest.raises(Exception) as native:
         F.interpolate(x, **options)
     with upsample_ext.patch(level), pytest.raises(type(native.value)) as ours:
@@ -253,23 +264,24 @@ def test_errors_are_native(level, x, options):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "make, arguments",
     [
-        (torch.zeros(1, 1, 4, 4, dtype=torch.uint8), [4, 4], [1, 1, 2, 2], False),
-        (torch.zeros(1, 1, 4, 4), [4, 5], [1, 1, 2, 2], False),
-        (torch.zeros(1, 2, 4, 4), [4, 4], [1, 1, 2, 2], False),
-        (torch.zeros(1, 4, 4), [4, 4], [1, 1, 2, 2], False),
-        (torch.zeros(1, 1, 4, 4), [4, 4], [1, 1, 2], False),
-        (torch.zeros(1, 1, 4, 4), [4], [1, 1, 2, 2], False),
-        (torch.zeros(1, 1, 4, 4), [4, 4], [1, 1, 0, 2], False),
+        (lambda: torch.zeros(1, 1, 4, 4, dtype=torch.uint8), ([4, 4], [1, 1, 2, 2], False)),
+        (lambda: torch.zeros(1, 1, 4, 4), ([4, 5], [1, 1, 2, 2], False)),
+        (lambda: torch.zeros(1, 2, 4, 4), ([4, 4], [1, 1, 2, 2], False)),
+        (lambda: torch.zeros(1, 4, 4), ([4, 4], [1, 1, 2, 2], False)),
+        (lambda: torch.zeros(1, 1, 4, 4), ([4, 4], [1, 1, 2], False)),
+        (lambda: torch.zeros(1, 1, 4, 4), ([4], [1, 1, 2, 2], False)),
+        (lambda: torch.zeros(1, 1, 4, 4), ([4, 4], [1, 1, 0, 2], False)),
     ],
     ids=["uint8", "size", "channels", "3-D", "short input_size", "short output_size", "empty"],
 )
-def test_errors_of_the_backward_operator_are_native(arguments):
+def test_errors_of_the_backward_operator_are_native(default_device, make, arguments):
+    grad_output = make()
     with pytest.raises(Exception) as native:
-        torch.ops.aten.upsample_bilinear2d_backward(*arguments)
+        torch.ops.aten.upsample_bilinear2d_backward(grad_output, *arguments)
     with upsample_ext.patch("dispatcher"), pytest.raises(type(native.value)) as ours:
-        torch.ops.aten.upsample_bilinear2d_backward(*arguments)
+        torch.ops.aten.upsample_bilinear2d_backward(grad_output, *arguments)
     assert str(ours.value) == str(native.value)
 
 
@@ -282,7 +294,7 @@ def out_cases():
 
 @pytest.mark.parametrize("make", [case[1] for case in out_cases()], ids=[case[0] for case in out_cases()])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_out_of_the_operators_follows_native(make, memory_format):
+def test_out_of_the_operators_follows_native(default_device, make, memory_format):
     x = image().contiguous(memory_format=memory_format)
     native, ours = make(), make()
     torch._C._nn.upsample_bilinear2d(x, (10, 8), False, out=native)
@@ -309,7 +321,7 @@ def test_out_of_the_operators_follows_native(make, memory_format):
         lambda: torch.empty(1, 1, 1, 1).expand(2, 3, 10, 8),
     ],
 )
-def test_errors_of_out_are_native(out):
+def test_errors_of_out_are_native(default_device, out):
     x = image()
     with pytest.raises(Exception) as native:
         torch._C._nn.upsample_bilinear2d(x, (10, 8), False, out=out())
@@ -318,7 +330,7 @@ def test_errors_of_out_are_native(out):
     assert str(ours.value) == str(native.value)
 
 
-def test_other_modes_and_convolutions_are_native_to_the_last_bit():
+def test_other_modes_and_convolutions_are_native_to_the_last_bit(default_device):
     x, w = image(1, 4, 5, 6), torch.rand(4, 3, 3, 3)
     calls = [
         lambda: F.interpolate(x, scale_factor=2),
@@ -334,7 +346,7 @@ def test_other_modes_and_convolutions_are_native_to_the_last_bit():
             assert upsample_ops(call) == set()
 
 
-def test_deprecation_warnings_stay_and_point_at_the_caller():
+def test_deprecation_warnings_stay_and_point_at_the_caller(default_device):
     x = image()
     for function in (F.upsample, lambda x: F.upsample_bilinear(x, scale_factor=2)):
         options = BILINEAR if function is F.upsample else {}
@@ -343,17 +355,17 @@ def test_deprecation_warnings_stay_and_point_at_the_caller():
         assert record[0].filename == __file__
 
 
-def test_autocast_and_inference_mode_work():
+def test_autocast_and_inference_mode_work(default_device):
     x = image()
     with upsample_ext.patch("dispatcher"):
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(default_device, torch.bfloat16):
             y = F.interpolate(x.bfloat16(), **BILINEAR)
         assert y.dtype == torch.bfloat16
         with torch.inference_mode():
             assert upsample_ops(lambda: F.interpolate(x, **BILINEAR)) == {FORWARD}
 
 
-def test_torch_function_modes_see_the_function_that_is_in_place():
+def test_torch_function_modes_see_the_function_that_is_in_place(default_device):
     x, seen = image(), []
 
     class Watch(torch.overrides.TorchFunctionMode):
@@ -390,7 +402,7 @@ def test_it_is_undone_when_an_exception_leaves_the_block(level):
 
 
 @pytest.mark.parametrize("order", ["last first", "first first"])
-def test_patches_nest_and_end_in_any_order(order):
+def test_patches_nest_and_end_in_any_order(default_device, order):
     x = image()
     handles = [upsample_ext.patch(level) for level in ("function", "dispatcher", "function", "dispatcher")]
     assert upsample_ops(lambda: F.interpolate(x, **BILINEAR)) == {FORWARD}
@@ -497,7 +509,7 @@ def test_a_process_may_end_while_patched():
 # ---- together with the rest
 
 
-def test_patched_model_trains_as_the_native_one():
+def test_patched_model_trains_as_the_native_one(default_device):
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
@@ -513,7 +525,7 @@ def test_patched_model_trains_as_the_native_one():
 
 
 @pytest.mark.slow
-def test_function_level_reaches_compiled_code():
+def test_function_level_reaches_compiled_code(default_device):
     class Head(nn.Module):
         def forward(self, x):
             return F.interpolate(x, scale_factor=2, mode="bilinear")

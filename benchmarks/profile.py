@@ -1,0 +1,51 @@
+"""One call of ours a row, between cudaProfilerStart and Stop: for Nsight Compute, which replays each kernel.
+
+    ncu --profile-from-start off --nvtx ... python -m benchmarks --device cuda --quick --profile
+
+Nothing is checked or timed here. An NVTX range around each call has the row's name.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+
+import torch
+
+from .contest import Row
+
+
+def once(rows: Sequence[Row], device: torch.device, limit: float | None = None) -> int:
+    """Calls ours of every row that there is time for; returns how many were called."""
+    start, called = time.perf_counter(), 0
+    for row in rows:
+        if limit is not None and time.perf_counter() - start > limit:
+            print(f"{len(rows) - called} rows left for want of time")
+            break
+        try:
+            _call(row, device)
+        except torch.OutOfMemoryError as error:
+            print(f"{row.name}: {str(error).splitlines()[0]}", flush=True)
+        else:
+            print(row.name, flush=True)
+        called += 1
+        gc.collect()
+    print(f"{called} rows profiled")
+    return called
+
+
+def _call(row: Row, device: torch.device) -> None:
+    ours = row.make(row, device).ours
+    ours()  # loads code, fills caches: not what is asked about
+    if device.type != "cuda":
+        ours()
+        return
+    torch.cuda.synchronize()
+    torch.cuda.nvtx.range_push(row.name)
+    torch.cuda.profiler.start()
+    ours()
+    torch.cuda.synchronize()
+    torch.cuda.profiler.stop()
+    torch.cuda.nvtx.range_pop()
+    torch.cuda.empty_cache()
