@@ -152,12 +152,13 @@ def test_add_of_half_types_rounds_once(device, level):
 
 def test_add_of_infinities_and_nan(device, level):
     for layout in ("contiguous", "channels_last"):
-        x = randn(1, 3, 6, 20, device=device, layout=layout)
-        other = randn(1, 3, 12, 40, device=device, layout=layout)
-        for t in (x, other):
-            for value in (math.inf, -math.inf, math.nan):
-                t[torch.rand(t.shape, device=device) < 0.02] = value
-        check_add(x, other)
+        for size in ((12, 40), (6, 20), (6, 30), (9, 20)):
+            x = randn(1, 3, 6, 20, device=device, layout=layout)
+            other = randn(1, 3, *size, device=device, layout=layout)
+            for t in (x, other):
+                for value in (math.inf, -math.inf, math.nan):
+                    t[torch.rand(t.shape, device=device) < 0.02] = value
+            check_add(x, other)
 
 
 def test_add_leaves_its_arguments_alone_and_shares_no_memory(device):
@@ -331,6 +332,7 @@ def test_concat_of_infinities_and_nan(device, level):
         inputs = [
             randn(1, 5, 6, 20, device=device, layout=layout),
             randn(1, 3, 4, 50, device=device, layout=layout),
+            randn(1, 3, 12, 20, device=device, layout=layout),
         ]
         for t in inputs:
             for value in (math.inf, -math.inf, math.nan):
