@@ -9,6 +9,7 @@ import torch
 import torch._dynamo.testing
 from dispatched_ops import OUR_BACKWARD, OUR_UPSAMPLE, dispatched_ops
 from image_layouts import LAYOUTS
+from native_interpolate import native_interpolate
 from resizes import RESIZES
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn import functional as F
@@ -39,13 +40,18 @@ def rounded_once(x, other, align_corners=False):
     return (resize(x.to(wide), other.shape[-2:], align_corners) + other.to(wide)).to(x.dtype)
 
 
+def native_resize(x, size, align_corners):
+    resize = native_interpolate if x.dtype == torch.uint8 else F.interpolate  # no bytes on CUDA
+    return resize(x, size, None, "bilinear", align_corners)
+
+
 def native_add(x, other, align_corners=False):
-    return F.interpolate(x, other.shape[-2:], None, "bilinear", align_corners) + other
+    return native_resize(x, other.shape[-2:], align_corners) + other
 
 
 def native_concat(inputs, size=None, align_corners=False):
     size = inputs[0].shape[-2:] if size is None else size
-    return torch.cat([F.interpolate(t, size, None, "bilinear", align_corners) for t in inputs], 1)
+    return torch.cat([native_resize(t, size, align_corners) for t in inputs], 1)
 
 
 def our_concat(inputs, size=None, align_corners=False):
