@@ -9,10 +9,19 @@ from fractions import Fraction
 
 import numpy as np
 import torch
+from which_kernels import EMULATED
 
 
-def source_coordinates(in_size, out_size, align_corners, scale_factor=None, dtype=torch.float32):
-    """Source coordinate of every output index, inside the input."""
+def follows_cuda(x):
+    """Whether a resize of x is to follow native's CUDA kernels: on a device, and where one is emulated.
+
+    Native's CUDA kernels take no bytes. Those are resized as on the CPU.
+    """
+    return (EMULATED or x.is_cuda) and x.dtype != torch.uint8
+
+
+def rounded_coordinates(in_size, out_size, align_corners, scale_factor=None, dtype=torch.float32):
+    """Source coordinate of every output index, none before the first sample."""
     real = np.float64 if dtype == torch.float64 else np.float32
     o = np.arange(out_size, dtype=np.float64)
     if align_corners:
@@ -26,16 +35,18 @@ def source_coordinates(in_size, out_size, align_corners, scale_factor=None, dtyp
             source = (np.float64(step) * centre.astype(np.float64) - 0.5).astype(real).astype(np.float64)
         else:
             source = np.array([float(Fraction(step) * Fraction(c) - Fraction(1, 2)) for c in centre])
-    # PyTorch takes the floor in float32 even of a double: just below an integer it becomes that integer.
-    source = np.maximum(source, np.floor(source.astype(np.float32)).astype(np.float64))
-    return np.clip(source, 0, in_size - 1)
+    return np.maximum(source, 0)
 
 
-def linear_matrix(in_size, out_size, align_corners, scale_factor=None, dtype=torch.float32):
-    """(out_size, in_size), float64."""
-    if in_size == out_size:
+def linear_matrix(in_size, out_size, align_corners, scale_factor=None, dtype=torch.float32, cuda=False):
+    """(out_size, in_size), float64, as native has it on the CPU, or on CUDA where the other axis changes."""
+    if in_size == out_size and not cuda:
         return torch.eye(in_size, dtype=torch.float64)
-    source = source_coordinates(in_size, out_size, align_corners, scale_factor, dtype)
+    source = rounded_coordinates(in_size, out_size, align_corners, scale_factor, dtype)
+    if not cuda:
+        # The floor is taken in float32 even of a double: just below an integer it becomes that integer.
+        source = np.maximum(source, np.floor(source.astype(np.float32)).astype(np.float64))
+    source = np.minimum(source, in_size - 1)
     return torch.from_numpy(np.maximum(0, 1 - np.abs(source[:, None] - np.arange(in_size)[None, :])))
 
 
@@ -58,19 +69,72 @@ def separable(x, a_h, a_w):
     return a_h @ x.detach().cpu().double() @ a_w.T
 
 
-def resize_matrices(input_size, output_size, align_corners, scale_factors=None, dtype=torch.float32):
-    scales = scale_factors or (None, None)
-    return [linear_matrix(input_size[i], output_size[i], align_corners, scales[i], dtype) for i in (0, 1)]
+def resize_matrices(input_size, output_size, align_corners, scale_factors, x):
+    """Of both axes, for a resize of what has the device and the dtype of x."""
+    if tuple(input_size) == tuple(output_size):
+        return [torch.eye(size, dtype=torch.float64) for size in input_size]
+    return [
+        linear_matrix(in_size, out_size, align_corners, scale, x.dtype, follows_cuda(x))
+        for in_size, out_size, scale in zip(
+            input_size, output_size, scale_factors or (None, None), strict=True
+        )
+    ]
 
 
 def resize(x, output_size, align_corners, scale_factors=None):
     """Bilinear resize; scale_factors where they, and not the sizes, set the coordinates."""
-    return separable(x, *resize_matrices(x.shape[2:], output_size, align_corners, scale_factors, x.dtype))
+    return separable(x, *resize_matrices(x.shape[2:], output_size, align_corners, scale_factors, x))
 
 
 def resize_adjoint(grad_output, input_size, align_corners, scale_factors=None):
     """The gradient of `resize` to its input."""
-    a_h, a_w = resize_matrices(
-        input_size, grad_output.shape[2:], align_corners, scale_factors, grad_output.dtype
-    )
+    a_h, a_w = resize_matrices(input_size, grad_output.shape[2:], align_corners, scale_factors, grad_output)
     return separable(grad_output, a_h.T, a_w.T)
+
+
+# ---- native's CUDA kernels, tap by tap -------------------------------------------------------------------
+
+
+def _cuda_taps(in_size, out_size, align_corners, scale_factor, dtype):
+    """Both indices and both weights of every output, the latter in the type of sums.
+
+    The second tap is the next sample, of weight 0 too, and the last sample's is itself.
+    """
+    real = torch.float64 if dtype == torch.float64 else torch.float32
+    source = torch.from_numpy(rounded_coordinates(in_size, out_size, align_corners, scale_factor, dtype))
+    index0 = source.long()
+    weight1 = source.to(real) - index0.to(real)
+    return index0, (index0 + 1).clamp(max=in_size - 1), 1 - weight1, weight1
+
+
+def cuda_resize(x, output_size, align_corners, scale_factors=None):
+    """x, of any floating-point dtype, as native's CUDA kernels resize it, infinities and NaN too."""
+    if tuple(x.shape[2:]) == tuple(output_size):
+        return x.clone()
+    scale_h, scale_w = scale_factors or (None, None)
+    h0, h1, up, down = _cuda_taps(x.shape[2], output_size[0], align_corners, scale_h, x.dtype)
+    w0, w1, left, right = _cuda_taps(x.shape[3], output_size[1], align_corners, scale_w, x.dtype)
+    wide = x.to(up.dtype)
+
+    def row(h):
+        return left * wide[:, :, h][..., w0] + right * wide[:, :, h][..., w1]
+
+    return (up[:, None] * row(h0) + down[:, None] * row(h1)).to(x.dtype)
+
+
+def cuda_resize_adjoint(grad_output, input_size, align_corners, scale_factors=None):
+    """The gradient of `cuda_resize` as native's CUDA kernels add it up, but in the type of sums."""
+    if tuple(grad_output.shape[2:]) == tuple(input_size):
+        return grad_output.clone()
+    scale_h, scale_w = scale_factors or (None, None)
+    sizes = zip(input_size, grad_output.shape[2:], (scale_h, scale_w), strict=True)
+    (h0, h1, up, down), (w0, w1, left, right) = (
+        _cuda_taps(*of_axis[:2], align_corners, of_axis[2], grad_output.dtype) for of_axis in sizes
+    )
+    wide = grad_output.to(up.dtype)
+    result = torch.zeros(*grad_output.shape[:2], *input_size, dtype=up.dtype)
+    for rows, weight_h in ((h0, up), (h1, down)):
+        for columns, weight_w in ((w0, left), (w1, right)):
+            at = rows[:, None] * input_size[1] + columns
+            result.flatten(2).index_add_(2, at.flatten(), (weight_h[:, None] * weight_w * wide).flatten(2))
+    return result.to(grad_output.dtype)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_layouts import LAYOUTS
+from which_kernels import EMULATED
 
 import upsample_ext
 
@@ -102,3 +103,15 @@ def test_more_planes_than_a_grid_has_rows(layout, device):
     assert (y.cpu().double() - exact).abs().max() <= 1e-5
     gradient = torch.ops.upsample_ext.upsample_bilinear2d_backward(y, (2, 1), False)
     assert (gradient.cpu().double() - reference.resize_adjoint(y, (2, 1), False)).abs().max() <= 1e-5
+
+
+@pytest.mark.skipif(not EMULATED, reason="asks the emulation which kernel would run")
+def test_padded_threads_beyond_32_bits(monkeypatch, tmp_path):
+    """33 channels take as many threads as 36: 1.98e9 results fit 32 bits, their threads do not."""
+    launches = tmp_path / "launches"
+    monkeypatch.setenv("CUSIM_ONLY_RECORD", str(launches))
+    x = torch.empty(4, 33, 1, 2, dtype=torch.uint8, memory_format=torch.channels_last)
+    for width, index in ((15_000, "int"), (15_000_001, "long")):
+        launches.write_text("")
+        upsample_ext.upsample_bilinear2d(x, (1, width))  # nothing touches the result
+        assert f"LinearAxis<float, {index}>, {index}," in launches.read_text()

@@ -102,7 +102,7 @@ def test_nan_and_infinities_as_argmax(level, device):
     x[0, 1, 3, ::5] = torch.inf
     x[0, 3, 3, ::4] = torch.inf
     x[0, 5, 4] = -torch.inf
-    for size in ((5, 40), (10, 80), (13, 55)):
+    for size in ((5, 40), (10, 80), (13, 55), (5, 60), (12, 40)):
         logits = resized(x, size)
         index, score = upsample_ext.upsample_argmax(x, size, return_score=True)
         assert torch.equal(index, logits.argmax(1))

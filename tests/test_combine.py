@@ -9,6 +9,7 @@ import torch
 import torch._dynamo.testing
 from dispatched_ops import OUR_BACKWARD, OUR_UPSAMPLE, dispatched_ops
 from image_layouts import LAYOUTS
+from native_interpolate import native_interpolate
 from resizes import RESIZES
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn import functional as F
@@ -39,13 +40,18 @@ def rounded_once(x, other, align_corners=False):
     return (resize(x.to(wide), other.shape[-2:], align_corners) + other.to(wide)).to(x.dtype)
 
 
+def native_resize(x, size, align_corners):
+    resize = native_interpolate if x.dtype == torch.uint8 else F.interpolate  # no bytes on CUDA
+    return resize(x, size, None, "bilinear", align_corners)
+
+
 def native_add(x, other, align_corners=False):
-    return F.interpolate(x, other.shape[-2:], None, "bilinear", align_corners) + other
+    return native_resize(x, other.shape[-2:], align_corners) + other
 
 
 def native_concat(inputs, size=None, align_corners=False):
     size = inputs[0].shape[-2:] if size is None else size
-    return torch.cat([F.interpolate(t, size, None, "bilinear", align_corners) for t in inputs], 1)
+    return torch.cat([native_resize(t, size, align_corners) for t in inputs], 1)
 
 
 def our_concat(inputs, size=None, align_corners=False):
@@ -152,12 +158,13 @@ def test_add_of_half_types_rounds_once(device, level):
 
 def test_add_of_infinities_and_nan(device, level):
     for layout in ("contiguous", "channels_last"):
-        x = randn(1, 3, 6, 20, device=device, layout=layout)
-        other = randn(1, 3, 12, 40, device=device, layout=layout)
-        for t in (x, other):
-            for value in (math.inf, -math.inf, math.nan):
-                t[torch.rand(t.shape, device=device) < 0.02] = value
-        check_add(x, other)
+        for size in ((12, 40), (6, 20), (6, 30), (9, 20)):
+            x = randn(1, 3, 6, 20, device=device, layout=layout)
+            other = randn(1, 3, *size, device=device, layout=layout)
+            for t in (x, other):
+                for value in (math.inf, -math.inf, math.nan):
+                    t[torch.rand(t.shape, device=device) < 0.02] = value
+            check_add(x, other)
 
 
 def test_add_leaves_its_arguments_alone_and_shares_no_memory(device):
@@ -331,6 +338,7 @@ def test_concat_of_infinities_and_nan(device, level):
         inputs = [
             randn(1, 5, 6, 20, device=device, layout=layout),
             randn(1, 3, 4, 50, device=device, layout=layout),
+            randn(1, 3, 12, 20, device=device, layout=layout),
         ]
         for t in inputs:
             for value in (math.inf, -math.inf, math.nan):

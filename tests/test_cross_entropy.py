@@ -6,6 +6,7 @@ import pytest
 import torch
 from dispatched_ops import dispatched_ops
 from image_layouts import LAYOUTS
+from native_interpolate import native_interpolate
 from torch.nn import functional as F
 from which_kernels import EMULATED
 
@@ -36,8 +37,8 @@ SHAPES = [  # logits, size of the target
 ]
 
 
-def native(input, target, weight=None, align_corners=False, **options):
-    logits = F.interpolate(input, target.shape[-2:], mode="bilinear", align_corners=align_corners)
+def native(input, target, weight=None, align_corners=False, resize=F.interpolate, **options):
+    logits = resize(input, target.shape[-2:], mode="bilinear", align_corners=align_corners)
     return F.cross_entropy(logits, target, weight, **options)
 
 
@@ -195,14 +196,15 @@ def test_all_ignored_and_empty_batches(reduction, label_smoothing, weighted, dev
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_infinities_and_nan_spread_as_native(reduction, label_smoothing, level, device):
-    for value in (math.inf, -math.inf, math.nan):
-        x, target = make((1, 5, 6, 40), (12, 80), torch.float32, device)
-        x[0, 1, 2, 7] = value
-        x[0, :, 4, 20] = value
-        options = {"reduction": reduction, "label_smoothing": label_smoothing}
-        ours = loss_and_gradient(upsample_ext.upsample_cross_entropy, x, target, **options)
-        theirs = loss_and_gradient(native, x, target, **options)
-        torch.testing.assert_close(ours, theirs, equal_nan=True, rtol=1e-4, atol=1e-5)
+    for size in ((12, 80), (6, 40), (12, 40), (6, 50)):
+        for value in (math.inf, -math.inf, math.nan):
+            x, target = make((1, 5, 6, 40), size, torch.float32, device)
+            x[0, 1, 2, 7] = value
+            x[0, :, 4, 20] = value
+            options = {"reduction": reduction, "label_smoothing": label_smoothing}
+            ours = loss_and_gradient(upsample_ext.upsample_cross_entropy, x, target, **options)
+            theirs = loss_and_gradient(native, x, target, resize=native_interpolate, **options)
+            torch.testing.assert_close(ours, theirs, equal_nan=True, rtol=1e-4, atol=1e-5)
 
 
 def test_huge_and_far_logits(level, device):
@@ -384,6 +386,8 @@ def test_the_op_checks_its_arguments():
     backward = torch.ops.upsample_ext.upsample_cross_entropy_backward
     with pytest.raises(RuntimeError, match="expected a grad_output like the loss"):
         backward(torch.ones(2), None, x, target, None, 1, -100, 0.0, False)
+    with pytest.raises(RuntimeError, match="_backward: expected the grad_output on device cpu, got meta"):
+        backward(torch.ones((), device="meta"), None, x, target, None, 1, -100, 0.0, False)
     with pytest.raises(RuntimeError, match="expected a reduction"):
         torch.ops.upsample_ext.upsample_cross_entropy_with_gradient(x, target, None, 0, -100, 0.0, False)
 

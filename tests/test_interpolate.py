@@ -9,6 +9,7 @@ import reference
 import torch
 from dispatched_ops import OUR_UPSAMPLE, dispatched_ops
 from image_layouts import LAYOUTS
+from native_interpolate import native_interpolate
 from torch.nn import functional as F
 
 import upsample_ext
@@ -84,7 +85,7 @@ def check_against_native(x, align_corners, size=None, scale_factor=None, recompu
         upsample_ext.interpolate, x, size, scale_factor, "bilinear", align_corners, recompute
     )
     assert OUR_UPSAMPLE in ops
-    native = F.interpolate(x, size, scale_factor, "bilinear", align_corners, recompute)
+    native = native_interpolate(x, size, scale_factor, "bilinear", align_corners, recompute)
     assert_same_form(ours, native)
     scales = None
     if scale_factor is not None and not recompute:
@@ -133,6 +134,29 @@ def test_values_of_scale_factors(scale_factor, dtype, device):
                 )
 
 
+@pytest.mark.parametrize("dtype", [*FLOATS, *HALVES, torch.uint8])
+def test_an_axis_that_keeps_its_size_under_a_factor(dtype, device, level):
+    """Native's CPU kernels copy it, its CUDA kernels sample it."""
+    x = torch.arange(12.0, device=device).view(1, 1, 3, 4)
+    ours = upsample_ext.interpolate(x.to(dtype), scale_factor=(1.3, 1.5), mode="bilinear")
+    rows = [0.0, 1.5 / 1.3 - 0.5, 2.5 / 1.3 - 0.5] if reference.follows_cuda(x.to(dtype)) else [0.0, 1.0, 2.0]
+    expected = 4 * torch.tensor(rows, dtype=torch.float64)
+    assert largest_error(ours[0, 0, :, 0], expected) <= (0.55 if dtype == torch.uint8 else 0.03)
+    for scale_factor in [(1.3, 1.5), (1.5, 1.3), (1.02, 1.05), (1.1, 0.4)]:
+        for layout in LAYOUTS:
+            y = image((2, 4, 5, 9), dtype, device, layout)
+            check_against_native(y, False, scale_factor=scale_factor)
+            check_against_native(y, True, scale_factor=scale_factor)
+
+
+def test_float64_coordinates_are_floored_as_on_the_device(device):
+    """In float32 on the CPU: of wide rows some coordinates are rounded up to the next sample first."""
+    x = torch.randn(1, 1, 1, 10000, dtype=torch.float64, device=device)
+    ours = upsample_ext.interpolate(x, size=(2, 19173), mode="bilinear")
+    native = native_interpolate(x, size=(2, 19173))
+    torch.testing.assert_close(ours, native, rtol=0, atol=1e-12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.uint8])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
@@ -145,7 +169,7 @@ def test_values_larger_than_the_caches(shape, scale_factor, layout, dtype, devic
     out = upsample_ext.upsample_bilinear2d(x, scale_factor=scale_factor, out=whole)
     rows = 8 * scale_factor  # below, the short image repeats its last row
     assert torch.equal(out[:, :, :rows], expected[:, :, :rows])
-    native = F.interpolate(x, scale_factor=scale_factor, mode="bilinear")
+    native = native_interpolate(x, scale_factor=scale_factor, mode="bilinear")
     tolerance = {torch.uint8: 1.0, torch.bfloat16: 0.04, torch.float16: 0.01, torch.float32: 1e-5}[dtype]
     assert (out.float() - native.float()).abs().max() <= tolerance
 
@@ -191,7 +215,7 @@ def test_wide_rows_follow_native_coordinates(dtype, device, level):
     """Native's float32 coordinates are off by 2e-4 at x3 and width 700; a drop-in is off by as much."""
     x = torch.rand(1, 1, 2, 700, dtype=dtype, device=device)
     ours = upsample_ext.interpolate(x, scale_factor=(1, 3), mode="bilinear")
-    native = F.interpolate(x, scale_factor=(1, 3), mode="bilinear")
+    native = native_interpolate(x, scale_factor=(1, 3), mode="bilinear")
     torch.testing.assert_close(ours, native, rtol=0, atol=4 * torch.finfo(dtype).eps)
     step, o = 1 / 3, torch.arange(2100, dtype=torch.float64)
     true = ((o + 0.5) * step - 0.5).clamp(0, 699)
@@ -257,6 +281,9 @@ def test_infinities_and_nan_spread_as_native(dtype, align_corners, device, level
         ((1, 3, 9, 21), (9, 21)),
         ((1, 3, 9, 21), (9, 50)),
         ((1, 3, 9, 21), (30, 21)),
+        ((1, 8, 9, 21), (9, 42)),
+        ((1, 8, 9, 21), (3, 21)),
+        ((1, 1, 1, 7), (1, 9)),
         ((1, 3, 20, 33), (7, 11)),
         ((2, 9, 6, 1), (12, 1)),
         ((1, 1, 1, 1), (3, 3)),
@@ -267,7 +294,7 @@ def test_infinities_and_nan_spread_as_native(dtype, align_corners, device, level
         for layout in ("contiguous", "channels_last", "transposed"):
             y = LAYOUTS[layout](x)
             ours = upsample_ext.interpolate(y, size=size, mode="bilinear", align_corners=align_corners)
-            native = F.interpolate(y, size=size, mode="bilinear", align_corners=align_corners)
+            native = native_interpolate(y, size=size, align_corners=align_corners)
             assert_same_specials(ours, native)
 
 
@@ -499,6 +526,17 @@ def test_out_keeps_its_strides(layout, dtype, device, level):
         assert result is out
         assert out.stride() == strides and out.data_ptr() == data and out._version > version
         assert torch.equal(out, expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 9), (2, 3, 5, 4)])
+def test_an_out_that_copies_on_write_leaves_its_twin_alone(shape, device):
+    """The memory is shared until one of both is written: a kernel must ask for it as such."""
+    x = image((2, 3, 5, 4), torch.float32, device)
+    twin = torch.full(shape, -7.0, device=device)
+    out = torch._lazy_clone(twin)
+    upsample_ext.upsample_bilinear2d(x, shape[2:], out=out)
+    assert torch.equal(out, upsample_ext.interpolate(x, size=shape[2:], mode="bilinear"))
+    assert (twin == -7).all()
 
 
 def test_out_leaves_what_lies_between_alone(device):

@@ -2,6 +2,7 @@
 
 import copy
 import doctest
+import importlib
 import subprocess
 import sys
 import threading
@@ -10,10 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._decomp import decompositions
 from torch.nn.functional import interpolate as interpolate_by_name
 
 import upsample_ext
 
+patch_module = importlib.import_module("upsample_ext.patch")  # the package's `patch` is the class
+DECOMPOSITION = decompositions._upsample_linear_vec
 OVERRIDDEN = [
     "aten::upsample_bilinear2d",
     "aten::upsample_bilinear2d.out",
@@ -30,7 +34,9 @@ def untouched():
     """Whether PyTorch is as it was: the same objects in torch.nn.functional, the same dispatcher tables."""
     tables = [torch._C._dispatch_dump(name) for name in OVERRIDDEN]
     return (
-        all(getattr(F, name) is function for name, function in NATIVE.items()) and tables == DISPATCHER_TABLES
+        all(getattr(F, name) is function for name, function in NATIVE.items())
+        and decompositions._upsample_linear_vec is DECOMPOSITION
+        and tables == DISPATCHER_TABLES
     )
 
 
@@ -117,6 +123,64 @@ def test_dispatcher_level_catches_what_was_imported_by_name(device):
         assert upsample_ops(lambda: interpolate_by_name(x, **BILINEAR)) == set()
     with upsample_ext.patch("dispatcher"):
         assert upsample_ops(lambda: interpolate_by_name(x, **BILINEAR)) == {FORWARD}
+
+
+class OnAnotherDevice(torch.Tensor):
+    """Says that it is not on the CPU, while its memory is the CPU's: what Python asks of a GPU's tensor."""
+
+    is_cpu = False
+
+
+@pytest.fixture
+def deterministic(monkeypatch):
+    """Deterministic algorithms, and a dispatcher level that has kernels besides the CPU's."""
+    monkeypatch.setattr(patch_module._levels["dispatcher"], "devices", frozenset({"cpu"}))
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_dispatcher_level_is_reached_under_deterministic_algorithms(deterministic):
+    """F.interpolate then takes a decomposition on devices like CUDA, because native's gradient is not."""
+    x = image().as_subclass(OnAnotherDevice).requires_grad_()
+    decomposition = decompositions._upsample_linear_vec
+
+    def forward_and_backward():
+        interpolate_by_name(x, **BILINEAR).sum().backward()
+
+    assert upsample_ops(forward_and_backward) == set()
+    outer = upsample_ext.patch("dispatcher")
+    inner = upsample_ext.patch("dispatcher")
+    assert upsample_ops(forward_and_backward) == {FORWARD, BACKWARD}
+    outer.undo()
+    assert upsample_ops(forward_and_backward) == {FORWARD, BACKWARD}
+    for options in ({"scale_factor": 1.37}, {"size": (7, 9)}, {"size": (5, 9), "align_corners": True}):
+        expected = NATIVE["interpolate"](x.detach().as_subclass(torch.Tensor), mode="bilinear", **options)
+        found = interpolate_by_name(x.detach(), mode="bilinear", **options)
+        torch.testing.assert_close(found.as_subclass(torch.Tensor), expected)
+    inner.undo()
+    assert upsample_ops(forward_and_backward) == set()
+    assert decompositions._upsample_linear_vec is decomposition
+
+
+def test_dispatcher_level_leaves_other_decompositions_alone(deterministic):
+    volume = image(1, 2, 3, 4, 5).as_subclass(OnAnotherDevice)
+    plane = image().int().as_subclass(OnAnotherDevice)
+    expected = interpolate_by_name(volume, scale_factor=2, mode="trilinear")
+    of_integers = decompositions._upsample_linear_vec(plane, None, False, [2.0, 2.0])
+    with upsample_ext.patch("dispatcher"):
+        assert torch.equal(interpolate_by_name(volume, scale_factor=2, mode="trilinear"), expected)
+        assert torch.equal(decompositions._upsample_linear_vec(plane, None, False, [2.0, 2.0]), of_integers)
+
+
+def test_a_decomposition_that_others_replaced_is_left_to_them(deterministic, caplog):
+    handle = upsample_ext.patch("dispatcher")
+    others = object()
+    decompositions._upsample_linear_vec = others
+    handle.undo()
+    assert decompositions._upsample_linear_vec is others
+    assert "left torch._decomp.decompositions._upsample_linear_vec alone" in caplog.text
+    decompositions._upsample_linear_vec = DECOMPOSITION
 
 
 def test_dispatcher_level_catches_callers_of_the_operator_and_of_torchscript(default_device):

@@ -86,7 +86,8 @@ def test_any_number_is_a_threshold(threshold, device, level):
     x[0, 0, 0, 0], x[0, 0, 2, 2], x[0, 1, 4, 9] = math.inf, -math.inf, math.nan
     x[0, 1, 0, 0] = 2.0**24
     for layout in ("contiguous", "channels_last"):
-        check(LAYOUTS[layout](x), (10, 40), threshold=threshold)
+        for size in ((10, 40), (5, 20), (5, 33), (12, 20)):
+            check(LAYOUTS[layout](x), size, threshold=threshold)
 
 
 def test_nan_is_never_above(device, level):

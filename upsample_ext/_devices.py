@@ -12,7 +12,7 @@ import torch
 from upsample_ext import _build_info
 from upsample_ext._library import C, rebuild
 
-_KINDS = frozenset(("cpu", "meta", *(["cuda"] if C.build_info()["cuda"] else [])))
+KINDS = frozenset(("cpu", "meta", *(["cuda"] if C.build_info()["cuda"] else [])))
 _warned = False
 
 
@@ -70,4 +70,4 @@ _gpu_is_served._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 def is_ours(device: torch.device) -> bool:
     """Whether this build has kernels that run on the device."""
-    return device.type in _KINDS and (device.type != "cuda" or _gpu_is_served(device.index or 0))
+    return device.type in KINDS and (device.type != "cuda" or _gpu_is_served(device.index or 0))

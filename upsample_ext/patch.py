@@ -11,60 +11,97 @@ Two levels, that may be nested and undone in any order:
 
 `"dispatcher"` puts our kernels in front of `aten::upsample_bilinear2d` and its backward, so that every
     caller is reached, however it imported the function and in C++ too. Autograd, vmap and autocast above it
-    stay PyTorch's. Code compiled by `torch.compile` is not reached: the compiler replaces the operator by
-    its own decomposition first (there the function level works). Transposed convolution is not touched at
-    this level: in the dispatcher it is one operator for every convolution.
+    stay PyTorch's. With `torch.use_deterministic_algorithms(True)`, `F.interpolate` takes a decomposition
+    instead of the operator on every device but the CPU, because native's gradient is not deterministic
+    there. Ours is: the name under which it looks that decomposition up is replaced as well. Code compiled by
+    `torch.compile` is not reached: the compiler replaces the operator by its own decomposition first (there
+    the function level works). Transposed convolution is not touched at this level: in the dispatcher it is
+    one operator for every convolution.
 """
 
+import importlib
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 
+from upsample_ext import _devices
 from upsample_ext._library import C
 from upsample_ext.deconv import conv_transpose2d
-from upsample_ext.interpolate import interpolate
+from upsample_ext.interpolate import _is_ours, interpolate
 
 _logger = logging.getLogger("upsample_ext")
 
 
-class _Functions:
-    """The function level: attributes of torch.nn.functional, put back as the very objects that were found."""
+class _Attributes:
+    """Attributes of a module that are replaced, and put back as the very objects that were found."""
 
-    _ours = {"interpolate": interpolate, "conv_transpose2d": conv_transpose2d}
-
-    def __init__(self) -> None:
-        self._found: dict[str, Any] = {}
+    def __init__(self, module: str, ours: dict[str, Callable[..., Any]]) -> None:
+        self._module = module
+        self._ours = ours
+        self.found: dict[str, Any] = {}
 
     def install(self) -> None:
-        self._found = {name: getattr(F, name) for name in self._ours}
+        module = importlib.import_module(self._module)
+        self.found = {name: getattr(module, name) for name in self._ours}
         for name, function in self._ours.items():
-            setattr(F, name, function)
+            setattr(module, name, function)
 
     def remove(self) -> None:
-        for name, function in self._found.items():
-            if getattr(F, name) is self._ours[name]:
-                setattr(F, name, function)
+        module = importlib.import_module(self._module)
+        for name, function in self.found.items():
+            if getattr(module, name) is self._ours[name]:
+                setattr(module, name, function)
             else:
                 # Someone wrapped or replaced it after us: putting the original back would undo their work
                 _logger.warning(
-                    "patch: left torch.nn.functional.%s alone: other code has replaced it since", name
+                    "patch: left %s.%s alone: other code has replaced it since", self._module, name
                 )
-        self._found = {}
 
 
 class _Dispatcher:
-    """The dispatcher level: kernels registered at run time, which the dispatcher stacks upon its own."""
+    """The dispatcher level: kernels registered at run time, which the dispatcher stacks upon its own.
+
+    And, where a device besides the CPU has such kernels, the decomposition that `F.interpolate` would take
+    there under deterministic algorithms.
+    """
+
+    devices = _devices.KINDS - {"cpu", "meta"}
+
+    def __init__(self) -> None:
+        self._decomposition = _Attributes(
+            "torch._decomp.decompositions", {"_upsample_linear_vec": self._upsample_linear_vec}
+        )
+        self._decomposes = False
 
     def install(self) -> None:
+        self._decomposes = bool(self.devices)  # asked once: it is what remove() has to undo
+        if self._decomposes:
+            self._decomposition.install()
         C.enable_dispatcher_override()
 
     def remove(self) -> None:
         C.disable_dispatcher_override()
+        if self._decomposes:
+            self._decomposition.remove()
+
+    def _upsample_linear_vec(
+        self, input: Any, output_size: Any, align_corners: Any, scale_factors: Any
+    ) -> torch.Tensor:
+        """The operator where its kernels are ours, and deterministic; the decomposition for all else."""
+        if not torch.compiler.is_compiling() and input.device.type in self.devices and _is_ours(input):
+            return torch._C._nn.upsample_bilinear2d(input, output_size, align_corners, scale_factors)
+        original = self._decomposition.found["_upsample_linear_vec"]
+        return original(input, output_size, align_corners, scale_factors)
 
 
-_levels: dict[str, _Functions | _Dispatcher] = {"function": _Functions(), "dispatcher": _Dispatcher()}
+_levels: dict[str, _Attributes | _Dispatcher] = {
+    "function": _Attributes(F.__name__, {"interpolate": interpolate, "conv_transpose2d": conv_transpose2d}),
+    "dispatcher": _Dispatcher(),
+}
 _active = dict.fromkeys(_levels, 0)  # patches in force at each level: the first installs, the last removes
 _lock = threading.Lock()
 
@@ -80,8 +117,8 @@ class patch:
             `nn.Upsample`, `nn.UpsamplingBilinear2d` and `nn.ConvTranspose2d`. `"dispatcher"` overrides
             `aten::upsample_bilinear2d` and its backward for the devices this package has kernels for (the
             CPU, and CUDA in a build with it), so that code that imported `interpolate` by name and C++
-            callers are caught too. What this package has no kernel for still goes to PyTorch, and PyTorch's
-            exceptions come out unchanged.
+            callers are caught too, under `torch.use_deterministic_algorithms(True)` as well. What this
+            package has no kernel for still goes to PyTorch, and PyTorch's exceptions come out unchanged.
 
     Raises:
         ValueError: the level is neither.

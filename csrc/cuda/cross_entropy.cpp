@@ -30,9 +30,9 @@ static CrossEntropyResult cross_entropy_on_cuda(const Tensor& input, const Cross
     const Tensor target = args.target.contiguous();
     const Tensor weight = args.weight ? args.weight->to(options).contiguous() : Tensor();
     const Tensor weight_sum = weight.defined() ? weight.sum(at::kDouble).to(options) : Tensor();
-    const LinearAxis<acc> height(input.size(2), target.size(1), args.align_corners, 0.0);
-    const LinearAxis<acc> width(input.size(3), target.size(2), args.align_corners, 0.0);
-    const auto logits = logits_params(input, height, width);
+    const LinearAxes<acc> axes(input, target.size(1), target.size(2), args.align_corners, std::nullopt,
+                               std::nullopt);
+    const auto logits = logits_params(input, axes);
     CrossEntropyParams<acc> params{logits};
     params.target = target.const_data_ptr<int64_t>();
     params.ignore_index = args.ignore_index;

@@ -295,16 +295,6 @@ cudaError_t launch_gradient_of_one(const CrossEntropyParams<acc>& p, const Devic
                 kGradientOfOneThreads, 0, p, sources);
 }
 
-// The most result columns that a tile of so many source columns reads.
-template <class acc>
-int64_t most_columns(const LinearAxis<acc>& width, int64_t tile) {
-  int64_t most = 0;
-  for (int64_t x = 0; x < width.in_size; x += tile) {
-    most = larger(most, width.end(smaller(x + tile, width.in_size) - 1) - width.begin(x));
-  }
-  return most;
-}
-
 // Source columns of a tile: as many as fill a block with their result columns; 0 if one is too many.
 template <class acc>
 int64_t tile_columns(const LinearAxis<acc>& width) {
@@ -312,7 +302,7 @@ int64_t tile_columns(const LinearAxis<acc>& width) {
   for (int64_t tile = smaller(kGradientThreads, smaller(most_sources, width.in_size)); tile > 0;
        tile = tile * 7 / 8) {
     const int64_t even = divide_up(width.in_size, divide_up(width.in_size, tile));
-    if (most_columns(width, even) <= kGradientThreads) return even;
+    if (most_outputs(width, even) <= kGradientThreads) return even;
   }
   return 0;
 }
@@ -342,8 +332,8 @@ cudaError_t launch_cross_entropy_backward(const CrossEntropyParams<acc>& p, cons
   const int64_t rows = tile_rows(logits.height.in_size, tiles_of_a_row, device);
   const int64_t row_tiles = divide_up(logits.height.in_size, rows), blocks = tiles_of_a_row * row_tiles;
   if (blocks > kMostBlocks) return launch_gradient_of_one<T>(p, device);
-  const int64_t threads = divide_up(larger(most_columns(logits.width, columns), columns), kWarp) * kWarp;
-  const int64_t length = 2 * most_columns(logits.width, 1) + 1;  // a result may read a source with both taps
+  const int64_t threads = divide_up(larger(most_outputs(logits.width, columns), columns), kWarp) * kWarp;
+  const int64_t length = 2 * most_outputs(logits.width) + 1;  // a result may read a source with both taps
   int64_t gatherers = kGradientClasses<acc> / 2;
   while (gatherers * columns > threads) gatherers /= 2;
   const GradientArguments<T, acc> arguments{p,

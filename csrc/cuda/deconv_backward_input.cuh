@@ -97,6 +97,8 @@ cudaError_t launch_backward_input_rolling(const DeconvParams& p, bool weight_in_
   const int64_t rows = rows_per_thread(device, p.height.in_size, planes * columns);
   const int64_t row_groups = divide_up(p.height.in_size, rows);
   const int64_t threads = DeconvThreads<int32_t>::count(p, columns, row_groups);
+  if (!can_number<int32_t>(threads))
+    return launch_backward_input_general<T, int64_t>(p, weight_in_acc, device);
   const auto arguments = backward_input_arguments<T, int32_t>(p, weight_in_acc, columns, row_groups, threads);
   return launch(deconv_backward_input_rolling<T, kRun>, device, divide_up(threads, kDeconvThreads),
                 kDeconvThreads, 0, arguments, static_cast<int32_t>(rows));

@@ -306,6 +306,7 @@ cudaError_t launch_walk(Kernel kernel, const DeconvParams& p, bool weight_in_acc
   const int64_t threads_of_a_row = p.batch * inner * outer * tile_columns * tiles * phases;
   const int64_t rows = rows_per_thread(device, rows_of_phase, threads_of_a_row);
   const int64_t row_groups = divide_up(rows_of_phase, rows), threads = threads_of_a_row * row_groups;
+  if (!can_number<int32_t>(threads)) return launch_forward_general<T, int64_t>(p, weight_in_acc, device);
   const DeconvForward<T> arguments{static_cast<const T*>(p.input),
                                    static_cast<T*>(p.output),
                                    DeconvWeights<T>(p, weight_in_acc),

@@ -145,6 +145,9 @@ cudaError_t launch_forward_general(const DeconvParams& p, bool weight_in_acc, co
   const int64_t source_step = divide_up(divide_up(width, kColumns), stride), step = source_step * stride;
   const int64_t columns = step < width ? step : width;
   const int64_t threads = DeconvThreads<Index>::count(p, columns, height);
+  if constexpr (sizeof(Index) < 8) {
+    if (!can_number<Index>(threads)) return launch_forward_general<T, int64_t>(p, weight_in_acc, device);
+  }
   const DeconvGeneral<T, Index> arguments{static_cast<const T*>(p.input),
                                           static_cast<T*>(p.output),
                                           DeconvWeights<T>(p, weight_in_acc),
@@ -184,6 +187,11 @@ template <class T, class Index>
 cudaError_t launch_backward_input_general(const DeconvParams& p, bool weight_in_acc, const Device& device) {
   const int64_t columns = divide_up(p.width.in_size, kColumns);
   const int64_t threads = DeconvThreads<Index>::count(p, columns, p.height.in_size);
+  if constexpr (sizeof(Index) < 8) {
+    if (!can_number<Index>(threads)) {
+      return launch_backward_input_general<T, int64_t>(p, weight_in_acc, device);
+    }
+  }
   return launch(deconv_backward_input_general<T, Index>, device, divide_up(threads, kDeconvThreads),
                 kDeconvThreads, 0,
                 backward_input_arguments<T, Index>(p, weight_in_acc, columns, p.height.in_size, threads));

@@ -5,6 +5,8 @@
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 
+#include <limits>
+
 #include "../geometry/axis.h"
 #include "device.h"
 
@@ -13,6 +15,13 @@ namespace gpu {
 
 constexpr int kWarp = 32;
 constexpr int64_t kMostBlocks = INT32_MAX;  // of a grid along x, the only axis we use
+
+// Whether a kernel can number so many threads in Index. Padding may make them more than there are results, so
+// that sizes which fit 32 bits do not say so; a number that turns negative would leave results unwritten.
+template <class Index>
+bool can_number(int64_t threads) {
+  return threads <= std::numeric_limits<Index>::max();
+}
 
 #if !defined(UPSAMPLE_EXT_CUDA_EMULATION)
 template <class... Parameters, class... Arguments>

@@ -20,6 +20,10 @@ using std::optional;
 void upsample_into(const Tensor& input, const Tensor& output, bool align_corners, optional<double> scale_h,
                    optional<double> scale_w) {
   const OnDeviceOf on(input);
+  if (input.sizes() == output.sizes()) {
+    output.copy_(input);
+    return;
+  }
   dispatch_floating_or_byte("upsample_bilinear2d", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
     const auto params = linear_params<acc>(input, output, align_corners, scale_h, scale_w);
@@ -48,9 +52,12 @@ static Tensor upsample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
                                      optional<double> scale_h, optional<double> scale_w) {
   Tensor grad_input = make_upsample_grad_input(grad_output, input_size);
   const OnDeviceOf on(grad_output);
+  if (grad_input.sizes() == grad_output.sizes()) return grad_input.copy_(grad_output);
   dispatch_floating("upsample_bilinear2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    const auto params = linear_params<acc>(grad_input, grad_output, align_corners, scale_h, scale_w);
+    const LinearAxes<acc> axes(grad_input, grad_output.size(2), grad_output.size(3), align_corners, scale_h,
+                               scale_w);
+    const auto params = adjoint_params<acc>(grad_input, grad_output, axes.height, axes.width);
     check_launch(resize_adjoint<storage_of<decltype(scalar)>>(params, on.device()));
   });
   return grad_input;

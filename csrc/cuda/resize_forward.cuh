@@ -126,6 +126,9 @@ auto forward_arguments(const ResizeParams<acc, Axis>& p) {
                                                           Epilogue(p)};
 }
 
+template <class T, class Epilogue, class acc, class Axis>
+cudaError_t launch_beyond_32_bits(const ResizeParams<acc, Axis>& p, const Device& device);
+
 template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Index,
           class Epilogue, class acc, class Axis>
 cudaError_t launch_rows(const ResizeParams<acc, Axis>& p, int64_t row_elements, int64_t planes_of_image,
@@ -134,6 +137,9 @@ cudaError_t launch_rows(const ResizeParams<acc, Axis>& p, int64_t row_elements, 
   const int64_t groups = divide_up(row_elements, V), planes = p.batch * planes_of_image;
   const int64_t rows = rows_per_thread(device, p.height.out_size, groups * planes);
   const int64_t row_groups = divide_up(p.height.out_size, rows), threads = groups * row_groups * planes;
+  if constexpr (sizeof(Index) < 8) {
+    if (!can_number<Index>(threads)) return launch_beyond_32_bits<T, Epilogue>(p, device);
+  }
   arguments.threads = static_cast<Index>(threads);
   arguments.rows_per_thread = static_cast<Index>(rows);
   arguments.column_groups = Divider<Index>(groups);
@@ -149,6 +155,11 @@ cudaError_t launch_planar(const ResizeParams<acc, Axis>& p, const Device& device
   return launch_rows<T, V, kVector, Columns, Index, Epilogue>(p, p.width.out_size, p.channels, device);
 }
 
+template <class T, class Epilogue, class acc, class Axis>
+cudaError_t launch_beyond_32_bits(const ResizeParams<acc, Axis>& p, const Device& device) {
+  return launch_planar<T, 2, false, PlanarColumns, int64_t, Epilogue>(p, device);
+}
+
 template <class T, int V, class Index, class Epilogue, class acc, class Axis>
 cudaError_t launch_channels_last(const ResizeParams<acc, Axis>& p, const Device& device) {
   auto arguments = forward_arguments<T, Index, Epilogue>(p);
@@ -156,6 +167,7 @@ cudaError_t launch_channels_last(const ResizeParams<acc, Axis>& p, const Device&
   const int64_t threads_of_a_row = blocks * within * p.width.out_size * p.batch;
   const int64_t rows = rows_per_thread(device, p.height.out_size, threads_of_a_row);
   const int64_t row_groups = divide_up(p.height.out_size, rows), threads = threads_of_a_row * row_groups;
+  if (!can_number<Index>(threads)) return launch_beyond_32_bits<T, Epilogue>(p, device);
   arguments.threads = static_cast<Index>(threads);
   arguments.rows_per_thread = static_cast<Index>(rows);
   arguments.channels = static_cast<Index>(p.channels);
@@ -176,7 +188,7 @@ cudaError_t launch_resize(const ResizeParams<acc, Axis>& p, const Device& device
   constexpr int kScattered = V < 4 ? V : 4;
   constexpr int64_t kIn = V * sizeof(T), kOut = V * sizeof(result);
   if (p.batch == 0) return cudaSuccess;
-  if (!fits_32_bits(p)) return launch_planar<T, 2, false, PlanarColumns, int64_t, Epilogue>(p, device);
+  if (!fits_32_bits(p)) return launch_beyond_32_bits<T, Epilogue>(p, device);
   if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1) {
     const bool aligned_images =
         aligned_strides<T>(p.input, kIn, p.in.batch, p.in.height, p.in.width) &&

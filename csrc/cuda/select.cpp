@@ -20,10 +20,8 @@ using std::optional;
 static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
                         optional<double> scale_h, optional<double> scale_w) {
   const OnDeviceOf on(input);
-  const LinearAxis<float> height(input.size(2), index.size(1), align_corners, scale_h.value_or(0.0));
-  const LinearAxis<float> width(input.size(3), index.size(2), align_corners, scale_w.value_or(0.0));
-  const ArgmaxParams params{logits_params(input, height, width), index.mutable_data_ptr(),
-                            index.element_size(),
+  const LinearAxes<float> axes(input, index.size(1), index.size(2), align_corners, scale_h, scale_w);
+  const ArgmaxParams params{logits_params(input, axes), index.mutable_data_ptr(), index.element_size(),
                             score.defined() ? score.mutable_data_ptr<float>() : nullptr};
   dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto scalar, auto) {
     check_launch(argmax<storage_of<decltype(scalar)>>(params, on.device()));

@@ -31,10 +31,12 @@ struct SeparableKernel {
            TwoTapConvTransposeAxis<float>::fits(geometry.width);
   }
   template <class acc>
-  auto resize_by(const Tensor& input, const Tensor& output, const DeconvParams& geometry) const {
-    typedef TwoTapConvTransposeAxis<acc> Axis;
-    return resize_params<acc>(input, output, Axis(geometry.height, height.const_data_ptr<acc>()),
-                              Axis(geometry.width, width.const_data_ptr<acc>()));
+  auto height_of(const DeconvParams& geometry) const {
+    return TwoTapConvTransposeAxis<acc>(geometry.height, height.const_data_ptr<acc>());
+  }
+  template <class acc>
+  auto width_of(const DeconvParams& geometry) const {
+    return TwoTapConvTransposeAxis<acc>(geometry.width, width.const_data_ptr<acc>());
   }
   Tensor product(int64_t channels) const {
     return at::outer(height, width).expand({channels, 1, height.size(0), width.size(0)});
@@ -55,7 +57,10 @@ static Tensor separable_cuda(const Tensor& input, const Tensor& kernel_h, const 
   dispatch_floating("fixed_conv_transpose2d", input.scalar_type(), [&](auto scalar, auto sum) {
     typedef storage_of<decltype(scalar)> T;
     if (kernel.has_two_taps(params)) {
-      check_launch(resize<T>(kernel.resize_by<decltype(sum)>(input, output, params), on.device()));
+      typedef decltype(sum) acc;
+      check_launch(resize<T>(
+          forward_params<acc>(input, output, kernel.height_of<acc>(params), kernel.width_of<acc>(params)),
+          on.device()));
     } else {
       const ReadWeight read(params, kernel.product(input.size(1)), input.scalar_type());
       check_launch(deconv_forward<T>(params, read.in_acc(), on.device()));
@@ -79,8 +84,11 @@ static Tensor separable_backward_cuda(const Tensor& grad_output, const Tensor& k
   dispatch_floating("fixed_conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     typedef storage_of<decltype(scalar)> T;
     if (kernel.has_two_taps(params)) {
-      const auto resized = kernel.resize_by<decltype(sum)>(grad_input, grad_output, params);
-      check_launch(resize_adjoint<T>(resized, on.device()));
+      typedef decltype(sum) acc;
+      check_launch(
+          resize_adjoint<T>(adjoint_params<acc>(grad_input, grad_output, kernel.height_of<acc>(params),
+                                                kernel.width_of<acc>(params)),
+                            on.device()));
     } else {
       const ReadWeight read(params, kernel.product(grad_output.size(1)), grad_output.scalar_type());
       check_launch(deconv_backward_input<T>(params, read.in_acc(), on.device()));

@@ -41,14 +41,5 @@ __device__ __forceinline__ acc sum_of_warp(acc sum) {
   return sum;
 }
 
-// At most so many outputs read one source: between two neighbours on either side, and at the ends what is
-// clamped.
-template <class Axis>
-int64_t most_outputs(const Axis& axis) {
-  const auto inside = static_cast<int64_t>(2 * axis.outputs_per_source()) + 2;
-  const auto at = [&](int64_t source) { return axis.end(source) - axis.begin(source); };
-  return smaller(larger(inside, larger(at(0), at(axis.in_size - 1))), axis.out_size);
-}
-
 }  // namespace gpu
 }  // namespace upsample_ext

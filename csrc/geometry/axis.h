@@ -8,6 +8,7 @@
 // that g++ at every instruction-set level and nvcc compute the same taps.
 #pragma once
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 
@@ -30,6 +31,24 @@ struct LinearTaps {
   T weight0, weight1;
 };
 
+// Whose rules a resize follows where native's CPU and CUDA kernels differ.
+enum class NativeRules : uint8_t {
+  // An axis whose size stays is copied, whatever its scale factor says and whatever becomes of the other
+  // axis. The second tap stays, with weight 0, on the same sample: an infinity becomes a NaN (0 * inf). The
+  // floor of a source index is taken in float32 even of a double.
+  kCpu,
+  // Every axis is sampled by the formula: one whose size stays takes its second tap, with weight 0, from the
+  // next sample, and obeys its scale factor. The floor of a double is its own.
+  kCuda,
+  // CUDA where both sizes stay: the image is copied, infinities too.
+  kCudaCopy,
+};
+
+// Which of CUDA's rules an image falls under.
+inline NativeRules cuda_rules(int64_t in_height, int64_t in_width, int64_t out_height, int64_t out_width) {
+  return in_height == out_height && in_width == out_width ? NativeRules::kCudaCopy : NativeRules::kCuda;
+}
+
 // Bilinear resize along one axis, as F.interpolate(mode="bilinear") samples it.
 template <class T, class Index = int64_t>
 struct LinearAxis {
@@ -39,12 +58,26 @@ struct LinearAxis {
 
   Index in_size, out_size;
   bool align_corners;
-  T scale;  // source samples per output sample
+  bool copies;           // output o is sample o
+  bool floors_in_float;  // of a double, as native's CPU kernels do
+  T scale;               // source samples per output sample
+  T copied_weight1;      // of the second tap where the axis copies
 
   // scale_factor <= 0 means "not given": the scale is then the ratio of the sizes.
-  UPSAMPLE_HOST_DEVICE LinearAxis(int64_t in, int64_t out, bool corners, double scale_factor)
-      : in_size(static_cast<Index>(in)), out_size(static_cast<Index>(out)), align_corners(corners) {
-    if (corners) {
+  UPSAMPLE_HOST_DEVICE LinearAxis(int64_t in, int64_t out, bool corners, double scale_factor,
+                                  NativeRules rules)
+      : in_size(static_cast<Index>(in)),
+        out_size(static_cast<Index>(out)),
+        align_corners(corners),
+        copies(rules == NativeRules::kCpu ? in == out : rules == NativeRules::kCudaCopy),
+        floors_in_float(rules == NativeRules::kCpu),
+        // Both taps of a copy are one sample. So small a second weight changes no finite value by rounding,
+        // and leaves an infinity one, where 0 makes it a NaN.
+        copied_weight1(rules == NativeRules::kCpu ? T(0)
+                                                  : static_cast<T>(sizeof(T) == 4 ? FLT_MIN : DBL_MIN)) {
+    if (copies) {
+      scale = T(1);
+    } else if (corners) {
       scale = out > 1 ? static_cast<T>(in - 1) / static_cast<T>(out - 1) : T(0);
     } else {
       scale =
@@ -57,7 +90,10 @@ struct LinearAxis {
       : in_size(static_cast<Index>(axis.in_size)),
         out_size(static_cast<Index>(axis.out_size)),
         align_corners(axis.align_corners),
-        scale(axis.scale) {}
+        copies(axis.copies),
+        floors_in_float(axis.floors_in_float),
+        scale(axis.scale),
+        copied_weight1(axis.copied_weight1) {}
 
   bool fits_32_bits() const { return in_size < kFar && out_size < kFar; }
 
@@ -70,15 +106,12 @@ struct LinearAxis {
   }
 
   UPSAMPLE_HOST_DEVICE LinearTaps<T, Index> taps(Index out_index) const {
-    // Equal sizes are the identity whatever the scale factor says. The second tap stays, with weight 0, on
-    // the same sample: that is what makes an infinity a NaN (0 * inf) in native, and so here.
-    if (in_size == out_size) return {out_index, out_index, T(1), T(0)};
+    if (copies) return {out_index, out_index, T(1), copied_weight1};
     const T source = source_index(out_index);
     const Index last = in_size - 1;
-    // Native floors in float32 even for double (no source is negative: the cast floors), and beyond float's
-    // exact range the index may pass the end.
-    const float floored = static_cast<float>(source);
-    constexpr float kBeyond = sizeof(Index) == 4 ? 0x1p31f : 0x1p63f;
+    // No source is negative: the cast floors. Beyond the exact range of T the index may pass the end.
+    const T floored = sizeof(T) == 8 && floors_in_float ? static_cast<T>(static_cast<float>(source)) : source;
+    constexpr T kBeyond = sizeof(Index) == 4 ? T(0x1p31) : T(0x1p63);
     Index index0 = floored < kBeyond ? static_cast<Index>(floored) : last;
     index0 = index0 < last ? index0 : last;
     T weight1 = source - static_cast<T>(index0);
@@ -96,6 +129,16 @@ struct LinearAxis {
 
   // About how many outputs lie between two sources.
   double outputs_per_source() const { return scale > T(0) ? 1.0 / static_cast<double>(scale) : out_size; }
+
+  // At most so many outputs read one or more of so many neighbouring sources, where none is clamped to an
+  // end: their source indices lie from one below the first source to one beyond the last. What is rounded
+  // widens that: the source index itself, by up to half a unit in its last place, and before it the output's
+  // index plus 0.5, by up to one, which counts beyond 2^23.
+  double most_outputs_inside(int64_t sources) const {
+    const double unit = floors_in_float || sizeof(T) == 4 ? FLT_EPSILON : DBL_EPSILON;
+    const double width = static_cast<double>(sources) + 1.0 + unit * static_cast<double>(in_size);
+    return ceil(width * outputs_per_source() + 2.0 * unit * static_cast<double>(out_size));
+  }
 
  private:
   // The first output whose taps are `far` enough, which is about where `source` lies. A search over the taps
@@ -241,11 +284,28 @@ struct TwoTapConvTransposeAxis {
   }
 
   double outputs_per_source() const { return static_cast<double>(stride); }
+  double most_outputs_inside(int64_t sources) const { return static_cast<double>((sources + 1) * stride); }
 
  private:
   UPSAMPLE_HOST_DEVICE Index sample(Index i) const { return sample_at(i, in_size, replicate); }
   UPSAMPLE_HOST_DEVICE Index inside(Index o) const { return o < 0 ? 0 : (o > out_size ? out_size : o); }
 };
+
+// At most so many outputs read a tile of `sources` neighbours, of which the first is a multiple of as many: a
+// bound for the tiles inside, and what the tiles at the ends come to, where outputs are clamped to the edge.
+// (Those before the first sample's centre read the second too, with weight 0: hence the second tile.)
+template <class Axis>
+int64_t most_outputs(const Axis& axis, int64_t sources = 1) {
+  const int64_t in_size = axis.in_size, out_size = axis.out_size;
+  if (sources >= in_size) return out_size;
+  const int64_t after = 2 * sources < in_size ? 2 * sources : in_size;
+  const int64_t second = axis.end(after - 1) - axis.begin(sources);
+  const int64_t last = axis.end(in_size - 1) - axis.begin(in_size - sources);
+  const double inside = axis.most_outputs_inside(sources);
+  int64_t most = inside < static_cast<double>(out_size) ? static_cast<int64_t>(inside) : out_size;
+  most = most > second ? most : second;
+  return most > last ? most : last;
+}
 
 // The matrix of one axis in compressed rows, as kernels read it: output o sums the taps
 // offset[o] .. offset[o + 1], in that order. AxisTable (axis_table.h) builds and owns it.

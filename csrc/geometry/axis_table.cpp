@@ -41,7 +41,7 @@ template <class T>
 AxisTable<T> AxisTable<T>::linear(int64_t in_size, int64_t out_size, bool align_corners,
                                   double scale_factor) {
   AxisTable table(in_size, out_size, 2 * out_size);
-  const LinearAxis<T> axis(in_size, out_size, align_corners, scale_factor);
+  const LinearAxis<T> axis(in_size, out_size, align_corners, scale_factor, NativeRules::kCpu);
   for (int64_t o = 0; o < out_size; ++o) {
     const LinearTaps<T> taps = axis.taps(o);
     table.offset()[o + 1] = 2 * (o + 1);

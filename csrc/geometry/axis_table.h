@@ -15,7 +15,7 @@ namespace upsample_ext {
 template <class T>
 class AxisTable {
  public:
-  // Bilinear resize; scale_factor <= 0 where none is given.
+  // Bilinear resize by the rules of native's CPU kernels; scale_factor <= 0 where none is given.
   static AxisTable linear(int64_t in_size, int64_t out_size, bool align_corners, double scale_factor);
   // Transposed convolution with a 1-D kernel of axis.kernel_size values.
   static AxisTable conv_transpose(const ConvTransposeAxis& axis, const T* kernel);

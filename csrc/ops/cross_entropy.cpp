@@ -71,6 +71,8 @@ void check_cross_entropy_grad_output(const Tensor& grad_output, const Tensor& in
               "_backward: expected a grad_output like the loss, got ", grad_output.scalar_type(), " ",
               grad_output.sym_sizes(), " for an input of ", input.scalar_type(), " and a target ",
               args.target.sym_sizes());
+  TORCH_CHECK(grad_output.device() == input.device(), kOp, "_backward: expected the grad_output on device ",
+              input.device(), ", got ", grad_output.device());
 }
 
 // ---- the unfused expression -----------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <tuple>
+#include <typeinfo>
 #include <utility>
 
 #include "../../csrc/cuda/device.h"
@@ -38,7 +39,7 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, siz
                    const Arguments&... arguments) {
   const Call<Parameters...> call{kernel, std::tuple<Parameters...>(arguments...)};
   return launch_grid({reinterpret_cast<const void*>(kernel), blocks, threads, shared_bytes,
-                      &Call<Parameters...>::run, &call, sizeof call});
+                      &Call<Parameters...>::run, &call, sizeof call, typeid(kernel).name()});
 }
 
 }  // namespace cuda_emulation

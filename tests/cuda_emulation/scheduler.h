@@ -33,6 +33,7 @@ struct Grid {
   void (*run)(const void* arguments);  // calls the kernel, as one thread
   const void* arguments;
   size_t arguments_bytes;
+  const char* signature = nullptr;  // the kernel's type, as typeid names it
 };
 
 // Runs all blocks of a grid. What a device would call an error ends it and is returned; last_failure() then
