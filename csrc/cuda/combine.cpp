@@ -1,7 +1,7 @@
 // CUDA launchers of the combine family.
-#include "../ops/combine.h"
+#include <torch_headers.h>
 
-#include <torch/library.h>
+#include "../ops/combine.h"
 
 #include "kernels.h"
 #include "resize.h"

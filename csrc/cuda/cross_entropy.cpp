@@ -1,9 +1,8 @@
 // CUDA launchers of cross-entropy over resized logits. Nothing is read back to the host: the mean's
 // denominator and the scale of the gradient stay on the device.
-#include "../ops/cross_entropy.h"
+#include <torch_headers.h>
 
-#include <ATen/Functions.h>
-#include <torch/library.h>
+#include "../ops/cross_entropy.h"
 
 #include "kernels.h"
 #include "resize.h"

@@ -1,8 +1,7 @@
 // CUDA launchers of the depthwise transposed convolution: tensors to parameter structs, memory.
-#include "deconv.h"
+#include <torch_headers.h>
 
-#include <ATen/Functions.h>
-#include <torch/library.h>
+#include "deconv.h"
 
 #include "../ops/deconv.h"
 #include "kernels.h"

@@ -1,7 +1,7 @@
 // CUDA launchers of the resample family: tensors to parameter structs.
-#include "../ops/resample.h"
+#include <torch_headers.h>
 
-#include <torch/library.h>
+#include "../ops/resample.h"
 
 #include "../ops/typed_ops.h"
 #include "kernels.h"

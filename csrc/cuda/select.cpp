@@ -1,8 +1,7 @@
 // CUDA launchers of the ops that choose at each pixel: argmax and threshold.
-#include "../ops/select.h"
+#include <torch_headers.h>
 
-#include <ATen/Functions.h>
-#include <torch/library.h>
+#include "../ops/select.h"
 
 #include "kernels.h"
 #include "resize.h"

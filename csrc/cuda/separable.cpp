@@ -5,8 +5,7 @@
 //   more                                     depthwise, by the product of both kernels in the type of sums
 //
 // The kernels' values stay on the device.
-#include <ATen/Functions.h>
-#include <torch/library.h>
+#include <torch_headers.h>
 
 #include "../ops/resample.h"
 #include "deconv.h"
