@@ -2,7 +2,8 @@
 # For whoever has an NVIDIA GPU: builds with CUDA for it, tests on it, runs every kernel under compute-sanitizer, and
 # measures and profiles. What comes out is one folder, with gpu-result.md to read first.
 #
-#   scripts/gpu.sh STEP... [--quick] [--part I/N] [--output FOLDER] [--limit SECONDS] [--jobs N] [--dry-run] [--rehearse]
+#   scripts/gpu.sh STEP... [--quick] [--part I/N] [--output FOLDER] [--limit SECONDS] [--jobs N] [--dry-run]
+#                          [--rehearse]
 #
 #   build     the extension, for the GPUs that are visible
 #   smoke     every kernel once, in every dtype and layout
@@ -59,4 +60,4 @@ if [ -n "$preparing" ]; then
   # shellcheck source=prepare.sh
   source "$here/prepare.sh" bench test
 fi
-exec "$python" "$here/gpu_steps.py" "${arguments[@]}"
+GPU_SH_SECONDS=$SECONDS exec "$python" "$here/gpu_steps.py" "${arguments[@]}"

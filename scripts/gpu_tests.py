@@ -26,6 +26,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PORTION = 250
 SECONDS_OF_A_TEST = 180
+STOP = threading.Event()
 # A run that is told to end its last test and to write its summary gets so long for it.
 GRACE = 10
 
@@ -43,7 +44,7 @@ class Portion:
 
     def run(self, device: str, threads: int, end: float) -> None:
         """Until all tests have a result, time is up, or a run gets none of them to start."""
-        while self.left() and end - time.monotonic() > GRACE:
+        while self.left() and end - time.monotonic() > GRACE and not STOP.is_set():
             before = len(self.results)
             self._run_once(device, threads, end)
             if len(self.results) == before:
@@ -71,7 +72,7 @@ class Portion:
             except subprocess.TimeoutExpired:
                 process.kill()
                 status = process.wait()
-        self.results.update(read_record(record, status, out_of_time=time.monotonic() >= end))
+        self.results.update(read_record(record, status, out_of_time=time.monotonic() >= end or STOP.is_set()))
 
 
 def pytest_command(file: str) -> list[str]:
@@ -129,18 +130,23 @@ def run_all(portions: list[Portion], device: str, jobs: int, end: float) -> None
     threads = max(1, (os.cpu_count() or 1) // jobs)
 
     def work() -> None:
-        while True:
+        while not STOP.is_set():
             try:
                 portion = waiting.popleft()
             except IndexError:
                 return
             portion.run(device, threads, end)
 
-    workers = [threading.Thread(target=work) for _ in range(min(jobs, len(portions)))]
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(portions)))]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        worker.join()
+    try:
+        for worker in workers:
+            worker.join()
+    except KeyboardInterrupt:  # the tests' processes were told as well
+        STOP.set()
+        for worker in workers:
+            worker.join(timeout=GRACE)
 
 
 def summary(portions: list[Portion], seconds: float, errors: str = "") -> tuple[list[str], int]:

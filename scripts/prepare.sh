@@ -53,8 +53,12 @@ choose_python() {
     lacking=$(lacking_to_build "$base") more=$(lacking_to_test "$base")
   fi
   if [ -n "$lacking$more" ]; then
-    set +e  # in a condition, set -e would not end the subshell
-    (set -e && prepare_system && prepare_environment "$@")
+    set +e  # in a condition, or a list of them, set -e would not end the subshell
+    (
+      set -e
+      prepare_system
+      prepare_environment "$@"
+    )
     status=$?
     set -e
     python=$PWD/.venv/bin/python

@@ -3,8 +3,8 @@
 The suite runs a second time with the CUDA code on CPU tensors (tests/cuda_emulation). The device is then
 "cuda-emulated", and what is of the CPU kernels alone, or needs no device at all, is deselected, see below.
 
-UPSAMPLE_EXT_DEVICES=cuda chooses the devices, by commas, and leaves only what runs on one: what a machine with a
-GPU is for. scripts/gpu.sh does so; run_record.py has what else it asks for.
+UPSAMPLE_EXT_DEVICES=cuda chooses the devices, by commas, and leaves only what runs on one: what a machine
+with a GPU is for. scripts/gpu.sh does so; run_record.py has what else it asks for.
 """
 
 import os
@@ -81,6 +81,7 @@ def pytest_configure(config):
         C.set_level(LEVELS[0])
     # Native's float32 convolutions on CUDA round to TF32 unless told not to: no reference for ours.
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True  # what is "native to the last bit" has such bits
     # Workers share the cores: threads that wait by spinning would slow each other down.
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:

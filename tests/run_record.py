@@ -1,8 +1,9 @@
 """What scripts/gpu_tests.py asks of a pytest run: only these tests, a record of each, an end in time.
 
-A run on a GPU may be killed, or lose its CUDA context to one faulty kernel, after which every later test fails
-as well. So each test is written down when it starts and when it ends, a run stops where the context is lost, and
-whoever started it goes on behind that test in a new process. It is off where none of the variables is set:
+A run on a GPU may be killed, or lose its CUDA context to one faulty kernel, after which every later test
+fails as well. So each test is written down when it starts and when it ends, a run stops where the context is
+lost, and whoever started it goes on behind that test in a new process. It is off where none of the variables
+is set:
 
     UPSAMPLE_EXT_TESTS    a file with the ids of the tests to run, one a line
     UPSAMPLE_EXT_RECORD   a file that gets a line of JSON when a test starts and when it ends

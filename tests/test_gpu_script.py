@@ -258,11 +258,14 @@ def test_programs_are_looked_for_in_the_toolkit(tmp_path, monkeypatch):
     assert steps.find_program("ncu") == str(toolkit)
 
 
-def test_gpus_are_what_nvidia_smi_says(tmp_path, monkeypatch):
+def test_gpus_and_what_is_built_for_are_what_nvidia_smi_says(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert steps.gpus() == []
     stand_in(tmp_path, "nvidia-smi", "echo 'NVIDIA H100, 580.1, 81559 MiB'")
     assert steps.gpus() == ["NVIDIA H100, 580.1, 81559 MiB"]
+    stand_in(tmp_path, "nvidia-smi", "echo 'NVIDIA H100, 580.1, 81559 MiB, 9.0, 1980 MHz, 700.00 W'")
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0 9.0 12.0+PTX")
+    assert steps.build_environment(False) == {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "9.0"}
     stand_in(tmp_path, "nvidia-smi", "echo 'could not talk to the driver'; exit 9")
     assert steps.gpus() == []
 
