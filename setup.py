@@ -12,6 +12,7 @@ What is checked before anything is compiled, and how `pip install .` finds torch
 
 import contextlib
 import glob
+import hashlib
 import os
 import pathlib
 import re
@@ -193,7 +194,10 @@ def extension_and_build(torch):
     nvcc = [*NVCC_FLAGS, "-Xcompiler", "-fopenmp,-ffp-contract=off,-fvisibility=hidden"]
 
     # The version is part of each compile command, so that objects of another torch are not taken for fresh.
+    # So are the precompiled headers, which g++ does not name among what an object depends on.
+    headers = hashlib.sha256((ROOT / "csrc" / "torch_headers.h").read_bytes()).hexdigest()[:8]
     macros = [("UPSAMPLE_EXT_TORCH_VERSION", f'"{build_info["torch"]}"')]
+    macros.append(("UPSAMPLE_EXT_TORCH_HEADERS", headers))
     if with_cuda:
         macros.append(("UPSAMPLE_EXT_WITH_CUDA", "1"))
     make = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension

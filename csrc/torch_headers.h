@@ -6,17 +6,16 @@
 #ifndef UPSAMPLE_EXT_TORCH_HEADERS_H_  // g++ warns of "#pragma once" in a file that it compiles by itself
 #define UPSAMPLE_EXT_TORCH_HEADERS_H_
 
-#include <ATen/ATen.h>
+#include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
 #include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/autograd/saved_variable.h>
-#include <torch/csrc/dynamo/compiled_autograd.h>
-#include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 
 #endif
