@@ -13,6 +13,7 @@ from native_interpolate import native_interpolate
 from resizes import RESIZES
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn import functional as F
+from torch_versions import enable_compiled_autograd, nested_vmap_rules
 from which_kernels import assert_same_sums
 
 import upsample_ext
@@ -553,6 +554,7 @@ FUNCTIONS = {
 both = pytest.mark.parametrize(("ours", "native"), FUNCTIONS.values(), ids=FUNCTIONS)
 
 
+@nested_vmap_rules
 @both
 def test_functional_derivatives(ours, native, device):
     x, y, v, w = (
@@ -572,6 +574,7 @@ def test_functional_derivatives(ours, native, device):
         )
 
 
+@nested_vmap_rules
 @both
 @pytest.mark.parametrize("in_dims", [(0, 0), (2, None), (None, -1), (4, 1), (1, 3)])
 def test_vmap(ours, native, in_dims, device):
@@ -607,6 +610,7 @@ def test_vmap_over_an_other_of_fewer_dimensions(device):
         torch.testing.assert_close(result, expected)
 
 
+@nested_vmap_rules
 @both
 def test_nested_vmap(ours, native, device):
     x, y = torch.randn(2, 3, 1, 2, 3, 4, device=device), torch.randn(3, 2, 1, 2, 6, 5, device=device)
@@ -671,13 +675,12 @@ def test_the_compiled_graph_holds_our_ops_and_serves_every_size(name, device):
 
 @both
 def test_compiled_autograd(ours, native, device):
-    from torch._dynamo import compiled_autograd
 
     for h, w in ((3, 4), (3, 4), (7, 2)):
         leaves = [torch.randn(1, 2, *size, device=device, requires_grad=True) for size in ((h, w), (6, 5))]
         output = ours(*leaves)
         weight = torch.randn_like(output)
-        with compiled_autograd._enable(torch.compile(backend="aot_eager", fullgraph=True)):
+        with enable_compiled_autograd(torch.compile(backend="aot_eager", fullgraph=True)):
             (output * weight).sum().backward(retain_graph=True)
         captured = [leaf.grad for leaf in leaves]
         for leaf in leaves:

@@ -7,6 +7,7 @@ from dispatched_ops import dispatched_ops
 from image_layouts import LAYOUTS
 from test_cross_entropy import loss_and_gradient, make, native
 from torch.autograd import gradcheck, gradgradcheck
+from torch_versions import enable_compiled_autograd, nested_vmap_rules
 
 import upsample_ext
 
@@ -46,6 +47,7 @@ def test_gradcheck(reduction, options):
     assert gradgradcheck(lambda t: function(t, target), x, check_fwd_over_rev=True, check_rev_over_rev=True)
 
 
+@nested_vmap_rules
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_functional_derivatives(reduction, options):
@@ -85,6 +87,7 @@ def test_gradient_penalty():
 # ---- vmap ------------------------------------------------------------------------------------------------
 
 
+@nested_vmap_rules
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("in_dims", [(0, 0), (2, 1), (1, None), (None, 0)])
 def test_vmap(reduction, in_dims):
@@ -160,14 +163,13 @@ def test_one_compilation_serves_every_size():
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_compiled_autograd(reduction, weighted):
-    from torch._dynamo import compiled_autograd
 
     for size in ((9, 14), (9, 14), (5, 20)):
         x, target = make((2, 3, 4, 6), size)
         x.requires_grad_()
         weight = torch.rand(3) if weighted else None
         loss = upsample_ext.upsample_cross_entropy(x, target, weight, reduction=reduction).sum() * 0.3
-        with compiled_autograd._enable(torch.compile(backend="aot_eager", fullgraph=True)):
+        with enable_compiled_autograd(torch.compile(backend="aot_eager", fullgraph=True)):
             loss.backward(retain_graph=True)
         captured, x.grad = x.grad, None
         loss.backward()

@@ -7,6 +7,7 @@ import torch
 from dispatched_ops import dispatched_ops
 from torch.autograd import forward_ad
 from torch.nn import functional as F
+from torch_versions import enable_compiled_autograd, nested_vmap_rules
 
 import upsample_ext
 
@@ -107,7 +108,6 @@ def test_some_of_the_derivatives(wanted):
 @pytest.mark.slow
 @pytest.mark.parametrize("wanted", [(0, 1, 2), (0,), (1,), (1, 2)])
 def test_compiled_autograd(wanted):
-    from torch._dynamo import compiled_autograd
 
     values = tensors()
     for i in wanted:
@@ -115,7 +115,7 @@ def test_compiled_autograd(wanted):
     leaves = [values[i] for i in wanted]
     expected = torch.autograd.grad(native(*values).square().sum(), leaves)
     torch._dynamo.reset()
-    with compiled_autograd._enable(torch.compile(backend="aot_eager", fullgraph=True)):
+    with enable_compiled_autograd(torch.compile(backend="aot_eager", fullgraph=True)):
         ours(*values).square().sum().backward()
     torch.testing.assert_close([leaf.grad for leaf in leaves], list(expected))
 
@@ -180,6 +180,7 @@ def test_vmap_of_the_separable_ops(in_dims, replicate):
     assert_vmap_is_a_loop(backward, (torch.randn_like(forward(x, *lines)), *lines), in_dims)
 
 
+@nested_vmap_rules
 @pytest.mark.parametrize(
     "transform",
     [

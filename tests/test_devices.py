@@ -65,8 +65,8 @@ def test_a_build_with_cuda_takes_its_tensors_and_one_without_leaves_them_to_pyto
     with_cuda(monkeypatch, True)
     assert ops_of(CALLS[op]) == {op}
     with_cuda(monkeypatch, False)
-    if op.endswith(".out") and not torch.backends.cuda.is_built():
-        return  # PyTorch's own op then cannot even pretend to write there
+    if op.endswith(".out") and not torch.cuda.is_available():
+        return  # PyTorch's own op then cannot even pretend to write there: some versions ask for the driver
     assert ops_of(CALLS[op]) == set()
 
 

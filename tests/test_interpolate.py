@@ -11,6 +11,7 @@ from dispatched_ops import OUR_UPSAMPLE, dispatched_ops
 from image_layouts import LAYOUTS
 from native_interpolate import native_interpolate
 from torch.nn import functional as F
+from torch_versions import native_rounds_as_now
 
 import upsample_ext
 
@@ -104,6 +105,7 @@ def check_against_native(x, align_corners, size=None, scale_factor=None, recompu
 # ---- values ----------------------------------------------------------------------------------------------
 
 
+@native_rounds_as_now
 @pytest.mark.parametrize("align_corners", CORNERS)
 @pytest.mark.parametrize("dtype", [*FLOATS, *HALVES, torch.uint8])
 @pytest.mark.parametrize(("shape", "size"), RESIZES)
@@ -120,6 +122,7 @@ def test_values_and_strides_of_every_layout(layout, dtype, device, level):
             check_against_native(image(shape, dtype, device, layout), align_corners, size=size)
 
 
+@native_rounds_as_now
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.uint8])
 @pytest.mark.parametrize(
     "scale_factor",
@@ -185,6 +188,7 @@ def test_scale_factor_sets_the_coordinates_unless_recomputed(device):
     torch.testing.assert_close(given, native, rtol=0, atol=4e-6)
 
 
+@native_rounds_as_now
 @pytest.mark.parametrize("size", [(6, 9), [6, 9], torch.Size([6, 9]), 7, 129])
 def test_forms_of_size(size, device):
     x = image((1, 2, 4, 5), torch.float32, device)
@@ -210,6 +214,7 @@ def test_numbers_of_numpy_are_taken_as_native_takes_them():
         )
 
 
+@native_rounds_as_now
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_wide_rows_follow_native_coordinates(dtype, device, level):
     """Native's float32 coordinates are off by 2e-4 at x3 and width 700; a drop-in is off by as much."""

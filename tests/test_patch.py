@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch._decomp import decompositions
 from torch.nn.functional import interpolate as interpolate_by_name
+from torch_versions import nested_vmap_rules
 
 import upsample_ext
 
@@ -216,6 +217,7 @@ def test_a_backward_that_runs_after_the_patch_was_made_is_ours(default_device):
         assert upsample_ops(lambda: y.sum().backward()) == {BACKWARD}
 
 
+@nested_vmap_rules
 @pytest.mark.parametrize("level", LEVELS)
 def test_derivatives_of_every_kind(default_device, level):
     x = image(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)

@@ -9,6 +9,7 @@ import torch._dynamo.testing
 from dispatched_ops import dispatched_ops
 from image_layouts import LAYOUTS
 from torch.nn import functional as F
+from torch_versions import native_rounds_as_now, nested_vmap_rules
 
 import upsample_ext
 from upsample_ext import interpolate, upsample_threshold
@@ -64,6 +65,7 @@ def test_scale_factors(scale_factor, device):
     check(torch.randn(2, 3, 9, 14, device=device), scale_factor=scale_factor, threshold=0.1)
 
 
+@native_rounds_as_now
 def test_the_nearest_values_fall_to_the_right_side(device, level):
     """Equal is not above; one step of float32 is. The threshold itself is rounded to float32, as natively."""
     for number in (0.1, 1.0, -0.3, 1e-45, 3.0e38):
@@ -198,6 +200,7 @@ def test_it_has_no_gradient(device):
     assert torch.equal(gradient(x.detach()), expected(x.detach()))
 
 
+@nested_vmap_rules
 @pytest.mark.parametrize("in_dim", range(-5, 5))
 def test_vmap(in_dim, device):
     x = torch.randn(2, 3, 4, 5, 6, device=device)

@@ -9,6 +9,7 @@ from dispatched_ops import OUR_BACKWARD, OUR_UPSAMPLE, dispatched_ops
 from image_layouts import LAYOUTS
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch_versions import enable_compiled_autograd, nested_vmap_rules
 from which_kernels import assert_same_sums
 
 import upsample_ext
@@ -44,6 +45,7 @@ def _fresh_compiler():
 # ---- torch.func ------------------------------------------------------------------------------------------
 
 
+@nested_vmap_rules
 @pytest.mark.parametrize("way", WAYS)
 def test_functional_derivatives(way, device):
     x, v = (torch.randn(1, 2, 4, 6, dtype=torch.float64, device=device) for _ in range(2))
@@ -67,6 +69,7 @@ def test_functional_derivatives(way, device):
         )
 
 
+@nested_vmap_rules
 @pytest.mark.parametrize("in_dim", range(-5, 5))
 def test_vmap_over_any_dimension(in_dim, device):
     x = torch.randn(2, 3, 4, 5, 6, device=device)
@@ -79,6 +82,7 @@ def test_vmap_over_any_dimension(in_dim, device):
             torch.testing.assert_close(result, torch.stack(images, out_dim))
 
 
+@nested_vmap_rules
 def test_nested_vmap(device):
     x = torch.randn(2, 3, 1, 2, 4, 5, device=device)
     ours, native = ours_and_native({"size": (7, 8)})
@@ -229,14 +233,13 @@ def test_compiled_out_variant(device):
 
 def test_compiled_autograd(device):
     """Backward, captured as a graph of its own, with changing sizes."""
-    from torch._dynamo import compiled_autograd
 
     def run(h, w):
         x = torch.randn(1, 2, h, w, device=device, requires_grad=True)
         y = upsample_ext.interpolate(x, scale_factor=(2, 1.5), mode="bilinear")
         y = upsample_ext.interpolate(y, size=(5, 5), mode="bilinear", align_corners=True)
         weight = torch.randn_like(y)
-        with compiled_autograd._enable(torch.compile(backend="aot_eager", fullgraph=True)):
+        with enable_compiled_autograd(torch.compile(backend="aot_eager", fullgraph=True)):
             (y * weight).sum().backward(retain_graph=True)
         captured, x.grad = x.grad, None
         (y * weight).sum().backward()

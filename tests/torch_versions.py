@@ -1,0 +1,25 @@
+"""What older versions of torch lack, for tests that ask for it."""
+
+import pytest
+import torch
+from torch._dynamo import compiled_autograd
+
+TORCH = tuple(map(int, torch.__version__.split(".")[:2]))
+
+
+def since_torch(version, reason):
+    """Skips a test where torch is older than `version`, as (2, 11), with the reason."""
+    return pytest.mark.skipif(version > TORCH, reason=f"torch {torch.__version__}: {reason}")
+
+
+# F.interpolate of torch 2.5 and 2.9 rounds some float32 coordinates otherwise than that of 2.11: ours are the
+# same under all of them, and F.interpolate's differ from its own of 2.11 by up to 3e-6. 2.10 was not tried.
+native_rounds_as_now = since_torch((2, 11), "F.interpolate rounds some float32 coordinates otherwise")
+
+# In torch 2.5 a rule of torch.library.register_vmap, of any custom op, ends in an internal assertion of torch
+# when it runs inside another transform or under a dispatch mode, such as the one that records ops for tests.
+# 2.6 was not tried.
+nested_vmap_rules = since_torch((2, 7), "vmap rules of custom ops fail inside other transforms or modes")
+
+# A context manager that compiles backward: its name since torch 2.6 or 2.7, and before.
+enable_compiled_autograd = getattr(compiled_autograd, "_enable", None) or compiled_autograd.enable
