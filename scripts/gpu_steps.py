@@ -349,9 +349,11 @@ def build_environment(rehearse: bool) -> dict[str, str]:
         found = sorted(cell for cell in cells if re.fullmatch(r"\d+\.\d", cell))
         return {"FORCE_CUDA": "1", **({"TORCH_CUDA_ARCH_LIST": ";".join(found)} if found else {})}
     code = "import sys, torch; sys.path.insert(0, 'tests/cuda_build'); import toolkit\n"
-    code += "sys.exit(not (torch.version.cuda and toolkit.find_cuda_home()))"
-    with_cuda = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
-    return {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "9.0"} if with_cuda else {"FORCE_CPU": "1"}
+    code += "print(torch.version.cuda and toolkit.find_cuda_home() or '')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    if home := done.stdout.strip():
+        return {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "9.0", "CUDA_HOME": home}
+    return {"FORCE_CPU": "1"}
 
 
 def fingerprint(environment: dict[str, str]) -> str:

@@ -584,6 +584,10 @@ def test_nvcc_of_another_cuda_than_torch_s(toolchain, tmp_path):
     for word in ("CUDA 12.4", "torch 2.13.0+cu130", "CUDA 13.0", f"CUDA_HOME is {tmp_path}", "FORCE_CPU=1"):
         assert word in message
     assert "CUDA_HOME=/" in message
+    message = refusal(toolchain.check_nvcc, str(tmp_path), "2.13.0+cu126", "12.6")
+    assert "no include/cuda_runtime_api.h" in message and "CUDA_HOME=/" in message
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "cuda_runtime_api.h").touch()
     toolchain.check_nvcc(str(tmp_path), "2.13.0+cu126", "12.6")  # another minor version passes, as with torch
     (tmp_path / "bin" / "nvcc").unlink()
     message = refusal(toolchain.check_nvcc, str(tmp_path), "2.13.0+cu130", "13.0")
