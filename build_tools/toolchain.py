@@ -132,7 +132,7 @@ def check_nvcc(cuda_home, torch_version, torch_cuda):
             f"{torch_version} was built for CUDA {torch_cuda}.",
             *choose,
         )
-    # A script that calls the nvcc of elsewhere, as /usr/local/bin/nvcc may be, is taken for a toolkit by torch
+    # torch takes the folder of any nvcc for a toolkit, of a script that calls one elsewhere too
     homes = [pathlib.Path(cuda_home), *pathlib.Path(cuda_home).glob("targets/*")]
     if not any((home / "include" / "cuda_runtime_api.h").is_file() for home in homes):
         fail(f"CUDA_HOME is {cuda_home}, where nvcc is but no include/cuda_runtime_api.h.", *choose)

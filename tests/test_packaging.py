@@ -642,6 +642,8 @@ def test_the_compilers_are_tried_before_the_sources(build, monkeypatch, tmp_path
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0")
     with_cuda = ("UPSAMPLE_EXT_WITH_CUDA", "1")
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "cuda_runtime_api.h").touch()
     program(tmp_path / "bin" / "nvcc", "echo 'release 12.4, V12.4.131'")
     assert "CUDA 12.4" in refusal(run_build, with_cuda) and Command.ran == 0
     run_build()  # a build for the CPU asks no nvcc
