@@ -43,7 +43,9 @@ def interpolate(
 
     Returns:
         ``(N, C, H_out, W_out)`` in the input's dtype and suggested memory format. The gradient is bit for
-        bit the same for any number of threads; sums of half types are kept in float32.
+        bit the same for any number of threads; sums of half types are kept in float32. Where PyTorch's CPU
+        and CUDA kernels differ (equal sizes, an axis whose size stays, float64 beyond 4000 columns), values
+        follow the one of the input's device.
 
     Raises:
         What `torch.nn.functional.interpolate` raises for the same arguments.
