@@ -34,8 +34,8 @@ sys.path.remove(str(ROOT))
 
 TORCH_RANGE = ((2, 5), (2, 15))  # supported: first <= torch < second; the only place that says so
 GIGABYTES_PER_JOB = 3  # what one compilation of torch's headers may take
-# gcc 12 takes the undefined vectors in its own AVX-512 header for mistakes.
-WARNINGS = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized"]
+# gcc 12 takes the undefined vectors in its own AVX-512 header for mistakes; clang does not know that warning.
+WARNINGS = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option"]
 # --fmad=false is nvcc's -ffp-contract=off: the kernels write fma where they mean it.
 # Compressed, the machine code of all architectures is a fifth in size.
 NVCC_FLAGS = ["-O3", "--fmad=false", "-Xfatbin", "-compress-all"]

@@ -41,7 +41,7 @@ inline void store_indices(const ArgmaxParams& p, int64_t offset, vec_index<float
 inline vec<float> winner_probability(vec<float> best, vec<float> sum) {
   constexpr float kInfinity = __builtin_inff();
   const vec<float> nan = splat(__builtin_nanf(""));
-  return (best == kInfinity) | (best == -kInfinity) ? nan : 1.0f / sum;  // softmax of an infinity is NaN
+  return ((best == kInfinity) | (best == -kInfinity)) ? nan : 1.0f / sum;  // softmax of an infinity is NaN
 }
 
 // Adds a class whose distance to the best before it is taken with its sign, `before` that best.

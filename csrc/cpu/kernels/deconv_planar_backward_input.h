@@ -109,7 +109,7 @@ inline vec_index<acc> lanes_inside(int64_t o, int64_t width) {
 
 template <class V, int64_t... i>
 inline V from_lane_one(V a, V b, LaneList<i...>) {
-  return __builtin_shufflevector(a, b, (i + 1)...);
+  return choose_lanes<(i + 1)...>(a, b);
 }
 // Lanes 1, 2, ... of a, then lane 0 of b.
 template <class V>

@@ -58,7 +58,6 @@ using lane_index = typename LaneIndex<acc>::type;
 typedef uint8_t packed_u8 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 4)));
 typedef uint16_t packed_u16 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 2)));
 typedef uint32_t vec_u32 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
-typedef int32_t vec_i32 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
 
 template <class V>
 inline V load_bits(const void* p) {
@@ -236,11 +235,9 @@ inline vec<float> load(const half_t* p) {
 #elif UPSAMPLE_VECTOR_BYTES == 32
   return (vec<float>)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
 #else
-  // to_acc of every lane
-  const vec_u32 bits = __builtin_convertvector(load_bits<packed_u16>(p), vec_u32);
-  const vec_u32 magnitude = (bits & 0x7fffu) << 13, sign = (bits & 0x8000u) << 16;
-  const vec_u32 finite = (vec_u32)((vec<float>)magnitude * 0x1p112f);
-  return (vec<float>)(((vec_i32)magnitude >= 0x0f800000 ? magnitude | 0x7f800000u : finite) | sign);
+  vec<float> v;
+  for (int i = 0; i < lanes<float>; ++i) v[i] = to_acc(p[i]);
+  return v;
 #endif
 }
 
@@ -256,10 +253,7 @@ inline void store(uint8_t* p, vec<float> v) {
       _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
   _mm_storel_epi64((__m128i*)p, _mm_packus_epi16(words, words));
 #else
-  vec<float> rounded = v + 0.5f;
-  rounded = rounded > 0.0f ? rounded : vec<float>{};
-  rounded = rounded < 255.0f ? rounded : vec<float>{} + 255.0f;
-  store_bits(p, __builtin_convertvector(__builtin_convertvector(rounded, vec_i32), packed_u8));
+  for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
 #endif
 }
 inline void store(bfloat16_t* p, vec<float> v) {
@@ -280,15 +274,7 @@ inline void store(half_t* p, vec<float> v) {
 #elif UPSAMPLE_VECTOR_BYTES == 32
   _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 #else
-  // from_acc of every lane: each of its three cases computed, one taken
-  const vec_u32 sign = (vec_u32)v & 0x80000000u, u = (vec_u32)v ^ sign;
-  const vec_i32 magnitude = (vec_i32)u;
-  const vec_u32 not_finite = magnitude > 0x7f800000 ? ((u >> 13) & 0x3ffu) | 0x7e00u : vec_u32{} + 0x7c00u;
-  const vec_u32 subnormal = (vec_u32)((vec<float>)u + 0.5f) - 0x3f000000u;
-  const vec_u32 normal = (u + 0xc8000fffu + ((u >> 13) & 1u)) >> 13;
-  vec_u32 half = magnitude < 0x38800000 ? subnormal : normal;
-  half = magnitude >= 0x47800000 ? not_finite : half;
-  store_bits(p, __builtin_convertvector(half | (sign >> 16), packed_u16));
+  for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
 #endif
 }
 
@@ -547,9 +533,19 @@ template <int64_t... i>
 struct CountLanes<0, i...> {
   typedef LaneList<i...> list;
 };
+// Lanes of a, which have the numbers from 0 on, and of b, which have those after them.
+template <int64_t... lane, class V>
+inline V choose_lanes(V a, V b) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(a, b, lane...);
+#else
+  typedef decltype(a == b) Lanes;
+  return __builtin_shuffle(a, b, Lanes{lane...});
+#endif
+}
 template <int64_t kFirst, class V, int64_t... i>
 inline V every_second(V a, V b, LaneList<i...>) {
-  return __builtin_shufflevector(a, b, (2 * i + kFirst)...);
+  return choose_lanes<(2 * i + kFirst)...>(a, b);
 }
 template <class V>
 inline V even_lanes(V a, V b) {
