@@ -207,7 +207,6 @@ def test_a_step_keeps_its_log_status_and_time_and_is_reported_at_once(work, tmp_
 
 def test_steps_that_are_out_of_time_are_ended_and_say_so(work, monkeypatch):
     monkeypatch.setattr(steps, "report", lambda output: None)
-    monkeypatch.setattr(steps, "LAST_WORDS", 5)
     run = steps.Steps(options("smoke"))
     program = "import time\ntry:\n  print('begun', flush=True); time.sleep(60)\n"
     program += "except KeyboardInterrupt:\n  print('last words')"
