@@ -152,9 +152,7 @@ static bool read_pair(py::handle o, int64_t least, SymInt out[2]) {
   }
   out[0] = value[0];
   out[1] = value[1];
-  // Far inside 64 bits, so that no extent computed from these can wrap.
-  return value[0] >= least && value[1] >= least && value[0] < (int64_t{1} << 40) &&
-         value[1] < (int64_t{1} << 40);
+  return value[0] >= least && value[1] >= least;
 }
 
 // A tensor beside the image x, on its device and of its dtype.
@@ -203,7 +201,7 @@ static py::object depthwise_door(py::handle input, py::handle weight, py::handle
                                  dilations[i].expect_int(),
                                  false};
     const bool extends_less = axis.output_padding < axis.stride || axis.output_padding < axis.dilation;
-    if (!extends_less || axis.out_size() <= 0) return py::none();
+    if (!extends_less || !axis.fits_64_bits() || axis.out_size() <= 0) return py::none();
   }
   Tensor result;
   {
@@ -302,11 +300,11 @@ static py::tuple conv_transpose_table(int64_t in_size, const std::vector<double>
   const ConvTransposeAxis axis{
       in_size, static_cast<int64_t>(kernel.size()), stride, padding, output_padding, dilation, replicate};
   TORCH_CHECK_VALUE(in_size > 0 && !kernel.empty() && stride > 0 && padding >= 0 && output_padding >= 0 &&
-                        dilation > 0 && axis.out_size() > 0,
+                        dilation > 0 && axis.fits_64_bits() && axis.out_size() > 0,
                     "conv_transpose_table: expected positive sizes, got in_size ", in_size, ", kernel of ",
                     kernel.size(), ", stride ", stride, ", padding ", padding, ", output_padding ",
                     output_padding, ", dilation ", dilation);
-  return table_as_lists(AxisTable<double>::conv_transpose(axis, kernel.data()));
+  return table_as_lists(AxisTable<double>::conv_transpose(axis.with_near_steps(), kernel.data()));
 }
 
 static std::vector<std::string> level_names() {

@@ -19,6 +19,7 @@ static const ResampleKernel<float>& add_kernel(at::BFloat16) { return active_lev
 
 static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corners) {
   const Tensor output = fresh(make_add_output(input, other));
+  if (output.numel() == 0) return output;
   Tensor beside = other.expand(output.sizes());
   bool stream = exceeds_cache(output);
   if (!lie_alike(beside, output)) {
@@ -51,8 +52,8 @@ static Tensor concat_cpu(at::TensorList inputs, SymIntArrayRef output_size, bool
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
-  m.impl("upsample_add", add_cpu);
-  m.impl("upsample_concat", concat_cpu);
+  m.impl("upsample_add", on_cpu<add_cpu>);
+  m.impl("upsample_concat", on_cpu<concat_cpu>);
 }
 
 }  // namespace upsample_ext

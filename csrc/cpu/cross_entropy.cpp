@@ -5,6 +5,7 @@
 
 #include "../geometry/axis_table.h"
 #include "levels.h"
+#include "on_cpu.h"
 #include "tensor_params.h"
 #include "work_memory.h"
 
@@ -133,9 +134,9 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
-  m.impl("upsample_cross_entropy", cross_entropy_loss_on<cross_entropy_on_cpu>);
-  m.impl("upsample_cross_entropy_with_gradient", cross_entropy_with_gradient_on<cross_entropy_on_cpu>);
-  m.impl("upsample_cross_entropy_backward", cross_entropy_backward_on<cross_entropy_on_cpu>);
+  m.impl("upsample_cross_entropy", on_cpu<cross_entropy_loss_on<cross_entropy_on_cpu>>);
+  m.impl("upsample_cross_entropy_with_gradient", on_cpu<cross_entropy_with_gradient_on<cross_entropy_on_cpu>>);
+  m.impl("upsample_cross_entropy_backward", on_cpu<cross_entropy_backward_on<cross_entropy_on_cpu>>);
 }
 
 }  // namespace upsample_ext

@@ -5,6 +5,7 @@
 
 #include "last_level_cache.h"
 #include "levels.h"
+#include "on_cpu.h"
 #include "tensor_params.h"
 #include "work_memory.h"
 
@@ -51,7 +52,8 @@ static DeconvParams params_of(const Tensor& input, const Tensor& output, const T
   params.weight_height = weight.stride(2);
   params.weight_width = weight.stride(3);
   const auto axis = [&](int i) {
-    return deconv_axis(i, input, output, weight.sizes().slice(2), stride, padding, dilation, replicate);
+    return conv_transpose_axis(i, input.size(2 + i), output.size(2 + i), weight.size(2 + i),
+                               {stride, padding, {}, dilation}, replicate);
   };
   params.height = axis(0);
   params.width = axis(1);
@@ -84,6 +86,7 @@ static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const opt
                             SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
                             SymIntArrayRef dilation, bool replicate) {
   Tensor output = make_depthwise_output(input, weight, bias, {stride, padding, output_padding, dilation});
+  if (output.numel() == 0) return output;
   const DeconvKernel& kernel = kernel_for("conv_transpose2d", input.scalar_type());
   DeconvParams params = params_of(input, output, weight, stride, padding, dilation, replicate);
   params.input = read_only(input);
@@ -104,6 +107,7 @@ static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight
                                  bool replicate) {
   Tensor grad_input =
       make_depthwise_grad_input(grad_output, weight, input_size, {stride, padding, {}, dilation});
+  if (grad_input.numel() == 0) return grad_input;
   const DeconvKernel& kernel = kernel_for("conv_transpose2d_backward", grad_output.scalar_type());
   DeconvParams params = params_of(grad_input, grad_output, weight, stride, padding, dilation, replicate);
   params.output = read_only(grad_output);
@@ -119,6 +123,7 @@ static Tensor backward_weight_cpu(const Tensor& grad_output, const Tensor& input
                                   bool replicate) {
   Tensor grad_weight =
       make_depthwise_grad_weight(grad_output, input, kernel_size, {stride, padding, {}, dilation});
+  if (input.numel() == 0) return grad_weight.zero_();
   const DeconvKernel& kernel = kernel_for("conv_transpose2d_backward", grad_output.scalar_type());
   DeconvParams params = params_of(input, grad_output, grad_weight, stride, padding, dilation, replicate);
   params.output = read_only(grad_output);
@@ -147,10 +152,10 @@ static Tensor channel_sum_cpu(const Tensor& input) {
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
-  m.impl("depthwise_conv_transpose2d", depthwise_cpu);
-  m.impl("depthwise_conv_transpose2d_backward_input", backward_input_cpu);
-  m.impl("depthwise_conv_transpose2d_backward_weight", backward_weight_cpu);
-  m.impl("channel_sum", channel_sum_cpu);
+  m.impl("depthwise_conv_transpose2d", on_cpu<depthwise_cpu>);
+  m.impl("depthwise_conv_transpose2d_backward_input", on_cpu<backward_input_cpu>);
+  m.impl("depthwise_conv_transpose2d_backward_weight", on_cpu<backward_weight_cpu>);
+  m.impl("channel_sum", on_cpu<channel_sum_cpu>);
 }
 
 }  // namespace upsample_ext

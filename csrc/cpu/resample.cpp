@@ -40,6 +40,7 @@ static void resample(const Tensor& input, const Tensor& output, const AxisTable<
 
 void upsample_into(const Tensor& input, const Tensor& output, bool align_corners, optional<double> scale_h,
                    optional<double> scale_w, bool stream) {
+  if (output.numel() == 0) return;  // no table of an extent that nothing has
   dispatch_floating_or_byte("upsample_bilinear2d", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
     const auto height =
@@ -70,6 +71,7 @@ static void upsample_out_cpu(const Tensor& input, SymIntArrayRef output_size, bo
 static Tensor upsample_backward_cpu(const Tensor& grad_output, SymIntArrayRef input_size, bool align_corners,
                                     optional<double> scale_h, optional<double> scale_w) {
   Tensor grad_input = fresh(make_upsample_grad_input(grad_output, input_size));
+  if (grad_input.numel() == 0) return grad_input;
   dispatch_floating("upsample_bilinear2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
     const auto height =
@@ -85,31 +87,25 @@ static Tensor upsample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
 // ---- separable transposed convolution -------------------------------------------------------------------
 
 template <class acc>
-static AxisTable<acc> conv_transpose_table(const Tensor& kernel, int64_t in_size, int axis,
-                                           SymIntArrayRef stride, SymIntArrayRef padding,
-                                           int64_t output_padding, SymIntArrayRef dilation, bool replicate) {
+static AxisTable<acc> conv_transpose_table(const Tensor& kernel, int axis, const Tensor& input,
+                                           const Tensor& output, const ConvTransposeArgs& args,
+                                           bool replicate) {
   const Tensor values = kernel.to(c10::CppTypeToScalarType<acc>::value).contiguous();
-  const ConvTransposeAxis geometry{in_size,
-                                   values.size(0),
-                                   stride[axis].expect_int(),
-                                   padding[axis].expect_int(),
-                                   output_padding,
-                                   dilation[axis].expect_int(),
-                                   replicate};
-  return AxisTable<acc>::conv_transpose(geometry, values.template const_data_ptr<acc>());
+  return AxisTable<acc>::conv_transpose(conv_transpose_axis(axis, input.size(2 + axis), output.size(2 + axis),
+                                                            values.size(0), args, replicate),
+                                        values.template const_data_ptr<acc>());
 }
 
 static Tensor separable_cpu(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
                             SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
                             SymIntArrayRef dilation, bool replicate) {
-  Tensor output =
-      fresh(make_separable_output(input, kernel_h, kernel_w, {stride, padding, output_padding, dilation}));
+  const ConvTransposeArgs args{stride, padding, output_padding, dilation};
+  Tensor output = fresh(make_separable_output(input, kernel_h, kernel_w, args));
+  if (output.numel() == 0) return output;
   dispatch_floating("fixed_conv_transpose2d", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    const auto height = conv_transpose_table<acc>(kernel_h, input.size(2), 0, stride, padding,
-                                                  output_padding[0].expect_int(), dilation, replicate);
-    const auto width = conv_transpose_table<acc>(kernel_w, input.size(3), 1, stride, padding,
-                                                 output_padding[1].expect_int(), dilation, replicate);
+    const auto height = conv_transpose_table<acc>(kernel_h, 0, input, output, args, replicate);
+    const auto width = conv_transpose_table<acc>(kernel_w, 1, input, output, args, replicate);
     resample<decltype(scalar)>(input, output, height, width, exceeds_cache(output));
   });
   return output;
@@ -120,16 +116,11 @@ static Tensor separable_backward_cpu(const Tensor& grad_output, const Tensor& ke
                                      SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate) {
   const ConvTransposeArgs args{stride, padding, {}, dilation};
   Tensor grad_input = fresh(make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size, args));
+  if (grad_input.numel() == 0) return grad_input;
   dispatch_floating("fixed_conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    const auto forward = [&](const Tensor& kernel, int axis) {
-      const char* op = "fixed_conv_transpose2d_backward";
-      const int64_t least =
-          conv_transpose_extent(op, input_size[axis], kernel.size(0), args, axis).expect_int();
-      return conv_transpose_table<acc>(kernel, grad_input.size(2 + axis), axis, stride, padding,
-                                       grad_output.size(2 + axis) - least, dilation, replicate);
-    };
-    const auto height = forward(kernel_h, 0), width = forward(kernel_w, 1);
+    const auto height = conv_transpose_table<acc>(kernel_h, 0, grad_input, grad_output, args, replicate);
+    const auto width = conv_transpose_table<acc>(kernel_w, 1, grad_input, grad_output, args, replicate);
     resample<decltype(scalar)>(grad_output, grad_input, height.transposed(), width.transposed(),
                                exceeds_cache(grad_input), height.taps());
   });
@@ -137,11 +128,11 @@ static Tensor separable_backward_cpu(const Tensor& grad_output, const Tensor& ke
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
-  m.impl("upsample_bilinear2d", upsample_cpu);
-  m.impl("upsample_bilinear2d.out", upsample_out_cpu);
-  m.impl("upsample_bilinear2d_backward", upsample_backward_cpu);
-  m.impl("separable_conv_transpose2d", separable_cpu);
-  m.impl("separable_conv_transpose2d_backward", separable_backward_cpu);
+  m.impl("upsample_bilinear2d", on_cpu<upsample_cpu>);
+  m.impl("upsample_bilinear2d.out", on_cpu<upsample_out_cpu>);
+  m.impl("upsample_bilinear2d_backward", on_cpu<upsample_backward_cpu>);
+  m.impl("separable_conv_transpose2d", on_cpu<separable_cpu>);
+  m.impl("separable_conv_transpose2d_backward", on_cpu<separable_backward_cpu>);
 }
 
 }  // namespace upsample_ext

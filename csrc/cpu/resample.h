@@ -10,6 +10,7 @@
 #include "../geometry/axis_table.h"
 #include "last_level_cache.h"
 #include "levels.h"
+#include "on_cpu.h"
 #include "tensor_params.h"
 #include "work_memory.h"
 
@@ -27,6 +28,18 @@ inline bool dense_pixels(const at::Tensor& image) {
 
 // About as many output elements as are worth a thread's waking.
 constexpr int64_t kGrain = 16384;
+
+// Memory of a thread that is worth a thought.
+constexpr int64_t kMuchScratch = 4 << 20;
+
+// Whether so few of a row's columns are read that a copy of those takes less memory than a row.
+template <class acc>
+bool reads_few_columns(const AxisTable<acc>& width) {
+  return width.taps().in_size > 4 * width.tap_count();
+}
+inline at::Tensor take_columns(const at::Tensor& input, const std::vector<int64_t>& columns) {
+  return input.index_select(3, at::tensor(columns, at::kLong));
+}
 
 // output = A_h input A_w^T, and what the kernel's epilogue makes of it. Both images may have any strides; a
 // stride of a size-1 dimension is never used. `params` brings what is not told by the images and the tables:
@@ -59,6 +72,11 @@ void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, co
   kernel.build_plan(params, plan.data());
   params.plan = plan.data();
   const int64_t scratch_bytes = kernel.scratch_bytes(params);
+  if (scratch_bytes > kMuchScratch && reads_few_columns(width)) {
+    const auto columns = width.sources();
+    return run_resample(kernel, take_columns(input, columns), output, height, width.of_sources(columns),
+                        params);
+  }
   const int64_t row_elements = params.width.out_size * (params.channels_last ? params.channels : 1);
   at::parallel_for(0, params.rows(), std::max<int64_t>(1, kGrain / row_elements),
                    [&](int64_t begin, int64_t end) {

@@ -31,13 +31,8 @@ static const ArgmaxKernel& argmax_kernel_for(at::ScalarType dtype) {
 }
 
 // Fills `index`, and `score` where it is defined.
-static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
-                        optional<double> scale_h, optional<double> scale_w) {
-  const ArgmaxKernel& kernel = argmax_kernel_for(input.scalar_type());
-  const auto height =
-      AxisTable<float>::linear(input.size(2), index.size(1), align_corners, scale_h.value_or(0.0));
-  const auto width =
-      AxisTable<float>::linear(input.size(3), index.size(2), align_corners, scale_w.value_or(0.0));
+static void argmax_into(const ArgmaxKernel& kernel, const Tensor& input, const Tensor& index,
+                        const Tensor& score, const AxisTable<float>& height, const AxisTable<float>& width) {
   ArgmaxParams params{};
   params.logits.input = input.const_data_ptr();
   params.logits.batch = input.size(0);
@@ -53,6 +48,10 @@ static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& 
   kernel.build_plan(params, plan.data());
   params.logits.plan = plan.data();
   const int64_t scratch_bytes = kernel.scratch_bytes(params);
+  if (scratch_bytes > kMuchScratch && reads_few_columns(width)) {
+    const auto columns = width.sources();
+    return argmax_into(kernel, take_columns(input, columns), index, score, height, width.of_sources(columns));
+  }
   const int64_t units = kernel.units(params);
   const int64_t logits = index.numel() * input.size(1);
   at::parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, logits)),
@@ -60,6 +59,15 @@ static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& 
                      WorkMemory<16384> scratch(scratch_bytes);
                      kernel.rows(params, begin, end, scratch.data());
                    });
+}
+
+static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
+                        optional<double> scale_h, optional<double> scale_w) {
+  const ArgmaxKernel& kernel = argmax_kernel_for(input.scalar_type());
+  if (index.numel() == 0) return;
+  argmax_into(kernel, input, index, score,
+              AxisTable<float>::linear(input.size(2), index.size(1), align_corners, scale_h.value_or(0.0)),
+              AxisTable<float>::linear(input.size(3), index.size(2), align_corners, scale_w.value_or(0.0)));
 }
 
 static Tensor argmax_cpu(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
@@ -99,6 +107,7 @@ static Tensor threshold_cpu(const Tensor& input, SymIntArrayRef output_size, boo
                             optional<double> scale_h, optional<double> scale_w, double threshold) {
   const ResampleKernel<float>& kernel = threshold_kernel(input.scalar_type());
   const Tensor output = fresh(make_threshold_output(input, output_size));
+  if (output.numel() == 0) return output;
   ResampleParams<float> params{};
   params.threshold = static_cast<float>(threshold);
   params.stream = exceeds_cache(output);
@@ -111,9 +120,9 @@ static Tensor threshold_cpu(const Tensor& input, SymIntArrayRef output_size, boo
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
-  m.impl("upsample_argmax", argmax_cpu);
-  m.impl("upsample_argmax_with_score", argmax_with_score_cpu);
-  m.impl("upsample_threshold", threshold_cpu);
+  m.impl("upsample_argmax", on_cpu<argmax_cpu>);
+  m.impl("upsample_argmax_with_score", on_cpu<argmax_with_score_cpu>);
+  m.impl("upsample_threshold", on_cpu<threshold_cpu>);
 }
 
 }  // namespace upsample_ext

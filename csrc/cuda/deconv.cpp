@@ -21,8 +21,13 @@ DeconvParams deconv_params(const Tensor& input, const Tensor& output, c10::IntAr
   params.in = strides_of(input);
   params.out = strides_of(output);
   const auto axis = [&](int i) {
-    return deconv_axis(i, input, output, kernel_size, settings.stride, settings.padding, settings.dilation,
-                       settings.replicate);
+    const ConvTransposeAxis geometry =
+        conv_transpose_axis(i, input.size(2 + i), output.size(2 + i), kernel_size[i],
+                            {settings.stride, settings.padding, {}, settings.dilation}, settings.replicate);
+    // Kernels multiply two numbers below the stride.
+    TORCH_CHECK(geometry.stride <= INT32_MAX, "conv_transpose2d: expected strides below 2^31 on CUDA, got ",
+                settings.stride);
+    return geometry;
   };
   params.height = axis(0);
   params.width = axis(1);

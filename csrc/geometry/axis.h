@@ -184,6 +184,29 @@ struct ConvTransposeAxis {
   int64_t in_size, kernel_size, stride, padding, output_padding, dilation;
   bool replicate;
 
+  // Of positions up to this, what is computed along an axis (sums of a few of them) fits 64 bits.
+  static constexpr int64_t kFarthest = int64_t{1} << 58;
+
+  // Whether that holds for all positions of this axis; of sizes and steps of at least 1 and paddings of at
+  // least 0. Only then may the other functions be called.
+  bool fits_64_bits() const {
+    int64_t last_source, last_tap;
+    return !__builtin_mul_overflow(in_size - 1, stride, &last_source) && last_source <= kFarthest &&
+           !__builtin_mul_overflow(kernel_size - 1, dilation, &last_tap) && last_tap <= kFarthest &&
+           padding <= kFarthest && output_padding <= kFarthest;
+  }
+
+  // The same map with steps that are no farther than it reaches: the stride of a single sample and the
+  // dilation of a single tap, which fits_64_bits does not bound, lead nowhere.
+  ConvTransposeAxis with_near_steps() const {
+    ConvTransposeAxis axis = *this;
+    if (kernel_size == 1) axis.dilation = 1;
+    const int64_t out = out_size();
+    const int64_t beyond = (out > 0 ? out : 0) + padding + axis.dilation * (kernel_size - 1) + 1;
+    if (in_size == 1 && stride > beyond) axis.stride = beyond;
+    return axis;
+  }
+
   UPSAMPLE_HOST_DEVICE int64_t out_size() const {
     return (in_size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1;
   }

@@ -1,12 +1,21 @@
 #include "axis_table.h"
 
 #include <algorithm>
+#include <new>
 #include <numeric>
 
 namespace upsample_ext {
 
+static int64_t checked_product(int64_t a, int64_t b) {
+  int64_t product;
+  if (__builtin_mul_overflow(a, b, &product)) throw std::bad_alloc();
+  return product;
+}
+
 template <class T>
 AxisTable<T>::AxisTable(int64_t in_size, int64_t out_size, int64_t capacity) {
+  constexpr int64_t kMost = int64_t{1} << 56;  // far beyond any memory, and its bytes can be counted
+  if (out_size > kMost || capacity > kMost) throw std::bad_alloc();
   const int64_t weight_words = (capacity * static_cast<int64_t>(sizeof(T)) + 7) / 8;
   storage_.reset(new int64_t[out_size + 1 + capacity + weight_words]);
   taps_.in_size = in_size;
@@ -40,7 +49,7 @@ void AxisTable<T>::classify() {
 template <class T>
 AxisTable<T> AxisTable<T>::linear(int64_t in_size, int64_t out_size, bool align_corners,
                                   double scale_factor) {
-  AxisTable table(in_size, out_size, 2 * out_size);
+  AxisTable table(in_size, out_size, checked_product(2, out_size));
   const LinearAxis<T> axis(in_size, out_size, align_corners, scale_factor, NativeRules::kCpu);
   for (int64_t o = 0; o < out_size; ++o) {
     const LinearTaps<T> taps = axis.taps(o);
@@ -60,8 +69,10 @@ AxisTable<T> AxisTable<T>::conv_transpose(const ConvTransposeAxis& axis, const T
   const int64_t out_size = axis.out_size();
   // An output takes only the taps whose k * dilation agree with it modulo stride: every period-th one.
   const int64_t period = axis.stride / std::gcd(axis.stride, axis.dilation);
-  const int64_t per_row = (axis.kernel_size + period - 1) / period;
-  AxisTable table(axis.in_size, out_size, out_size * per_row);
+  const int64_t matching = (axis.kernel_size - 1) / period + 1;
+  // ... and without replicate each of them from a sample of its own.
+  const int64_t per_row = axis.replicate ? matching : std::min(matching, axis.in_size);
+  AxisTable table(axis.in_size, out_size, checked_product(out_size, per_row));
   int64_t count = 0;
   for (int64_t o = 0; o < out_size; ++o) {
     for (int64_t k = axis.kernel_size - 1; k >= 0; --k) {  // descending k: ascending source index
@@ -100,7 +111,8 @@ AxisTable<T> AxisTable<T>::transposed() const {
 
 template <class T>
 AxisTable<T> AxisTable<T>::interleaved(int64_t channels) const {
-  AxisTable table(taps_.in_size * channels, taps_.out_size * channels, tap_count() * channels);
+  AxisTable table(taps_.in_size * channels, checked_product(taps_.out_size, channels),
+                  checked_product(tap_count(), channels));
   int64_t count = 0;
   for (int64_t o = 0; o < taps_.out_size; ++o) {
     for (int64_t c = 0; c < channels; ++c) {
@@ -113,6 +125,27 @@ AxisTable<T> AxisTable<T>::interleaved(int64_t channels) const {
   }
   table.taps_.taps_per_row = taps_.taps_per_row;
   table.taps_.max_taps = taps_.max_taps;
+  return table;
+}
+
+template <class T>
+std::vector<int64_t> AxisTable<T>::sources() const {
+  std::vector<int64_t> sources(taps_.index, taps_.index + tap_count());
+  std::sort(sources.begin(), sources.end());
+  sources.erase(std::unique(sources.begin(), sources.end()), sources.end());
+  return sources;
+}
+
+template <class T>
+AxisTable<T> AxisTable<T>::of_sources(const std::vector<int64_t>& sources) const {
+  AxisTable table(static_cast<int64_t>(sources.size()), taps_.out_size, tap_count());
+  std::copy_n(taps_.offset, taps_.out_size + 1, table.offset());
+  std::copy_n(taps_.weight, tap_count(), table.weight());
+  for (int64_t t = 0; t < tap_count(); ++t) {
+    const auto place = std::lower_bound(sources.begin(), sources.end(), taps_.index[t]);
+    table.index()[t] = place - sources.begin();
+  }
+  table.classify();
   return table;
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "axis.h"
 
@@ -24,6 +25,10 @@ class AxisTable {
   // The same map for pixels of `channels` values side by side: column o * channels + c reads index * channels
   // + c.
   AxisTable interleaved(int64_t channels) const;
+
+  // The sources that some output reads, ascending, and the same map from those alone.
+  std::vector<int64_t> sources() const;
+  AxisTable of_sources(const std::vector<int64_t>& sources) const;
 
   const AxisTaps<T>& taps() const { return taps_; }
   int64_t tap_count() const { return taps_.offset[taps_.out_size]; }

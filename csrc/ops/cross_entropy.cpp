@@ -3,7 +3,8 @@
 // First order is fused: a mean or sum computes its gradient with the loss, because a pass over the logits
 // costs more than the one low-resolution tensor that is kept. Where that tensor could not be exact (half
 // types: the gradient of a mean is too small for them before it is scaled) or is not known yet (reduction
-// "none"), backward reads the logits again. Everything beyond first order, and forward mode, is the unfused
+// "none"), backward reads the logits again, from a copy: natively they may change once the loss is known.
+// Everything beyond first order, and forward mode, is the unfused
 // expression, written here in PyTorch's own differentiable ops.
 #include <torch_headers.h>
 
@@ -195,10 +196,10 @@ struct CrossEntropyRule {
   }
   void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
     const optional<Tensor> known = if_defined(gradient.unpack());
-    // Times one, for the last time: the saved tensor itself, and no second one of its size.
-    if (known && !torch::autograd::get_current_graph_task_keep_graph() && !at::GradMode::is_enabled() &&
-        is_one(grad)) {
-      grads[0] = *known;
+    if (known && !at::GradMode::is_enabled()) {  // nothing else is needed, and may have changed
+      // Times one, for the last time: the saved tensor itself, and no second one of its size.
+      const bool is_last = !torch::autograd::get_current_graph_task_keep_graph();
+      grads[0] = is_last && is_one(grad) ? *known : at::mul(*known, grad);
       return;
     }
     grads[0] = fields.with_args([&](const Tensor& input, const CrossEntropyArgs& args) {
@@ -250,26 +251,28 @@ static Tensor cross_entropy_autograd(const Tensor& input, const Tensor& target,
     check_cross_entropy(input, args);
     return unfused_loss(input, args);
   }
-  NodePointer<RuleNode<CrossEntropyRule>> node;
-  if (torch::autograd::compute_requires_grad(input)) {
-    node = make_node<RuleNode<CrossEntropyRule>>();
-    node->set_next_edges(torch::autograd::collect_next_edges(input));
-    node->rule.fields.save(input, args);
-  }
-  Tensor loss;
+  const bool requires_grad = torch::autograd::compute_requires_grad(input);
+  Tensor loss, gradient;
   {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
-    if (node && reduction != kReduceNone && input.scalar_type() == sum_type(input.scalar_type())) {
-      Tensor gradient;
+    if (requires_grad && reduction != kReduceNone && input.scalar_type() == sum_type(input.scalar_type())) {
       std::tie(loss, gradient) = cross_entropy_with_gradient_op().call(
           input, target, weight, reduction, ignore_index, label_smoothing, align_corners);
-      node->rule.gradient = SavedVariable(gradient, false);
     } else {
       loss = cross_entropy_op().call(input, target, weight, reduction, ignore_index, label_smoothing,
                                      align_corners);
     }
   }
-  if (node) torch::autograd::set_history(loss, node);
+  if (!requires_grad) return loss;
+  NodePointer<RuleNode<CrossEntropyRule>> node = make_node<RuleNode<CrossEntropyRule>>();
+  node->set_next_edges(torch::autograd::collect_next_edges(input));
+  if (gradient.defined()) {
+    node->rule.gradient = SavedVariable(gradient, false);
+    node->rule.fields.save(input, args);
+  } else {
+    node->rule.fields.save(input.clone(), args);
+  }
+  torch::autograd::set_history(loss, node);
   return loss;
 }
 

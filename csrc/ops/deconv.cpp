@@ -49,31 +49,6 @@ static void check_both_images(const char* op, const Tensor& grad_output, const T
               input.sym_sizes(), " and ", grad_output.sym_sizes());
 }
 
-static void check_pairs(const char* op, const ConvTransposeArgs& args) {
-  TORCH_CHECK(args.stride.size() == 2 && args.padding.size() == 2 && args.dilation.size() == 2, op,
-              ": expected stride, padding and dilation of two numbers each, got ", args.stride, ", ",
-              args.padding, " and ", args.dilation);
-}
-
-// The output_padding that leads from the input's size to that of grad_output.
-static std::vector<SymInt> output_padding_of(const char* op, const Tensor& grad_output,
-                                             SymIntArrayRef input_size, SymIntArrayRef kernel_size,
-                                             const ConvTransposeArgs& args) {
-  check_pairs(op, args);
-  TORCH_CHECK(input_size.size() == 2 && input_size[0] > 0 && input_size[1] > 0, op,
-              ": expected an input size (H, W) greater than 0, got ", input_size);
-  TORCH_CHECK(kernel_size.size() == 2, op, ": expected kernel_size to be (kH, kW), got ", kernel_size);
-  std::vector<SymInt> extra(2);
-  for (int axis = 0; axis < 2; ++axis) {
-    const SymInt shortest = conv_transpose_extent(op, input_size[axis], kernel_size[axis], args, axis);
-    extra[axis] = grad_output.sym_size(2 + axis) - shortest;
-    TORCH_CHECK(extra[axis] >= 0 && (extra[axis] < args.stride[axis] || extra[axis] < args.dilation[axis]),
-                op, ": grad_output ", grad_output.sym_sizes(), " does not fit an input of size ", input_size,
-                " and a kernel of size ", kernel_size);
-  }
-  return extra;
-}
-
 static at::MemoryFormat format_of(const Tensor& a, const Tensor& b) {
   const bool channels_last = a.suggest_memory_format() == at::MemoryFormat::ChannelsLast ||
                              b.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
@@ -90,13 +65,9 @@ Tensor make_depthwise_output(const Tensor& input, const Tensor& weight, const op
                 input.sym_size(1), "), got ", bias->sym_sizes());
     check_companion(op, "a bias", *bias, input);
   }
-  check_pairs(op, args);
-  TORCH_CHECK(args.output_padding.size() == 2, op, ": expected output_padding of two numbers, got ",
-              args.output_padding);
-  return at::empty_symint({input.sym_size(0), input.sym_size(1),
-                           conv_transpose_extent(op, input.sym_size(2), weight.sym_size(2), args, 0),
-                           conv_transpose_extent(op, input.sym_size(3), weight.sym_size(3), args, 1)},
-                          input.options(), format_of(input, weight));
+  auto [height, width] = conv_transpose_size(op, input, weight.sym_sizes().slice(2), args);
+  return at::empty_symint({input.sym_size(0), input.sym_size(1), height, width}, input.options(),
+                          format_of(input, weight));
 }
 
 Tensor make_depthwise_grad_input(const Tensor& grad_output, const Tensor& weight, SymIntArrayRef input_size,
@@ -123,20 +94,6 @@ Tensor make_channel_sum(const Tensor& input) {
   TORCH_CHECK(at::isFloatingType(input.scalar_type()), "channel_sum: expected a floating-point input, got ",
               input.scalar_type());
   return at::empty_symint({input.sym_size(1)}, input.options());
-}
-
-ConvTransposeAxis deconv_axis(int axis, const Tensor& input, const Tensor& output,
-                              c10::IntArrayRef kernel_size, SymIntArrayRef stride, SymIntArrayRef padding,
-                              SymIntArrayRef dilation, bool replicate) {
-  ConvTransposeAxis geometry{input.size(2 + axis),
-                             kernel_size[axis],
-                             stride[axis].expect_int(),
-                             padding[axis].expect_int(),
-                             0,
-                             dilation[axis].expect_int(),
-                             replicate};
-  geometry.output_padding = output.size(2 + axis) - geometry.out_size();
-  return geometry;
 }
 
 // ---- meta ------------------------------------------------------------------------------------------------
@@ -256,8 +213,6 @@ static Tensor depthwise_autograd(const Tensor& input, const Tensor& weight,
                                    replicate);
       },
       [&](DepthwiseRule& rule) {
-        check_image("depthwise_conv_transpose2d", "input", input);
-        check_weight("depthwise_conv_transpose2d", weight, input);
         save_both(rule, input, weight);
         rule.input_size = {input.sym_size(2), input.sym_size(3)};
         rule.kernel_size = {weight.sym_size(2), weight.sym_size(3)};
@@ -289,16 +244,14 @@ static Tensor backward_input_autograd(const Tensor& grad_output, const Tensor& w
   Tensor output = with_history<DepthwiseBackwardInputRule>(
       [&] { return call(grad_output, weight); },
       [&](DepthwiseBackwardInputRule& rule) {
-        const char* op = "depthwise_conv_transpose2d_backward_input";
-        check_image(op, "grad_output", grad_output);
-        check_weight(op, weight, grad_output);
         save_both(rule, grad_output, weight);
         rule.input_size = input_size.vec();
         rule.kernel_size = {weight.sym_size(2), weight.sym_size(3)};
         rule.stride = stride.vec();
         rule.padding = padding.vec();
         rule.output_padding =
-            output_padding_of(op, grad_output, input_size, rule.kernel_size, {stride, padding, {}, dilation});
+            output_padding_of("depthwise_conv_transpose2d_backward_input", grad_output, input_size,
+                              rule.kernel_size, {stride, padding, {}, dilation});
         rule.dilation = dilation.vec();
         rule.replicate = replicate;
       },
@@ -316,15 +269,14 @@ static Tensor backward_weight_autograd(const Tensor& grad_output, const Tensor& 
   Tensor output = with_history<DepthwiseBackwardWeightRule>(
       [&] { return call(grad_output, input); },
       [&](DepthwiseBackwardWeightRule& rule) {
-        const char* op = "depthwise_conv_transpose2d_backward_weight";
-        check_both_images(op, grad_output, input);
         save_both(rule, grad_output, input);
         rule.input_size = {input.sym_size(2), input.sym_size(3)};
         rule.kernel_size = kernel_size.vec();
         rule.stride = stride.vec();
         rule.padding = padding.vec();
         rule.output_padding =
-            output_padding_of(op, grad_output, rule.input_size, kernel_size, {stride, padding, {}, dilation});
+            output_padding_of("depthwise_conv_transpose2d_backward_weight", grad_output, rule.input_size,
+                              kernel_size, {stride, padding, {}, dilation});
         rule.dilation = dilation.vec();
         rule.replicate = replicate;
       },

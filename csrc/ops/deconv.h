@@ -6,7 +6,6 @@
 
 #include <optional>
 
-#include "../geometry/axis.h"
 #include "resample.h"
 
 namespace upsample_ext {
@@ -20,10 +19,5 @@ at::Tensor make_depthwise_grad_input(const at::Tensor& grad_output, const at::Te
 at::Tensor make_depthwise_grad_weight(const at::Tensor& grad_output, const at::Tensor& input,
                                       c10::SymIntArrayRef kernel_size, const ConvTransposeArgs& args);
 at::Tensor make_channel_sum(const at::Tensor& input);
-
-// One axis of a call between these two images of the forward op.
-ConvTransposeAxis deconv_axis(int axis, const at::Tensor& input, const at::Tensor& output,
-                              c10::IntArrayRef kernel_size, c10::SymIntArrayRef stride,
-                              c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation, bool replicate);
 
 }  // namespace upsample_ext

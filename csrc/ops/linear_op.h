@@ -62,22 +62,21 @@ struct RuleNode final : CompilableNode<RuleNode<Rule>> {
   }
 };
 
-// The forward half: a node when some input wants a gradient, the op itself below autograd, its history.
-// `fill` sets the rule's fields and runs only when the node is made.
+// The forward half: the op itself below autograd, which checks its arguments, and a node when some input
+// wants a gradient. `fill` sets the rule's fields and runs only when the node is made.
 template <class Rule, class Call, class Fill, class... Inputs>
 at::Tensor with_history(Call&& call, Fill&& fill, const Inputs&... inputs) {
-  NodePointer<RuleNode<Rule>> node;
-  if (torch::autograd::compute_requires_grad(inputs...)) {
-    node = make_node<RuleNode<Rule>>();
-    node->set_next_edges(torch::autograd::collect_next_edges(inputs...));
-    fill(node->rule);
-  }
   at::Tensor output;
   {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     output = call();
   }
-  if (node) torch::autograd::set_history(output, node);
+  if (torch::autograd::compute_requires_grad(inputs...)) {
+    NodePointer<RuleNode<Rule>> node = make_node<RuleNode<Rule>>();
+    node->set_next_edges(torch::autograd::collect_next_edges(inputs...));
+    fill(node->rule);
+    torch::autograd::set_history(output, node);
+  }
   return output;
 }
 

@@ -3,6 +3,7 @@
 
 #include "resample.h"
 
+#include <ATen/FunctionalTensorWrapper.h>
 #include <ATen/MemoryOverlap.h>
 #include <ATen/native/Resize.h>
 
@@ -50,12 +51,16 @@ Tensor make_upsample_grad_input(const Tensor& grad_output, SymIntArrayRef input_
   return empty_image(grad_output, input_size[0], input_size[1]);
 }
 
-void prepare_upsample_out(const Tensor& input, SymIntArrayRef output_size, const Tensor& out) {
+static void check_upsample_out(const Tensor& input, SymIntArrayRef output_size, const Tensor& out) {
   check_resize("upsample_bilinear2d", input, output_size);
   TORCH_CHECK(out.scalar_type() == input.scalar_type(), "upsample_bilinear2d: expected out to have dtype ",
               input.scalar_type(), ", got ", out.scalar_type());
   TORCH_CHECK(out.device() == input.device(), "upsample_bilinear2d: expected out on device ", input.device(),
               ", got ", out.device());
+}
+
+void prepare_upsample_out(const Tensor& input, SymIntArrayRef output_size, const Tensor& out) {
+  check_upsample_out(input, output_size, out);
   const SymInt shape[] = {input.sym_size(0), input.sym_size(1), output_size[0], output_size[1]};
   if (at::native::resize_output_symint(out, shape)) {
     const at::MemoryFormat format = input.suggest_memory_format();
@@ -69,25 +74,84 @@ bool may_share_elements(const Tensor& out, const Tensor& input) {
   return at::get_overlap_status(out, input) == at::MemOverlapStatus::TooHard;
 }
 
+// ---- the geometry of transposed convolutions -------------------------------------------------------------
+
+void check_pairs(const char* op, const ConvTransposeArgs& args) {
+  TORCH_CHECK(args.stride.size() == 2 && args.padding.size() == 2 && args.dilation.size() == 2, op,
+              ": expected stride, padding and dilation of two numbers each, got ", args.stride, ", ",
+              args.padding, " and ", args.dilation);
+}
+
+// The extent that `axis` describes; that of symbolic sizes has its own arithmetic, which does not wrap.
+static SymInt checked_extent(const char* op, const SymInt& in, const SymInt& kernel,
+                             const ConvTransposeArgs& args, int axis, const SymInt& extra) {
+  const SymInt &stride = args.stride[axis], &padding = args.padding[axis], &dilation = args.dilation[axis];
+  for (const SymInt* number : {&in, &kernel, &stride, &padding, &extra, &dilation}) {
+    if (number->is_symbolic()) return (in - 1) * stride - padding * 2 + dilation * (kernel - 1) + extra + 1;
+  }
+  const ConvTransposeAxis numbers{in.expect_int(),      kernel.expect_int(), stride.expect_int(),
+                                  padding.expect_int(), extra.expect_int(),  dilation.expect_int(),
+                                  /*replicate=*/false};
+  TORCH_CHECK(numbers.fits_64_bits(), op, ": expected positions that can be counted in 64 bits, got stride ",
+              args.stride, ", padding ", args.padding, ", dilation ", args.dilation, " and output_padding ",
+              extra, " with an input of ", in, " and a kernel of ", kernel, " along axis ", axis - 2);
+  return numbers.out_size();
+}
+
 SymInt conv_transpose_extent(const char* op, const SymInt& in, const SymInt& kernel,
                              const ConvTransposeArgs& args, int axis) {
-  const SymInt &stride = args.stride[axis], &padding = args.padding[axis], &dilation = args.dilation[axis];
+  const SymInt &stride = args.stride[axis], &dilation = args.dilation[axis];
   TORCH_CHECK(stride > 0, op, ": expected a stride greater than 0, got ", args.stride);
-  TORCH_CHECK(padding >= 0, op, ": expected a padding of at least 0, got ", args.padding);
+  TORCH_CHECK(args.padding[axis] >= 0, op, ": expected a padding of at least 0, got ", args.padding);
   TORCH_CHECK(dilation > 0, op, ": expected a dilation greater than 0, got ", args.dilation);
   TORCH_CHECK(kernel > 0, op, ": expected a non-empty kernel");
-  SymInt out = (in - 1) * stride - padding * 2 + dilation * (kernel - 1) + 1;
-  if (!args.output_padding.empty()) {
-    const SymInt& extra = args.output_padding[axis];
-    TORCH_CHECK(
-        extra >= 0 && (extra < stride || extra < dilation), op,
-        ": expected an output_padding of at least 0 and smaller than the stride or the dilation, got ",
-        args.output_padding, " with stride ", args.stride, " and dilation ", args.dilation);
-    out = out + extra;
-    TORCH_CHECK(out > 0, op, ": the output size along axis ", axis - 2, " would be ", out,
-                " for an input of ", in);
-  }
+  if (args.output_padding.empty()) return checked_extent(op, in, kernel, args, axis, 0);
+  const SymInt& extra = args.output_padding[axis];
+  TORCH_CHECK(extra >= 0 && (extra < stride || extra < dilation), op,
+              ": expected an output_padding of at least 0 and smaller than the stride or the dilation, got ",
+              args.output_padding, " with stride ", args.stride, " and dilation ", args.dilation);
+  SymInt out = checked_extent(op, in, kernel, args, axis, extra);
+  TORCH_CHECK(out > 0, op, ": the output size along axis ", axis - 2, " would be ", out, " for an input of ",
+              in);
   return out;
+}
+
+std::array<SymInt, 2> conv_transpose_size(const char* op, const Tensor& input, SymIntArrayRef kernel_size,
+                                          const ConvTransposeArgs& args) {
+  check_pairs(op, args);
+  TORCH_CHECK(args.output_padding.size() == 2, op, ": expected output_padding of two numbers, got ",
+              args.output_padding);
+  return {conv_transpose_extent(op, input.sym_size(2), kernel_size[0], args, 0),
+          conv_transpose_extent(op, input.sym_size(3), kernel_size[1], args, 1)};
+}
+
+std::vector<SymInt> output_padding_of(const char* op, const Tensor& grad_output, SymIntArrayRef input_size,
+                                      SymIntArrayRef kernel_size, const ConvTransposeArgs& args) {
+  check_pairs(op, args);
+  check_extent(op, "input_size", input_size);
+  TORCH_CHECK(kernel_size.size() == 2, op, ": expected kernel_size to be (kH, kW), got ", kernel_size);
+  std::vector<SymInt> extra(2);
+  for (int axis = 0; axis < 2; ++axis) {
+    const SymInt least = conv_transpose_extent(op, input_size[axis], kernel_size[axis], args, axis);
+    extra[axis] = grad_output.sym_size(2 + axis) - least;
+    TORCH_CHECK(extra[axis] >= 0 && (extra[axis] < args.stride[axis] || extra[axis] < args.dilation[axis]),
+                op, ": grad_output ", grad_output.sym_sizes(), " does not fit an input of size ", input_size,
+                " and a kernel of size ", kernel_size);
+  }
+  return extra;
+}
+
+ConvTransposeAxis conv_transpose_axis(int axis, int64_t in_size, int64_t out_size, int64_t kernel_size,
+                                      const ConvTransposeArgs& args, bool replicate) {
+  ConvTransposeAxis geometry{in_size,
+                             kernel_size,
+                             args.stride[axis].expect_int(),
+                             args.padding[axis].expect_int(),
+                             0,
+                             args.dilation[axis].expect_int(),
+                             replicate};
+  geometry.output_padding = out_size - geometry.out_size();
+  return geometry.with_near_steps();
 }
 
 static void check_kernels(const char* op, const Tensor& image, const Tensor& kernel_h,
@@ -108,23 +172,18 @@ Tensor make_separable_output(const Tensor& input, const Tensor& kernel_h, const 
   const char* op = "fixed_conv_transpose2d";
   check_image(op, "input", input);
   check_kernels(op, input, kernel_h, kernel_w);
-  return empty_image(input, conv_transpose_extent(op, input.sym_size(2), kernel_h.sym_size(0), args, 0),
-                     conv_transpose_extent(op, input.sym_size(3), kernel_w.sym_size(0), args, 1));
+  const SymInt kernel_size[] = {kernel_h.sym_size(0), kernel_w.sym_size(0)};
+  auto [height, width] = conv_transpose_size(op, input, kernel_size, args);
+  return empty_image(input, height, width);
 }
 
 Tensor make_separable_grad_input(const Tensor& grad_output, const Tensor& kernel_h, const Tensor& kernel_w,
                                  SymIntArrayRef input_size, const ConvTransposeArgs& args) {
   const char* op = "fixed_conv_transpose2d_backward";
   check_image(op, "grad_output", grad_output);
-  check_extent(op, "input_size", input_size);
   check_kernels(op, grad_output, kernel_h, kernel_w);
-  for (int axis = 0; axis < 2; ++axis) {
-    const SymInt least = conv_transpose_extent(op, input_size[axis],
-                                               (axis == 0 ? kernel_h : kernel_w).sym_size(0), args, axis);
-    const SymInt extra = grad_output.sym_size(2 + axis) - least;
-    TORCH_CHECK(extra >= 0 && (extra < args.stride[axis] || extra < args.dilation[axis]), op,
-                ": grad_output ", grad_output.sym_sizes(), " does not fit an input of size ", input_size);
-  }
+  const SymInt kernel_size[] = {kernel_h.sym_size(0), kernel_w.sym_size(0)};
+  output_padding_of(op, grad_output, input_size, kernel_size, args);
   return empty_image(grad_output, input_size[0], input_size[1]);
 }
 
@@ -198,8 +257,6 @@ static Tensor upsample_autograd(const Tensor& input, SymIntArrayRef size, bool a
   Tensor output = with_history<Rule>(
       [&] { return op.call(input, size, align_corners, scale_h, scale_w); },
       [&](Rule& rule) {
-        TORCH_CHECK(input.dim() == 4, "upsample_bilinear2d: expected a 4-D input (N, C, H, W), got ",
-                    input.sym_sizes());
         rule = Rule{input.sym_size(2), input.sym_size(3), align_corners, scale_h, scale_w};
       },
       input);
@@ -209,16 +266,62 @@ static Tensor upsample_autograd(const Tensor& input, SymIntArrayRef size, bool a
   return output;
 }
 
+// ---- bilinear resize into `out`: autograd, and tensors that are not what they show ----------------------
+
 static void upsample_out_autograd(const Tensor& input, SymIntArrayRef size, bool align_corners,
                                   optional<double> scale_h, optional<double> scale_w, Tensor& out) {
-  if (torch::autograd::compute_requires_grad(input, out) || has_tangent(input) || has_tangent(out)) {
+  if (torch::autograd::compute_requires_grad(input, out)) {
     torch::autograd::throw_error_out_requires_grad("upsample_bilinear2d");
   }
+  TORCH_CHECK_NOT_IMPLEMENTED(!has_tangent(input) && !has_tangent(out),
+                              "upsample_bilinear2d: expected no tangents where out= is given, which has no "
+                              "forward derivative; call it without out=");
+  at::AutoDispatchBelowAutograd below_autograd;
+  upsample_out_op().call(input, size, align_corners, scale_h, scale_w, out);
+}
+
+// A write to `out`, in inference mode too, where the kernel above is left out: what autograd has saved of it
+// is no longer what it was.
+static void upsample_out_counted(const Tensor& input, SymIntArrayRef size, bool align_corners,
+                                 optional<double> scale_h, optional<double> scale_w, Tensor& out) {
   {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     upsample_out_op().call(input, size, align_corners, scale_h, scale_w, out);
   }
   torch::autograd::increment_version(out);
+}
+
+// Views whose memory holds the negated or conjugated values. (PyTorch's own way with them needs an op that
+// returns what it has written.)
+static void upsample_out_of_lazy_views(const Tensor& input, SymIntArrayRef size, bool align_corners,
+                                       optional<double> scale_h, optional<double> scale_w, Tensor& out) {
+  Tensor plain = out.resolve_conj().resolve_neg();
+  upsample_out_op().call(input.resolve_conj().resolve_neg(), size, align_corners, scale_h, scale_w, plain);
+  if (!plain.is_same(out)) out.copy_(plain);
+}
+
+// torch.func.functionalize: the write becomes a new value.
+static void upsample_out_functionalized(const Tensor& input, SymIntArrayRef size, bool align_corners,
+                                        optional<double> scale_h, optional<double> scale_w, Tensor& out) {
+  namespace impl = at::functionalization::impl;
+  const auto value_of = [](const Tensor& t) {
+    if (!impl::isFunctionalTensor(t)) return t;
+    impl::sync(t);
+    return impl::from_functional_tensor(t);
+  };
+  const Tensor source = value_of(input);
+  Tensor target = value_of(out);
+  at::AutoDispatchSkipFunctionalize below_functionalization;
+  if (!impl::isFunctionalTensor(out)) {
+    TORCH_CHECK(!impl::isFunctionalTensor(input),
+                "upsample_bilinear2d: expected an out that functionalize knows where it knows the input");
+    upsample_out_op().call(source, size, align_corners, scale_h, scale_w, target);
+    return;
+  }
+  check_upsample_out(source, size, target);
+  impl::replace_(out, upsample_op().call(source, size, align_corners, scale_h, scale_w));
+  impl::commit_update(out);
+  impl::sync(out);
 }
 
 // ---- separable transposed convolution: meta, autograd ---------------------------------------------------
@@ -304,17 +407,26 @@ static Tensor separable_backward_autograd(const Tensor& grad_output, const Tenso
         rule.stride = stride.vec();
         rule.padding = padding.vec();
         rule.dilation = dilation.vec();
-        const ConvTransposeArgs args{stride, padding, {}, dilation};
-        const char* op = "fixed_conv_transpose2d_backward";
-        rule.size = {grad_output.sym_size(-2) -
-                         conv_transpose_extent(op, input_size[0], kernel_h.sym_size(0), args, 0),
-                     grad_output.sym_size(-1) -
-                         conv_transpose_extent(op, input_size[1], kernel_w.sym_size(0), args, 1)};
+        const SymInt kernel_size[] = {kernel_h.sym_size(0), kernel_w.sym_size(0)};
+        rule.size = output_padding_of("fixed_conv_transpose2d_backward", grad_output, input_size, kernel_size,
+                                      {stride, padding, {}, dilation});
         rule.replicate = replicate;
       },
       grad_output);
   if (has_tangent(grad_output)) set_tangent(output, call(grad_output._fw_grad(0)));
   return output;
+}
+
+// As native's conv_transpose2d; the kernels stay as they are, and are applied in float32.
+template <at::DeviceType kDevice>
+static Tensor separable_autocast(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
+                                 SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
+                                 SymIntArrayRef dilation, bool replicate) {
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(
+      c10::DispatchKeySet(at::autocast::get_autocast_dispatch_key_from_device_type(kDevice)));
+  const at::ScalarType dtype = at::autocast::get_lower_precision_fp_from_device_type(kDevice);
+  return separable_op().call(at::autocast::cached_cast(dtype, input, kDevice), kernel_h, kernel_w, stride,
+                             padding, output_padding, dilation, replicate);
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, CompositeImplicitAutograd, m) {
@@ -335,6 +447,26 @@ TORCH_LIBRARY_IMPL(upsample_ext, Autograd, m) {
   m.impl("upsample_bilinear2d_backward", upsample_autograd<false>);
   m.impl("separable_conv_transpose2d", separable_autograd);
   m.impl("separable_conv_transpose2d_backward", separable_backward_autograd);
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, ADInplaceOrView, m) {
+  m.impl("upsample_bilinear2d.out", upsample_out_counted);
+}
+TORCH_LIBRARY_IMPL(upsample_ext, Negative, m) {
+  m.impl("upsample_bilinear2d.out", upsample_out_of_lazy_views);
+}
+TORCH_LIBRARY_IMPL(upsample_ext, Conjugate, m) {
+  m.impl("upsample_bilinear2d.out", upsample_out_of_lazy_views);
+}
+TORCH_LIBRARY_IMPL(upsample_ext, Functionalize, m) {
+  m.impl("upsample_bilinear2d.out", upsample_out_functionalized);
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, AutocastCPU, m) {
+  m.impl("separable_conv_transpose2d", separable_autocast<at::kCPU>);
+}
+TORCH_LIBRARY_IMPL(upsample_ext, AutocastCUDA, m) {
+  m.impl("separable_conv_transpose2d", separable_autocast<at::kCUDA>);
 }
 
 }  // namespace upsample_ext

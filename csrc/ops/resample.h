@@ -4,7 +4,11 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/SymIntArrayRef.h>
 
+#include <array>
 #include <optional>
+#include <vector>
+
+#include "../geometry/axis.h"
 
 namespace upsample_ext {
 
@@ -21,7 +25,7 @@ void prepare_upsample_out(const at::Tensor& input, c10::SymIntArrayRef output_si
 // views of one memory), so that the launcher must not write before it has read.
 bool may_share_elements(const at::Tensor& out, const at::Tensor& input);
 
-// Sizes and settings of a separable transposed convolution, checked.
+// How a transposed convolution steps; the backward ops have no output_padding, their sizes tell it.
 struct ConvTransposeArgs {
   c10::SymIntArrayRef stride, padding, output_padding, dilation;
 };
@@ -31,8 +35,17 @@ at::Tensor make_separable_grad_input(const at::Tensor& grad_output, const at::Te
                                      const at::Tensor& kernel_w, c10::SymIntArrayRef input_size,
                                      const ConvTransposeArgs& args);
 
-// The output extent along one axis; checks stride, padding and dilation. `op` is named in the messages.
-c10::SymInt conv_transpose_extent(const char* op, const c10::SymInt& in, const c10::SymInt& kernel,
-                                  const ConvTransposeArgs& args, int axis);
+// The output size (H, W) of a transposed convolution of `input`, all numbers checked. `op` is named in the
+// messages.
+std::array<c10::SymInt, 2> conv_transpose_size(const char* op, const at::Tensor& input,
+                                               c10::SymIntArrayRef kernel_size,
+                                               const ConvTransposeArgs& args);
+// The output_padding that leads from the input's size to that of grad_output, all numbers checked.
+std::vector<c10::SymInt> output_padding_of(const char* op, const at::Tensor& grad_output,
+                                           c10::SymIntArrayRef input_size, c10::SymIntArrayRef kernel_size,
+                                           const ConvTransposeArgs& args);
+// One axis (0: height, 1: width) of a call whose numbers have been checked, for kernels.
+ConvTransposeAxis conv_transpose_axis(int axis, int64_t in_size, int64_t out_size, int64_t kernel_size,
+                                      const ConvTransposeArgs& args, bool replicate);
 
 }  // namespace upsample_ext

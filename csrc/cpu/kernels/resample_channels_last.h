@@ -222,8 +222,15 @@ inline int64_t channels_last_row_bytes(const ResampleParams<acc>& p) {
   return whole_vectors((p.width.in_size * channel_tile(p) + lanes<acc>)*static_cast<int64_t>(sizeof(acc)));
 }
 
+// Whether rows that have two taps are interpolated from their two source rows directly.
+template <class acc>
+inline bool interpolates_pixels(const ResampleParams<acc>& p) {
+  return p.height.interpolates && p.width.taps_per_row == 2;
+}
+
 template <class acc>
 int64_t channels_last_scratch_bytes(const ResampleParams<acc>& p) {
+  if (interpolates_pixels(p) && p.height.taps_per_row == 2) return 0;
   return 2 * channels_last_row_bytes(p);
 }
 
@@ -296,7 +303,7 @@ inline void resample_pixel_rows(const ResampleParams<acc>& p, E finish, const T*
 template <class T, class E, class acc>
 inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
   const int64_t height = p.height.out_size;
-  const bool directly = p.height.interpolates && p.width.taps_per_row == 2;
+  const bool directly = interpolates_pixels(p);
   const E finish(p);
   for (int64_t row = begin; row < end;) {
     const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);

@@ -35,7 +35,7 @@ struct RowGroup {
   acc weight0[kMostRows], weight1[kMostRows];
 };
 
-template <class T, class acc>
+template <class acc>
 inline bool interpolates(const ResampleParams<acc>& p) {
   return p.height.interpolates && p.width.max_taps == 2 && p.in.width == 1 && p.out.width == 1 &&
          p.width.in_size >= column_plan(p).needed;
@@ -217,6 +217,7 @@ constexpr int64_t kRowBatch = 4;
 
 template <class acc>
 int64_t planar_scratch_bytes(const ResampleParams<acc>& p) {
+  if (interpolates(p) && p.height.taps_per_row == 2) return 0;  // every row is taken directly
   return kRowBatch * planar_row_bytes(p);
 }
 
@@ -284,7 +285,7 @@ inline void interpolate_rows_of_plane(const ResampleParams<acc>& p, E finish, co
 template <class T, class E, class acc>
 inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
   const int64_t height = p.height.out_size;
-  const bool directly = interpolates<T>(p);
+  const bool directly = interpolates(p);
   const E finish(p);
   for (int64_t row = begin; row < end;) {
     const int64_t plane = row / height, first = row % height, last = smaller(height, first + end - row);
