@@ -9,6 +9,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary, has
 
 from upsample_ext import _devices, _native
 from upsample_ext._library import C
+from upsample_ext._numbers import as_int, as_pair
 from upsample_ext.interpolate import _FLOATING
 
 _door = C.depthwise_conv_transpose2d
@@ -275,6 +276,7 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: str =
         return handle_torch_function(
             bilinear_conv_transpose2d, (input,), input, factor, padding_mode=padding_mode
         )
+    factor = _checked_int("bilinear_conv_transpose2d", "factor", factor)
     _, stride, padding = caffe_upsample_params(factor)
     _check_fixed("bilinear_conv_transpose2d", input, (), padding_mode)
     line = _line_for(input, factor)
@@ -302,14 +304,11 @@ def _is_image(input: object) -> bool:
 
 
 def _pair(value: object, least: int) -> list | None:
-    """Two numbers from an int or a sequence of two; None where native would complain or convert."""
-    values = list(value) if isinstance(value, (tuple, list)) else [value, value]
-    if len(values) != 2:
-        return None
-    for item in values:
-        if isinstance(item, bool) or not isinstance(item, (int, torch.SymInt)) or item < least:
-            return None
-    return values
+    """Two numbers from an int or a sequence of one or two; None where native would complain."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        value = value[0]
+    pair = as_pair(value, as_int)
+    return pair if pair is not None and all(item >= least for item in pair) else None
 
 
 def _depthwise_geometry(*arguments):
@@ -328,7 +327,7 @@ def _geometry_if_ours(input, weight, bias, stride, padding, output_padding, grou
     if not (_is_image(input) and isinstance(weight, Tensor) and weight.dim() == 4):
         return None
     channels = input.shape[-3]
-    if isinstance(groups, bool) or not isinstance(groups, (int, torch.SymInt)) or groups != channels:
+    if as_int(groups) != channels:
         return None
     if not (weight.shape[0] == channels and weight.shape[1] == 1 and _goes_with(weight, input)):
         return None
@@ -419,6 +418,8 @@ def _check_fixed(op: str, input: object, kernels: tuple, padding_mode: object) -
         raise TypeError(f"{op}: expected input to be a tensor, got {type(input).__name__}")
     if input.dim() not in (3, 4):
         raise ValueError(f"{op}: expected an input (N, C, H, W) or (C, H, W), got {tuple(input.shape)}")
+    if not (input.is_floating_point() or input.is_complex()):
+        raise RuntimeError(f"{op}: expected an input of a floating dtype, got {input.dtype}")
     if not kernels:
         return
     if len(kernels) > 2 or not all(isinstance(kernel, Tensor) for kernel in kernels):
@@ -444,18 +445,19 @@ def _check_fixed(op: str, input: object, kernels: tuple, padding_mode: object) -
 
 
 def _checked_pair(op: str, name: str, value: object) -> list:
-    values = list(value) if isinstance(value, (tuple, list)) else [value, value]
-    if len(values) != 2 or not all(isinstance(item, (int, torch.SymInt)) for item in values):
-        raise TypeError(f"{op}: expected {name} to be an int or two, got {value!r}")
-    return values
+    pair = as_pair(value, as_int)
+    if pair is None:
+        raise TypeError(f"{op}: expected {name} to be an int of 64 bits or two, got {value!r}")
+    return pair
 
 
 def _checked_int(op: str, name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
-        raise TypeError(f"{op}: expected {name} to be an int, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{op}: expected {name} to be at least 1, got {value}")
-    return value
+    number = as_int(value)
+    if number is None:
+        raise TypeError(f"{op}: expected {name} to be an int of 64 bits, got {value!r}")
+    if number < 1:
+        raise ValueError(f"{op}: expected {name} to be at least 1, got {number}")
+    return number
 
 
 def _checked_dtype(op: str, dtype: torch.dtype | None) -> torch.dtype:

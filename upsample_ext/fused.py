@@ -20,7 +20,8 @@ from torch.overrides import (
 
 from upsample_ext import _native, _transforms  # noqa: F401  (_transforms registers the rules for vmap)
 from upsample_ext._library import C
-from upsample_ext.interpolate import _FLOATING, _is_ours, _pair, _resolve, interpolate
+from upsample_ext._numbers import as_float, as_int, as_pair
+from upsample_ext.interpolate import _FLOATING, _is_filled, _is_ours, _resolve, interpolate
 
 _OPS = torch.ops.upsample_ext
 _is_compiling = torch.compiler.is_compiling
@@ -162,14 +163,14 @@ def upsample_threshold(
     if (
         _is_ours(input)
         and isinstance(align_corners, bool)
-        and _is_exact_double(threshold)
+        and _is_exact_double(as_float(threshold))
         and not _is_distributed(input)
     ):
         resolved = _resolve(input, size, scale_factor, False)
         if resolved is not None:
             output_size, scales = resolved
             return _OPS.upsample_threshold(
-                input, output_size, align_corners, *(scales or (None, None)), threshold
+                input, output_size, align_corners, *(scales or (None, None)), as_float(threshold)
             )
     return interpolate(input.float(), size, scale_factor, "bilinear", align_corners) > threshold
 
@@ -232,14 +233,18 @@ def upsample_cross_entropy(
             label_smoothing=label_smoothing,
             align_corners=align_corners,
         )
+    ignored, smoothing = as_int(ignore_index), as_float(label_smoothing)
     if (
         _fits_cross_entropy(input, target, weight)
+        and isinstance(reduction, str)
         and reduction in _REDUCTIONS
+        and ignored is not None
+        and smoothing is not None
+        and 0.0 <= smoothing <= 1.0
         and isinstance(align_corners, bool)
-        and 0.0 <= label_smoothing <= 1.0
     ):
         return _OPS.upsample_cross_entropy(
-            input, target, weight, _REDUCTIONS[reduction], ignore_index, label_smoothing, align_corners
+            input, target, weight, _REDUCTIONS[reduction], ignored, smoothing, align_corners
         )
     logits = _native.interpolate(input, target.shape[-2:], None, "bilinear", align_corners)
     return F.cross_entropy(
@@ -264,18 +269,18 @@ def _fits_cross_entropy(input, target, weight) -> bool:
         and target.device == input.device
         and target.layout is torch.strided
         and target.shape[0] == input.shape[0]
-        and all(extent > 0 for extent in (*input.shape[1:], *target.shape[1:]))
+        and _is_filled((*input.shape[1:], *target.shape[1:]))
         and (weight is None or _fits_weight(weight, input))
     )
 
 
 def _fits_weight(weight, input) -> bool:
-    # Autocast brings both to float32, whatever they are.
-    same_dtype = weight.dtype is input.dtype or torch.is_autocast_enabled(input.device.type)
     return (
-        weight.dim() == 1
+        isinstance(weight, Tensor)
+        and weight.dim() == 1
         and weight.shape[0] == input.shape[1]
-        and same_dtype
+        # Autocast brings both to float32, whatever they are.
+        and (weight.dtype is input.dtype or torch.is_autocast_enabled(input.device.type))
         and weight.dtype in _FLOATING
         and weight.device == input.device
     )
@@ -320,7 +325,7 @@ def upsample_add(input: Tensor, other: Tensor, align_corners: bool = False) -> T
         and other.dtype == input.dtype
         and 2 <= other.dim() <= 4
         and _broadcasts_to(other.shape[:-2], input.shape[:2])
-        and all(extent > 0 for extent in (*input.shape[1:], *other.shape[-2:]))
+        and _is_filled((*input.shape[1:], *other.shape[-2:]))
     ):
         return _OPS.upsample_add(input, other, align_corners)
     return interpolate(input, other.shape[-2:], None, "bilinear", align_corners) + other
@@ -419,11 +424,11 @@ def _concat_size(inputs, size) -> list | None:
         return None
     if not all(_is_ours(t) and _is_plain_beside(t, first) for t in inputs[1:]):
         return None
-    if not all(extent > 0 for t in inputs for extent in t.shape[1:]):
+    if not all(_is_filled(t.shape[1:]) for t in inputs):
         return None
     dtypes = {t.dtype for t in inputs}
     # Under autocast cat promotes in a way of its own, and refuses some dtypes.
     if torch._C._is_any_autocast_enabled() and dtypes not in ({torch.float32}, {torch.float64}):
         return None
-    output_size = _pair(size, (int, torch.SymInt))
-    return output_size if output_size is not None and all(extent > 0 for extent in output_size) else None
+    output_size = as_pair(size, as_int)
+    return output_size if output_size is not None and _is_filled(output_size) else None

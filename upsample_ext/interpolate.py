@@ -8,6 +8,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from upsample_ext import _devices, _native, _transforms
 from upsample_ext._library import C
+from upsample_ext._numbers import as_float, as_int, as_pair
 
 _FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
 _DTYPES = _FLOATING | {torch.uint8}
@@ -115,6 +116,8 @@ def upsample_bilinear2d(
     """
     if out is None:
         return interpolate(input, size, scale_factor, "bilinear", align_corners)
+    if not isinstance(out, Tensor):
+        raise TypeError(f"upsample_bilinear2d: expected out to be a tensor, got {type(out).__name__}")
     if has_torch_function_unary(input) or has_torch_function_unary(out):
         return handle_torch_function(
             upsample_bilinear2d,
@@ -174,14 +177,14 @@ def _resolve(input, size, scale_factor, recompute_scale_factor):
 
     None when the arguments are not of native's form, or make an empty image.
     """
-    if (size is None) == (scale_factor is None) or not all(extent > 0 for extent in input.shape[1:]):
+    if (size is None) == (scale_factor is None) or not _is_filled(input.shape[1:]):
         return None
     if size is not None:
         if recompute_scale_factor:
             return None
-        output_size, scales = _pair(size, (int, torch.SymInt)), None
+        output_size, scales = as_pair(size, as_int), None
     else:
-        scales = _pair(scale_factor, (int, float, torch.SymInt, torch.SymFloat))
+        scales = as_pair(scale_factor, as_float)
         if scales is None:
             return None
         extents = [n * scale for n, scale in zip(input.shape[2:], scales, strict=True)]
@@ -189,9 +192,15 @@ def _resolve(input, size, scale_factor, recompute_scale_factor):
             return None
         output_size = [torch.sym_int(extent) for extent in extents]
         scales = None if recompute_scale_factor else [float(scale) for scale in scales]
-    if output_size is None or not all(extent > 0 and _fits_int64(extent) for extent in output_size):
+    if output_size is None or not _is_filled(output_size):
         return None
     return output_size, scales
+
+
+def _is_filled(extents) -> bool:
+    """Whether no extent is 0 or less. While compiling, our op is to find out: it raises, PyTorch's compiler
+    would compute from samples that are not there."""
+    return _is_compiling() or all(extent > 0 for extent in extents)
 
 
 def _fits_int64(extent) -> bool:
@@ -199,15 +208,5 @@ def _fits_int64(extent) -> bool:
     return not isinstance(extent, (int, float)) or -(2.0**63) <= extent < 2.0**63
 
 
-def _pair(value, types) -> list | None:
-    """Two numbers from one or from a sequence of two; None where native would complain or convert."""
-    if isinstance(value, types) and not isinstance(value, bool):
-        return [value, value]
-    is_pair = isinstance(value, (tuple, list)) and len(value) == 2
-    if is_pair and all(isinstance(item, types) and not isinstance(item, bool) for item in value):
-        return list(value)
-    return None
-
-
 def _pair_or_none(scale_factor) -> list:
-    return (_pair(scale_factor, (int, float)) if scale_factor is not None else None) or [None, None]
+    return (as_pair(scale_factor, as_float) if scale_factor is not None else None) or [None, None]

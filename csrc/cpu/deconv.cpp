@@ -104,13 +104,14 @@ static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const opt
 
 static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight, SymIntArrayRef input_size,
                                  SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                 bool replicate) {
-  Tensor grad_input =
-      make_depthwise_grad_input(grad_output, weight, input_size, {stride, padding, {}, dilation});
+                                 bool replicate, optional<bool> channels_last) {
+  Tensor grad_input = make_depthwise_grad_input(grad_output, weight, input_size,
+                                                {stride, padding, {}, dilation}, channels_last);
   if (grad_input.numel() == 0) return grad_input;
+  const Tensor output = in_order_of(grad_output, grad_input);
   const DeconvKernel& kernel = kernel_for("conv_transpose2d_backward", grad_output.scalar_type());
-  DeconvParams params = params_of(grad_input, grad_output, weight, stride, padding, dilation, replicate);
-  params.output = read_only(grad_output);
+  DeconvParams params = params_of(grad_input, output, weight, stride, padding, dilation, replicate);
+  params.output = read_only(output);
   params.weight = read_only(weight);
   params.input = grad_input.mutable_data_ptr();
   const int64_t rows = params.batch * (params.channels_last ? 1 : params.channels) * grad_input.size(2);
@@ -120,13 +121,14 @@ static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight
 
 static Tensor backward_weight_cpu(const Tensor& grad_output, const Tensor& input, SymIntArrayRef kernel_size,
                                   SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                  bool replicate) {
-  Tensor grad_weight =
-      make_depthwise_grad_weight(grad_output, input, kernel_size, {stride, padding, {}, dilation});
+                                  bool replicate, optional<bool> channels_last) {
+  Tensor grad_weight = make_depthwise_grad_weight(grad_output, input, kernel_size,
+                                                  {stride, padding, {}, dilation}, channels_last);
   if (input.numel() == 0) return grad_weight.zero_();
+  const Tensor output = in_order_of(grad_output, input);
   const DeconvKernel& kernel = kernel_for("conv_transpose2d_backward", grad_output.scalar_type());
-  DeconvParams params = params_of(input, grad_output, grad_weight, stride, padding, dilation, replicate);
-  params.output = read_only(grad_output);
+  DeconvParams params = params_of(input, output, grad_weight, stride, padding, dilation, replicate);
+  params.output = read_only(output);
   params.input = read_only(input);
   params.weight = grad_weight.mutable_data_ptr();
   run(kernel, params, false, kernel.backward_weight_rows(params), kernel.backward_weight);

@@ -113,16 +113,18 @@ static Tensor separable_cpu(const Tensor& input, const Tensor& kernel_h, const T
 
 static Tensor separable_backward_cpu(const Tensor& grad_output, const Tensor& kernel_h,
                                      const Tensor& kernel_w, SymIntArrayRef input_size, SymIntArrayRef stride,
-                                     SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate) {
+                                     SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate,
+                                     optional<bool> channels_last) {
   const ConvTransposeArgs args{stride, padding, {}, dilation};
-  Tensor grad_input = fresh(make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size, args));
+  Tensor grad_input =
+      fresh(make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size, args, channels_last));
   if (grad_input.numel() == 0) return grad_input;
   dispatch_floating("fixed_conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
     const auto height = conv_transpose_table<acc>(kernel_h, 0, grad_input, grad_output, args, replicate);
     const auto width = conv_transpose_table<acc>(kernel_w, 1, grad_input, grad_output, args, replicate);
-    resample<decltype(scalar)>(grad_output, grad_input, height.transposed(), width.transposed(),
-                               exceeds_cache(grad_input), height.taps());
+    resample<decltype(scalar)>(in_order_of(grad_output, grad_input), grad_input, height.transposed(),
+                               width.transposed(), exceeds_cache(grad_input), height.taps());
   });
   return grad_input;
 }

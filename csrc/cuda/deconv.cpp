@@ -75,13 +75,14 @@ static Tensor depthwise_cuda(const Tensor& input, const Tensor& weight, const op
 
 static Tensor backward_input_cuda(const Tensor& grad_output, const Tensor& weight, SymIntArrayRef input_size,
                                   SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                  bool replicate) {
-  Tensor grad_input =
-      make_depthwise_grad_input(grad_output, weight, input_size, {stride, padding, {}, dilation});
+                                  bool replicate, optional<bool> channels_last) {
+  Tensor grad_input = make_depthwise_grad_input(grad_output, weight, input_size,
+                                                {stride, padding, {}, dilation}, channels_last);
   const OnDeviceOf on(grad_output);
+  const Tensor output = in_order_of(grad_output, grad_input);
   DeconvParams params =
-      deconv_params(grad_input, grad_output, weight.sizes().slice(2), {stride, padding, dilation, replicate});
-  params.output = read_only(grad_output);
+      deconv_params(grad_input, output, weight.sizes().slice(2), {stride, padding, dilation, replicate});
+  params.output = read_only(output);
   params.input = grad_input.mutable_data_ptr();
   const ReadWeight read(params, weight, grad_output.scalar_type());
   dispatch_floating("conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto) {
@@ -92,13 +93,14 @@ static Tensor backward_input_cuda(const Tensor& grad_output, const Tensor& weigh
 
 static Tensor backward_weight_cuda(const Tensor& grad_output, const Tensor& input, SymIntArrayRef kernel_size,
                                    SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                   bool replicate) {
-  Tensor grad_weight =
-      make_depthwise_grad_weight(grad_output, input, kernel_size, {stride, padding, {}, dilation});
+                                   bool replicate, optional<bool> channels_last) {
+  Tensor grad_weight = make_depthwise_grad_weight(grad_output, input, kernel_size,
+                                                  {stride, padding, {}, dilation}, channels_last);
   const OnDeviceOf on(grad_output);
+  const Tensor output = in_order_of(grad_output, input);
   DeconvParams params =
-      deconv_params(input, grad_output, grad_weight.sizes().slice(2), {stride, padding, dilation, replicate});
-  params.output = read_only(grad_output);
+      deconv_params(input, output, grad_weight.sizes().slice(2), {stride, padding, dilation, replicate});
+  params.output = read_only(output);
   params.input = read_only(input);
   params.weight = grad_weight.mutable_data_ptr();
   const Tensor partial = at::empty({deconv_weight_slices(params), grad_weight.numel()},

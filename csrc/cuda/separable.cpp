@@ -71,21 +71,22 @@ static Tensor separable_cuda(const Tensor& input, const Tensor& kernel_h, const 
 static Tensor separable_backward_cuda(const Tensor& grad_output, const Tensor& kernel_h,
                                       const Tensor& kernel_w, SymIntArrayRef input_size,
                                       SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                      bool replicate) {
-  Tensor grad_input =
-      make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size, {stride, padding, {}, dilation});
+                                      bool replicate, std::optional<bool> channels_last) {
+  Tensor grad_input = make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size,
+                                                {stride, padding, {}, dilation}, channels_last);
   const OnDeviceOf on(grad_output);
+  const Tensor output = in_order_of(grad_output, grad_input);
   const SeparableKernel kernel(kernel_h, kernel_w, grad_output.scalar_type());
-  DeconvParams params = deconv_params(grad_input, grad_output, {kernel_h.size(0), kernel_w.size(0)},
+  DeconvParams params = deconv_params(grad_input, output, {kernel_h.size(0), kernel_w.size(0)},
                                       {stride, padding, dilation, replicate});
-  params.output = read_only(grad_output);
+  params.output = read_only(output);
   params.input = grad_input.mutable_data_ptr();
   dispatch_floating("fixed_conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     typedef storage_of<decltype(scalar)> T;
     if (kernel.has_two_taps(params)) {
       typedef decltype(sum) acc;
       check_launch(
-          resize_adjoint<T>(adjoint_params<acc>(grad_input, grad_output, kernel.height_of<acc>(params),
+          resize_adjoint<T>(adjoint_params<acc>(grad_input, output, kernel.height_of<acc>(params),
                                                 kernel.width_of<acc>(params)),
                             on.device()));
     } else {

@@ -182,7 +182,9 @@ struct ConcatRule {
   Tensor gradient_of(size_t i, Tensor slice) {
     const auto dtype = static_cast<at::ScalarType>(dtypes[i]);
     if (slice.scalar_type() != dtype) slice = slice.to(dtype);
-    if (slice.sym_size(2) == heights[i] && slice.sym_size(3) == widths[i]) return slice;
+    if (slice.sym_size(2) == heights[i] && slice.sym_size(3) == widths[i]) {
+      return slice.clone(slice.suggest_memory_format());  // natively a tensor of its own, too
+    }
     const SymInt size[] = {heights[i], widths[i]};
     return upsample_backward_op().call(slice, size, align_corners, std::nullopt, std::nullopt);
   }

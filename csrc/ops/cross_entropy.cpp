@@ -60,7 +60,7 @@ Tensor make_cross_entropy_loss(const Tensor& input, const CrossEntropyArgs& args
 }
 
 Tensor make_cross_entropy_gradient(const Tensor& input) {
-  return at::empty_symint(input.sym_sizes(), input.options(), input.suggest_memory_format());
+  return at::empty_symint(input.sym_sizes(), input.options(), at::MemoryFormat::Contiguous);
 }
 
 void check_cross_entropy_grad_output(const Tensor& grad_output, const Tensor& input,

@@ -24,7 +24,7 @@ struct CrossEntropyArgs {
 void check_cross_entropy(const at::Tensor& input, const CrossEntropyArgs& args);
 // The loss, allocated: one value a pixel, or a scalar.
 at::Tensor make_cross_entropy_loss(const at::Tensor& input, const CrossEntropyArgs& args);
-// The gradient to the input, allocated, in the input's dtype and suggested memory format.
+// The gradient to the input, allocated, in the input's dtype; contiguous, as what native makes of the loss.
 at::Tensor make_cross_entropy_gradient(const at::Tensor& input);
 // grad_output must have the shape of the loss.
 void check_cross_entropy_grad_output(const at::Tensor& grad_output, const at::Tensor& input,

@@ -49,10 +49,14 @@ static void check_both_images(const char* op, const Tensor& grad_output, const T
               input.sym_sizes(), " and ", grad_output.sym_sizes());
 }
 
-static at::MemoryFormat format_of(const Tensor& a, const Tensor& b) {
-  const bool channels_last = a.suggest_memory_format() == at::MemoryFormat::ChannelsLast ||
-                             b.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
-  return channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+static bool prefers_channels_last(const Tensor& a, const Tensor& b) {
+  return a.suggest_memory_format() == at::MemoryFormat::ChannelsLast ||
+         b.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+}
+
+static at::MemoryFormat format_of(const Tensor& a, const Tensor& b, optional<bool> channels_last = {}) {
+  return channels_last.value_or(prefers_channels_last(a, b)) ? at::MemoryFormat::ChannelsLast
+                                                             : at::MemoryFormat::Contiguous;
 }
 
 Tensor make_depthwise_output(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
@@ -71,22 +75,22 @@ Tensor make_depthwise_output(const Tensor& input, const Tensor& weight, const op
 }
 
 Tensor make_depthwise_grad_input(const Tensor& grad_output, const Tensor& weight, SymIntArrayRef input_size,
-                                 const ConvTransposeArgs& args) {
+                                 const ConvTransposeArgs& args, optional<bool> channels_last) {
   const char* op = "depthwise_conv_transpose2d_backward_input";
   check_image(op, "grad_output", grad_output);
   check_weight(op, weight, grad_output);
   output_padding_of(op, grad_output, input_size, weight.sym_sizes().slice(2), args);
   return at::empty_symint({grad_output.sym_size(0), grad_output.sym_size(1), input_size[0], input_size[1]},
-                          grad_output.options(), format_of(grad_output, weight));
+                          grad_output.options(), format_of(grad_output, weight, channels_last));
 }
 
 Tensor make_depthwise_grad_weight(const Tensor& grad_output, const Tensor& input, SymIntArrayRef kernel_size,
-                                  const ConvTransposeArgs& args) {
+                                  const ConvTransposeArgs& args, optional<bool> channels_last) {
   const char* op = "depthwise_conv_transpose2d_backward_weight";
   check_both_images(op, grad_output, input);
   output_padding_of(op, grad_output, input.sym_sizes().slice(2), kernel_size, args);
   return at::empty_symint({input.sym_size(1), 1, kernel_size[0], kernel_size[1]}, input.options(),
-                          format_of(grad_output, input));
+                          format_of(grad_output, input, channels_last));
 }
 
 Tensor make_channel_sum(const Tensor& input) {
@@ -106,14 +110,16 @@ static Tensor depthwise_meta(const Tensor& input, const Tensor& weight, const op
 
 static Tensor backward_input_meta(const Tensor& grad_output, const Tensor& weight, SymIntArrayRef input_size,
                                   SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                  bool) {
-  return make_depthwise_grad_input(grad_output, weight, input_size, {stride, padding, {}, dilation});
+                                  bool, optional<bool> channels_last) {
+  return make_depthwise_grad_input(grad_output, weight, input_size, {stride, padding, {}, dilation},
+                                   channels_last);
 }
 
 static Tensor backward_weight_meta(const Tensor& grad_output, const Tensor& input, SymIntArrayRef kernel_size,
                                    SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                   bool) {
-  return make_depthwise_grad_weight(grad_output, input, kernel_size, {stride, padding, {}, dilation});
+                                   bool, optional<bool> channels_last) {
+  return make_depthwise_grad_weight(grad_output, input, kernel_size, {stride, padding, {}, dilation},
+                                    channels_last);
 }
 
 // ---- autograd: the rules ---------------------------------------------------------------------------------
@@ -136,21 +142,31 @@ struct DepthwiseSettings {
     return depthwise_op().call(input, weight, std::nullopt, stride, padding, output_padding, dilation,
                                replicate);
   }
-  Tensor backward_input(const Tensor& grad_output, const Tensor& weight) const {
+  Tensor backward_input(const Tensor& grad_output, const Tensor& weight,
+                        optional<bool> channels_last = {}) const {
     return depthwise_backward_input_op().call(grad_output, weight, input_size, stride, padding, dilation,
-                                              replicate);
+                                              replicate, channels_last);
   }
-  Tensor backward_weight(const Tensor& grad_output, const Tensor& input) const {
+  Tensor backward_weight(const Tensor& grad_output, const Tensor& input,
+                         optional<bool> channels_last = {}) const {
     return depthwise_backward_weight_op().call(grad_output, input, kernel_size, stride, padding, dilation,
-                                               replicate);
+                                               replicate, channels_last);
   }
 };
 
 struct DepthwiseRule : DepthwiseSettings {  // first: input, second: weight
   static constexpr const char* name = "DepthwiseConvTranspose2DBackward";
+  // The gradients, as natively, whatever grad_output is.
+  bool input_channels_last, weight_channels_last;
+
+  template <class F>
+  void visit(F&& f) {
+    DepthwiseSettings::visit(f);
+    f(input_channels_last), f(weight_channels_last);
+  }
   void backward(const Tensor& grad, const NeedsGradient& needs, variable_list& grads) {
-    if (needs(0)) grads[0] = backward_input(grad, second.unpack());
-    if (needs(1)) grads[1] = backward_weight(grad, first.unpack());
+    if (needs(0)) grads[0] = backward_input(grad, second.unpack(), input_channels_last);
+    if (needs(1)) grads[1] = backward_weight(grad, first.unpack(), weight_channels_last);
     if (needs(2)) grads[2] = channel_sum_op().call(grad);
   }
 };
@@ -221,6 +237,9 @@ static Tensor depthwise_autograd(const Tensor& input, const Tensor& weight,
         rule.output_padding = output_padding.vec();
         rule.dilation = dilation.vec();
         rule.replicate = replicate;
+        rule.input_channels_last = prefers_channels_last(input, weight);
+        // Of one channel it is no grouped convolution.
+        rule.weight_channels_last = prefers_channels_last(input.sym_size(1) == 1 ? weight : input, weight);
       },
       input, weight, bias);
   if (!has_tangent(input) && !has_tangent(weight) && !has_tangent(bias)) return output;
@@ -237,9 +256,11 @@ static Tensor depthwise_autograd(const Tensor& input, const Tensor& weight,
 
 static Tensor backward_input_autograd(const Tensor& grad_output, const Tensor& weight,
                                       SymIntArrayRef input_size, SymIntArrayRef stride,
-                                      SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate) {
+                                      SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate,
+                                      optional<bool> channels_last) {
   const auto call = [&](const Tensor& g, const Tensor& w) {
-    return depthwise_backward_input_op().call(g, w, input_size, stride, padding, dilation, replicate);
+    return depthwise_backward_input_op().call(g, w, input_size, stride, padding, dilation, replicate,
+                                              channels_last);
   };
   Tensor output = with_history<DepthwiseBackwardInputRule>(
       [&] { return call(grad_output, weight); },
@@ -262,9 +283,11 @@ static Tensor backward_input_autograd(const Tensor& grad_output, const Tensor& w
 
 static Tensor backward_weight_autograd(const Tensor& grad_output, const Tensor& input,
                                        SymIntArrayRef kernel_size, SymIntArrayRef stride,
-                                       SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate) {
+                                       SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate,
+                                       optional<bool> channels_last) {
   const auto call = [&](const Tensor& g, const Tensor& x) {
-    return depthwise_backward_weight_op().call(g, x, kernel_size, stride, padding, dilation, replicate);
+    return depthwise_backward_weight_op().call(g, x, kernel_size, stride, padding, dilation, replicate,
+                                               channels_last);
   };
   Tensor output = with_history<DepthwiseBackwardWeightRule>(
       [&] { return call(grad_output, input); },

@@ -15,9 +15,11 @@ namespace upsample_ext {
 at::Tensor make_depthwise_output(const at::Tensor& input, const at::Tensor& weight,
                                  const std::optional<at::Tensor>& bias, const ConvTransposeArgs& args);
 at::Tensor make_depthwise_grad_input(const at::Tensor& grad_output, const at::Tensor& weight,
-                                     c10::SymIntArrayRef input_size, const ConvTransposeArgs& args);
+                                     c10::SymIntArrayRef input_size, const ConvTransposeArgs& args,
+                                     std::optional<bool> channels_last);
 at::Tensor make_depthwise_grad_weight(const at::Tensor& grad_output, const at::Tensor& input,
-                                      c10::SymIntArrayRef kernel_size, const ConvTransposeArgs& args);
+                                      c10::SymIntArrayRef kernel_size, const ConvTransposeArgs& args,
+                                      std::optional<bool> channels_last);
 at::Tensor make_channel_sum(const at::Tensor& input);
 
 }  // namespace upsample_ext

@@ -5,6 +5,7 @@
 
 #include <ATen/FunctionalTensorWrapper.h>
 #include <ATen/MemoryOverlap.h>
+#include <ATen/SavedTensorHooks.h>
 #include <ATen/native/Resize.h>
 
 #include "linear_op.h"
@@ -19,9 +20,16 @@ using std::optional;
 
 // ---- shapes ----------------------------------------------------------------------------------------------
 
-static Tensor empty_image(const Tensor& like, SymInt height, SymInt width) {
+static bool prefers_channels_last(const Tensor& image) {
+  return image.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+}
+
+static Tensor empty_image(const Tensor& like, SymInt height, SymInt width,
+                          optional<bool> channels_last = {}) {
   return at::empty_symint({like.sym_size(0), like.sym_size(1), std::move(height), std::move(width)},
-                          like.options(), like.suggest_memory_format());
+                          like.options(),
+                          channels_last.value_or(prefers_channels_last(like)) ? at::MemoryFormat::ChannelsLast
+                                                                              : at::MemoryFormat::Contiguous);
 }
 
 static void check_image(const char* op, const char* name, const Tensor& image) {
@@ -72,6 +80,13 @@ bool may_share_elements(const Tensor& out, const Tensor& input) {
   at::assert_no_internal_overlap(out);
   at::assert_no_overlap(out, input);
   return at::get_overlap_status(out, input) == at::MemOverlapStatus::TooHard;
+}
+
+Tensor in_order_of(const Tensor& image, const Tensor& other) {
+  const bool by_pixel = image.stride(1) == 1, other_by_pixel = other.stride(1) == 1;
+  if (image.size(1) == 1 || by_pixel == other_by_pixel) return image;
+  if (!by_pixel && image.stride(3) != 1) return image;  // neither, such as an expanded one
+  return image.contiguous(other_by_pixel ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
 }
 
 // ---- the geometry of transposed convolutions -------------------------------------------------------------
@@ -178,13 +193,14 @@ Tensor make_separable_output(const Tensor& input, const Tensor& kernel_h, const 
 }
 
 Tensor make_separable_grad_input(const Tensor& grad_output, const Tensor& kernel_h, const Tensor& kernel_w,
-                                 SymIntArrayRef input_size, const ConvTransposeArgs& args) {
+                                 SymIntArrayRef input_size, const ConvTransposeArgs& args,
+                                 optional<bool> channels_last) {
   const char* op = "fixed_conv_transpose2d_backward";
   check_image(op, "grad_output", grad_output);
   check_kernels(op, grad_output, kernel_h, kernel_w);
   const SymInt kernel_size[] = {kernel_h.sym_size(0), kernel_w.sym_size(0)};
   output_padding_of(op, grad_output, input_size, kernel_size, args);
-  return empty_image(grad_output, input_size[0], input_size[1]);
+  return empty_image(grad_output, input_size[0], input_size[1], channels_last);
 }
 
 // ---- bilinear resize: meta, composite, autograd ---------------------------------------------------------
@@ -335,9 +351,9 @@ static Tensor separable_meta(const Tensor& input, const Tensor& kernel_h, const 
 static Tensor separable_backward_meta(const Tensor& grad_output, const Tensor& kernel_h,
                                       const Tensor& kernel_w, SymIntArrayRef input_size,
                                       SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                      bool) {
+                                      bool, optional<bool> channels_last) {
   return make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size,
-                                   {stride, padding, {}, dilation});
+                                   {stride, padding, {}, dilation}, channels_last);
 }
 
 // What both ops of the pair keep for the other one.
@@ -345,6 +361,13 @@ struct SeparableSettings {
   SavedVariable kernel_h, kernel_w;
   std::vector<SymInt> stride, padding, dilation, size;  // size: input_size, or output_padding
   bool replicate;
+
+  // Hooks of the user's may do what they like with what is saved; a kernel may be one that all calls share.
+  void save_kernels(const Tensor& height, const Tensor& width) {
+    const bool hooked = at::SavedTensorDefaultHooks::get_hooks().has_value();
+    kernel_h = SavedVariable(hooked ? height.clone() : height, false);
+    kernel_w = SavedVariable(hooked ? width.clone() : width, false);
+  }
 
   template <class F>
   void visit(F&& f) {
@@ -354,9 +377,16 @@ struct SeparableSettings {
 
 struct SeparableRule : SeparableSettings {
   static constexpr const char* name = "SeparableConvTranspose2DBackward";
+  bool channels_last;  // the gradient, as natively, whatever grad_output is
+
+  template <class F>
+  void visit(F&& f) {
+    SeparableSettings::visit(f);
+    f(channels_last);
+  }
   void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
     grads[0] = separable_backward_op().call(grad, kernel_h.unpack(), kernel_w.unpack(), size, stride, padding,
-                                            dilation, replicate);
+                                            dilation, replicate, channels_last);
   }
 };
 
@@ -377,13 +407,13 @@ static Tensor separable_autograd(const Tensor& input, const Tensor& kernel_h, co
   };
   Tensor output = with_history<SeparableRule>([&] { return call(input); },
                                               [&](SeparableRule& rule) {
-                                                rule.kernel_h = SavedVariable(kernel_h, false);
-                                                rule.kernel_w = SavedVariable(kernel_w, false);
+                                                rule.save_kernels(kernel_h, kernel_w);
                                                 rule.stride = stride.vec();
                                                 rule.padding = padding.vec();
                                                 rule.dilation = dilation.vec();
                                                 rule.size = {input.sym_size(-2), input.sym_size(-1)};
                                                 rule.replicate = replicate;
+                                                rule.channels_last = prefers_channels_last(input);
                                               },
                                               input);
   if (has_tangent(input)) set_tangent(output, call(input._fw_grad(0)));
@@ -393,17 +423,17 @@ static Tensor separable_autograd(const Tensor& input, const Tensor& kernel_h, co
 static Tensor separable_backward_autograd(const Tensor& grad_output, const Tensor& kernel_h,
                                           const Tensor& kernel_w, SymIntArrayRef input_size,
                                           SymIntArrayRef stride, SymIntArrayRef padding,
-                                          SymIntArrayRef dilation, bool replicate) {
+                                          SymIntArrayRef dilation, bool replicate,
+                                          optional<bool> channels_last) {
   check_kernels("fixed_conv_transpose2d_backward", grad_output, kernel_h, kernel_w);
   const auto call = [&](const Tensor& g) {
     return separable_backward_op().call(g, kernel_h, kernel_w, input_size, stride, padding, dilation,
-                                        replicate);
+                                        replicate, channels_last);
   };
   Tensor output = with_history<SeparableBackwardRule>(
       [&] { return call(grad_output); },
       [&](SeparableBackwardRule& rule) {
-        rule.kernel_h = SavedVariable(kernel_h, false);
-        rule.kernel_w = SavedVariable(kernel_w, false);
+        rule.save_kernels(kernel_h, kernel_w);
         rule.stride = stride.vec();
         rule.padding = padding.vec();
         rule.dilation = dilation.vec();

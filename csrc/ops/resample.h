@@ -25,6 +25,10 @@ void prepare_upsample_out(const at::Tensor& input, c10::SymIntArrayRef output_si
 // views of one memory), so that the launcher must not write before it has read.
 bool may_share_elements(const at::Tensor& out, const at::Tensor& input);
 
+// The image itself, or a copy in the memory order of `other` where one of the two is channels-last and the
+// other planar: no kernel walks two orders at once.
+at::Tensor in_order_of(const at::Tensor& image, const at::Tensor& other);
+
 // How a transposed convolution steps; the backward ops have no output_padding, their sizes tell it.
 struct ConvTransposeArgs {
   c10::SymIntArrayRef stride, padding, output_padding, dilation;
@@ -33,7 +37,7 @@ at::Tensor make_separable_output(const at::Tensor& input, const at::Tensor& kern
                                  const at::Tensor& kernel_w, const ConvTransposeArgs& args);
 at::Tensor make_separable_grad_input(const at::Tensor& grad_output, const at::Tensor& kernel_h,
                                      const at::Tensor& kernel_w, c10::SymIntArrayRef input_size,
-                                     const ConvTransposeArgs& args);
+                                     const ConvTransposeArgs& args, std::optional<bool> channels_last);
 
 // The output size (H, W) of a transposed convolution of `input`, all numbers checked. `op` is named in the
 // messages.

@@ -26,15 +26,17 @@ TORCH_LIBRARY(upsample_ext, m) {
       "float? scale_h=None, float? scale_w=None) -> Tensor",
       tags);
 
-  // Transposed convolution of every channel with one separable kernel, kernel_h x kernel_w.
+  // Transposed convolution of every channel with one separable kernel, kernel_h x kernel_w. channels_last of a
+  // backward op: the memory format of its result; natively that of the forward op's images. Without it, that
+  // of the images at hand.
   m.def(
       "separable_conv_transpose2d(Tensor input, Tensor kernel_h, Tensor kernel_w, SymInt[2] stride, "
       "SymInt[2] padding, SymInt[2] output_padding, SymInt[2] dilation, bool replicate) -> Tensor",
       tags);
   m.def(
       "separable_conv_transpose2d_backward(Tensor grad_output, Tensor kernel_h, Tensor kernel_w, "
-      "SymInt[2] input_size, SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, bool replicate) -> "
-      "Tensor",
+      "SymInt[2] input_size, SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, bool replicate, "
+      "bool? channels_last=None) -> Tensor",
       tags);
 
   // Transposed convolution of every channel with its own kernel: weight is (C, 1, kH, kW), possibly an
@@ -47,11 +49,13 @@ TORCH_LIBRARY(upsample_ext, m) {
       tags);
   m.def(
       "depthwise_conv_transpose2d_backward_input(Tensor grad_output, Tensor weight, SymInt[2] input_size, "
-      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, bool replicate) -> Tensor",
+      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, bool replicate, bool? channels_last=None) -> "
+      "Tensor",
       tags);
   m.def(
       "depthwise_conv_transpose2d_backward_weight(Tensor grad_output, Tensor input, SymInt[2] kernel_size, "
-      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, bool replicate) -> Tensor",
+      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, bool replicate, bool? channels_last=None) -> "
+      "Tensor",
       tags);
   // The bias gradient: the sum over all but the channels, in an order that no thread count changes.
   m.def("channel_sum(Tensor input) -> Tensor", tags);

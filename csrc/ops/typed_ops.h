@@ -22,12 +22,15 @@ using UpsampleOutSignature = void(const at::Tensor&, c10::SymIntArrayRef, bool, 
 using SeparableSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
                                       c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                       c10::SymIntArrayRef, bool);
+using SeparableBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                              c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
+                                              c10::SymIntArrayRef, bool, std::optional<bool>);
 using DepthwiseSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
                                       c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                       c10::SymIntArrayRef, bool);
 using DepthwiseBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, c10::SymIntArrayRef,
                                               c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                              bool);
+                                              bool, std::optional<bool>);
 // More images than this a node of the graph cannot tell apart.
 constexpr size_t kMostConcatInputs = 63;
 using AddSignature = at::Tensor(const at::Tensor&, const at::Tensor&, bool);
@@ -68,7 +71,8 @@ inline const auto& separable_op() {
   return op;
 }
 inline const auto& separable_backward_op() {
-  static const auto op = find_op<SeparableSignature>("upsample_ext::separable_conv_transpose2d_backward");
+  static const auto op =
+      find_op<SeparableBackwardSignature>("upsample_ext::separable_conv_transpose2d_backward");
   return op;
 }
 inline const auto& depthwise_op() {

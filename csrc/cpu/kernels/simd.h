@@ -178,10 +178,12 @@ inline float to_acc(float x) { return x; }
 inline float to_acc(uint8_t x) { return static_cast<float>(x); }
 inline float to_acc(bfloat16_t x) { return bits_to_float(static_cast<uint32_t>(x.bits) << 16); }
 inline float to_acc(half_t x) {
-  // Move exponent and mantissa into place, then multiply by 2^112: that rebiases the exponent and normalises
-  // subnormals in one exact step. All ones in the exponent (inf, NaN) are set by hand.
+  // Exponent and mantissa in place, the exponent rebiased. A subnormal, m * 2^-24, is what m adds to 2^-14: no
+  // subnormal float32 comes up, which the processor may have been told to take for 0. All ones in the
+  // exponent (inf, NaN) stay that.
   const uint32_t magnitude = (x.bits & 0x7fffu) << 13, sign = (x.bits & 0x8000u) << 16;
-  uint32_t u = float_to_bits(bits_to_float(magnitude) * 0x1p112f);
+  uint32_t u = magnitude + 0x38000000u;
+  if (magnitude < 0x00800000u) u = float_to_bits(bits_to_float(magnitude + 0x38800000u) - 0x1p-14f);
   if (magnitude >= 0x0f800000u) u = magnitude | 0x7f800000u;
   return bits_to_float(u | sign);
 }
