@@ -108,7 +108,6 @@ def test_which_calls_run_here():
         ((4, 2, 3, 3), {"groups": 1}),
         ((4, 3, 3, 3), {"groups": 2}),
         ((4, 2, 3, 3), {"groups": 4}),  # two outputs a channel
-        ((4, 1, 3, 3), {"groups": 4, "stride": [2]}),
     ):
         weight = torch.randn(shape)
         found, names = dispatched_ops(upsample_ext.conv_transpose2d, x, weight, **options)

@@ -160,17 +160,18 @@ def upsample_threshold(
             return output
     if input.dtype not in _HALF_OR_SINGLE:
         input = input.float()
+    number = threshold if isinstance(threshold, bool) else as_float(threshold)
     if (
         _is_ours(input)
         and isinstance(align_corners, bool)
-        and _is_exact_double(as_float(threshold))
+        and _is_exact_double(number)
         and not _is_distributed(input)
     ):
         resolved = _resolve(input, size, scale_factor, False)
         if resolved is not None:
             output_size, scales = resolved
             return _OPS.upsample_threshold(
-                input, output_size, align_corners, *(scales or (None, None)), as_float(threshold)
+                input, output_size, align_corners, *(scales or (None, None)), number
             )
     return interpolate(input.float(), size, scale_factor, "bilinear", align_corners) > threshold
 

@@ -3,11 +3,7 @@
 
 #include "../ops/cross_entropy.h"
 
-#include "../geometry/axis_table.h"
-#include "levels.h"
-#include "on_cpu.h"
-#include "tensor_params.h"
-#include "work_memory.h"
+#include "resample.h"
 
 namespace upsample_ext {
 
@@ -27,8 +23,7 @@ static const CrossEntropyKernel<float>& cross_entropy_kernel_of(const LevelKerne
   return level.cross_entropy_bf16;
 }
 
-// About as many logits, or targets, as are worth a thread's waking.
-constexpr int64_t kGrain = 16384;
+// About as many targets as are worth a thread's waking.
 constexpr int64_t kTargetBlock = 16384;
 
 // Raises native's error at a target that is no class; returns the sum of the others' weights, in an order
@@ -72,14 +67,22 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     const Tensor weight = args.weight ? args.weight->to(acc_type).contiguous() : Tensor();
     const Tensor scale = grad_output.defined() ? grad_output.to(acc_type).contiguous() : Tensor();
     const auto height = AxisTable<acc>::linear(input.size(2), target.size(1), args.align_corners, 0.0);
-    const auto width = AxisTable<acc>::linear(input.size(3), target.size(2), args.align_corners, 0.0);
-    const auto width_transposed = width.transposed();
+    auto width = AxisTable<acc>::linear(input.size(3), target.size(2), args.align_corners, 0.0);
+    const bool wants_gradient = with_gradient || grad_output.defined();
+    Tensor logits = input;
+    if (!wants_gradient && input.size(1) * input.size(3) > kMuchScratch && reads_few_columns(width)) {
+      const auto columns = width.sources();
+      logits = take_columns(input, columns);
+      width = width.of_sources(columns);
+    }
+    std::optional<AxisTable<acc>> width_transposed;
+    if (wants_gradient) width_transposed = width.transposed();
 
     CrossEntropyParams<acc> params{};
-    params.logits.input = input.const_data_ptr();
-    params.logits.batch = input.size(0);
-    params.logits.channels = input.size(1);
-    params.logits.in = strides_of(input);
+    params.logits.input = logits.const_data_ptr();
+    params.logits.batch = logits.size(0);
+    params.logits.channels = logits.size(1);
+    params.logits.in = strides_of(logits);
     params.logits.height = height.taps();
     params.logits.width = width.taps();
     params.target = target.const_data_ptr<int64_t>();
@@ -90,11 +93,11 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     params.smoothing = static_cast<acc>(args.label_smoothing);
     const double denominator = check_all_targets(kernel, params, target.numel());
 
-    if (with_gradient || grad_output.defined()) {
+    if (wants_gradient) {
       result.gradient = fresh(make_cross_entropy_gradient(input));
       params.grad_input = result.gradient.mutable_data_ptr();
       params.grad = strides_of(result.gradient);
-      params.width_transposed = width_transposed.taps();
+      params.width_transposed = width_transposed->taps();
       params.scale = acc(1);
       if (scale.defined() && reduces) params.scale = *scale.const_data_ptr<acc>();
       if (scale.defined() && !reduces) params.grad_output = scale.const_data_ptr<acc>();
@@ -112,10 +115,10 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     params.logits.plan = plan.data();
     params.plan_transposed = plan_transposed.data();
     const int64_t scratch_bytes = kernel.scratch_bytes(params);
-    const int64_t units = kernel.units(params), logits = target.numel() * input.size(1);
+    const int64_t units = kernel.units(params), terms = target.numel() * input.size(1);
     std::vector<double> row_loss(static_cast<size_t>(units));
     params.row_loss = row_loss.data();
-    at::parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, logits)),
+    at::parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, terms)),
                      [&](int64_t begin, int64_t end) {
                        WorkMemory<16384> scratch(scratch_bytes);
                        kernel.rows(params, begin, end, scratch.data());

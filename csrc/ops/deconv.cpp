@@ -156,17 +156,16 @@ struct DepthwiseSettings {
 
 struct DepthwiseRule : DepthwiseSettings {  // first: input, second: weight
   static constexpr const char* name = "DepthwiseConvTranspose2DBackward";
-  // The gradients, as natively, whatever grad_output is.
-  bool input_channels_last, weight_channels_last;
+  bool channels_last;  // the gradients, as natively, whatever grad_output is
 
   template <class F>
   void visit(F&& f) {
     DepthwiseSettings::visit(f);
-    f(input_channels_last), f(weight_channels_last);
+    f(channels_last);
   }
   void backward(const Tensor& grad, const NeedsGradient& needs, variable_list& grads) {
-    if (needs(0)) grads[0] = backward_input(grad, second.unpack(), input_channels_last);
-    if (needs(1)) grads[1] = backward_weight(grad, first.unpack(), weight_channels_last);
+    if (needs(0)) grads[0] = backward_input(grad, second.unpack(), channels_last);
+    if (needs(1)) grads[1] = backward_weight(grad, first.unpack(), channels_last);
     if (needs(2)) grads[2] = channel_sum_op().call(grad);
   }
 };
@@ -237,9 +236,7 @@ static Tensor depthwise_autograd(const Tensor& input, const Tensor& weight,
         rule.output_padding = output_padding.vec();
         rule.dilation = dilation.vec();
         rule.replicate = replicate;
-        rule.input_channels_last = prefers_channels_last(input, weight);
-        // Of one channel it is no grouped convolution.
-        rule.weight_channels_last = prefers_channels_last(input.sym_size(1) == 1 ? weight : input, weight);
+        rule.channels_last = prefers_channels_last(input, weight);
       },
       input, weight, bias);
   if (!has_tangent(input) && !has_tangent(weight) && !has_tangent(bias)) return output;

@@ -1,0 +1,108 @@
+"""Gradients lie in memory as native's do, strides of dimensions of size 1 included: what follows in a model's
+backward then runs as it ran before, and DistributedDataParallel finds its buckets."""
+
+import itertools
+
+import pytest
+import torch
+from image_layouts import LAYOUTS
+from torch.nn import functional as F
+
+import upsample_ext
+
+SHAPES = [(2, 3, 4, 5), (1, 3, 4, 5), (2, 1, 4, 5), (1, 1, 4, 5), (2, 3, 1, 5), (2, 3, 4, 1), (2, 3, 1, 1), (1, 1, 1, 1)]
+# The natural ones; the others' gradients differ in nothing from these.
+INPUTS = ("contiguous", "channels_last", "sliced", "transposed", "channels_last_slice", "expanded_rows")
+# What comes back: as from sum(), from a planar and from a channels-last layer.
+GRADIENTS = {
+    "expanded": lambda y: torch.ones(()).expand_as(y),
+    "contiguous": lambda y: torch.ones(y.shape),
+    "channels_last": lambda y: torch.ones(y.shape).to(memory_format=torch.channels_last),
+}
+
+
+def gradients(function, tensors, grad_output):
+    tensors = [t.detach().requires_grad_() for t in tensors]
+    output = function(*tensors)
+    grads = torch.autograd.grad(output, tensors, GRADIENTS[grad_output](output) if output.dim() == 4 else None)
+    return [output.stride(), *(grad.stride() for grad in grads)]
+
+
+def assert_same_strides(ours, native, tensors):
+    for grad_output in GRADIENTS:
+        found, expected = (gradients(f, tensors, grad_output) for f in (ours, native))
+        assert found == expected, grad_output
+
+
+def images(shape):
+    return {layout: LAYOUTS[layout](torch.randn(shape)) for layout in INPUTS}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_resize(shape):
+    for x in images(shape).values():
+        for size in ((8, 10), shape[2:], (3, 2), (1, 1)):
+            assert_same_strides(
+                lambda x, size=size: upsample_ext.interpolate(x, size, mode="bilinear"),
+                lambda x, size=size: F.interpolate(x, size, mode="bilinear"),
+                [x],
+            )
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [(4, 2, 1), (3, 1, 1), (1, 1, 0), (2, 2, 0)])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_transposed_convolution(shape, kernel, stride, padding):
+    channels, settings = shape[1], {"stride": stride, "padding": padding}
+    for x, layout in itertools.product(images(shape).values(), ("contiguous", "channels_last", "transposed")):
+        weight = LAYOUTS[layout](torch.randn(channels, 1, kernel, kernel))
+        tensors = [x, weight, torch.randn(channels)]
+        if channels == 1:  # no grouped convolution; natively its weight's gradient has a way of its own
+            tensors[1] = weight.detach()
+        assert_same_strides(
+            lambda x, *wb: upsample_ext.conv_transpose2d(x, *(wb or tensors[1:]), groups=channels, **settings),
+            lambda x, *wb: F.conv_transpose2d(x, *(wb or tensors[1:]), groups=channels, **settings),
+            tensors[:1] if channels == 1 else tensors,
+        )
+        line, plane = torch.randn(kernel), torch.randn(kernel, kernel)
+        for fixed in ((line, line), plane):
+            square = torch.outer(*fixed) if isinstance(fixed, tuple) else fixed
+            assert_same_strides(
+                lambda x, fixed=fixed: upsample_ext.fixed_conv_transpose2d(x, fixed, **settings),
+                lambda x, square=square: F.conv_transpose2d(
+                    x, square.expand(channels, 1, -1, -1), groups=channels, **settings
+                ),
+                [x],
+            )
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_cross_entropy(shape, reduction):
+    for x, size in itertools.product(images(shape).values(), ((8, 10), shape[2:])):
+        target = torch.randint(0, shape[1], (shape[0], *size))
+
+        def ours(x, target=target):
+            return upsample_ext.upsample_cross_entropy(x, target, reduction=reduction).sum()
+
+        def native(x, target=target):
+            resized = F.interpolate(x, target.shape[1:], mode="bilinear")
+            return F.cross_entropy(resized, target, reduction=reduction).sum()
+
+        assert_same_strides(ours, native, [x])
+
+
+@pytest.mark.parametrize("size", [(8, 10), None], ids=["resized", "same size"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_add_and_concat(shape, size):
+    size = size or shape[2:]
+    for x, other in itertools.product(images(shape).values(), images((*shape[:2], *size)).values()):
+        assert_same_strides(
+            upsample_ext.upsample_add,
+            lambda x, other: F.interpolate(x, other.shape[2:], mode="bilinear") + other,
+            [x, other],
+        )
+        assert_same_strides(
+            lambda *both: upsample_ext.upsample_concat(both, size),
+            lambda *both: torch.cat([F.interpolate(t, size, mode="bilinear") for t in both], 1),
+            [x, other],
+        )
