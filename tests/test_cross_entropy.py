@@ -292,6 +292,22 @@ def test_leaf_gradients_accumulate(device):
         loss.backward()
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_the_logits_may_change_once_the_loss_is_known(reduction, dtype, scale, device):
+    x, target = make((2, 5, 7, 9), (20, 31), dtype, device)
+    leaf = x.clone().requires_grad_()
+    expected = torch.autograd.grad(
+        (scale * upsample_ext.upsample_cross_entropy(leaf, target, reduction=reduction)).sum(), leaf
+    )[0]
+    logits = leaf * 1
+    loss = (scale * upsample_ext.upsample_cross_entropy(logits, target, reduction=reduction)).sum()
+    logits.zero_()
+    for retain_graph in (True, False):
+        assert torch.equal(torch.autograd.grad(loss, leaf, retain_graph=retain_graph)[0], expected)
+
+
 def test_a_changed_target_is_noticed(device):
     x, target = make((2, 5, 7, 9), (20, 31), device=device)
     loss = upsample_ext.upsample_cross_entropy(x.requires_grad_(), target, reduction="none")

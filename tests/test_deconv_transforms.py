@@ -315,6 +315,53 @@ def test_autocast_casts_as_native(low, is_low):
     assert [g.dtype for g in gradients] == [t.dtype for t in values]
 
 
+LINE = torch.tensor([0.25, 0.75, 0.75, 0.25])
+FIXED = {
+    "a pair": lambda x: upsample_ext.fixed_conv_transpose2d(x, (LINE, LINE), 2, 1),
+    "one kernel": lambda x: upsample_ext.fixed_conv_transpose2d(x, LINE.outer(LINE), 2, 1),
+    "one a channel": lambda x: upsample_ext.fixed_conv_transpose2d(x, LINE.outer(LINE).repeat(3, 1, 1), 2, 1),
+    "function": lambda x: upsample_ext.bilinear_conv_transpose2d(x, 2),
+    "layer": lambda x: upsample_ext.BilinearConvTranspose2d(3, 2)(x),
+    "replicate": lambda x: upsample_ext.bilinear_conv_transpose2d(x, 2, padding_mode="replicate"),
+}
+
+
+@pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("form", FIXED)
+def test_autocast_casts_fixed_kernels_as_the_convolution(form, low):
+    x = torch.rand(2, 3, 5, 6, requires_grad=True)
+    expected = FIXED[form](x.detach().double())
+    with torch.autocast("cpu", dtype=low):
+        found = FIXED[form](x)
+        if form != "layer":  # its kernel is of a dtype, and stays
+            assert FIXED[form](x.detach().double()).dtype == torch.float64
+    assert found.dtype == low
+    torch.testing.assert_close(found.double(), expected, rtol=0.02, atol=0.02)
+    assert torch.autograd.grad(found.sum(), x)[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8, torch.bool]
+)
+@pytest.mark.parametrize("form", FIXED)
+def test_integer_images_raise(form, dtype):
+    with pytest.raises(RuntimeError):
+        FIXED[form](torch.ones(1, 3, 2, 2, dtype=dtype))
+
+
+def test_the_cached_kernel_reaches_no_hook():
+    """What a hook is given is the hook's, to do with as it likes."""
+    x = torch.rand(1, 2, 3, 3, requires_grad=True)
+    expected = upsample_ext.bilinear_conv_transpose2d(x.detach(), 2)
+
+    def spoil(tensor):
+        return tensor.zero_()
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, spoil):
+        upsample_ext.bilinear_conv_transpose2d(x, 2).sum().backward()
+    assert torch.equal(upsample_ext.bilinear_conv_transpose2d(x.detach(), 2), expected)
+
+
 def test_autocast_leaves_double_alone():
     values = tensors()
     with torch.autocast("cpu", dtype=torch.bfloat16):

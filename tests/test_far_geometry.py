@@ -59,7 +59,9 @@ def test_a_padding_that_leaves_one_sample_of_a_far_row():
 
 
 def conv(x, kernel_size, **options):
-    return upsample_ext.conv_transpose2d(x, torch.ones(x.shape[1], 1, *kernel_size), groups=x.shape[1], **options)
+    return upsample_ext.conv_transpose2d(
+        x, torch.ones(x.shape[1], 1, *kernel_size), groups=x.shape[1], **options
+    )
 
 
 def fixed(x, kernel_size, **options):
@@ -163,7 +165,9 @@ def test_lists_of_another_length(op, name, wrong, device):
     given = [pairs[p] for p in PAIRS if p != "output_padding"]
     grad = torch.ones(1, 1, 9, 9, device=device)
     backward = {
-        "separable": [lambda: OPS.separable_conv_transpose2d_backward(grad, line, line, [4, 4], *given, False)],
+        "separable": [
+            lambda: OPS.separable_conv_transpose2d_backward(grad, line, line, [4, 4], *given, False)
+        ],
         "depthwise": [
             lambda: OPS.depthwise_conv_transpose2d_backward_input(grad, kernel, [4, 4], *given, False),
             lambda: OPS.depthwise_conv_transpose2d_backward_weight(grad, x, [3, 3], *given, False),

@@ -1,6 +1,7 @@
 """Gradients lie in memory as native's do, strides of dimensions of size 1 included: what follows in a model's
 backward then runs as it ran before, and DistributedDataParallel finds its buckets."""
 
+import functools
 import itertools
 
 import pytest
@@ -10,7 +11,16 @@ from torch.nn import functional as F
 
 import upsample_ext
 
-SHAPES = [(2, 3, 4, 5), (1, 3, 4, 5), (2, 1, 4, 5), (1, 1, 4, 5), (2, 3, 1, 5), (2, 3, 4, 1), (2, 3, 1, 1), (1, 1, 1, 1)]
+SHAPES = [
+    (2, 3, 4, 5),
+    (1, 3, 4, 5),
+    (2, 1, 4, 5),
+    (1, 1, 4, 5),
+    (2, 3, 1, 5),
+    (2, 3, 4, 1),
+    (2, 3, 1, 1),
+    (1, 1, 1, 1),
+]
 # The natural ones; the others' gradients differ in nothing from these.
 INPUTS = ("contiguous", "channels_last", "sliced", "transposed", "channels_last_slice", "expanded_rows")
 # What comes back: as from sum(), from a planar and from a channels-last layer.
@@ -24,7 +34,9 @@ GRADIENTS = {
 def gradients(function, tensors, grad_output):
     tensors = [t.detach().requires_grad_() for t in tensors]
     output = function(*tensors)
-    grads = torch.autograd.grad(output, tensors, GRADIENTS[grad_output](output) if output.dim() == 4 else None)
+    grads = torch.autograd.grad(
+        output, tensors, GRADIENTS[grad_output](output) if output.dim() == 4 else None
+    )
     return [output.stride(), *(grad.stride() for grad in grads)]
 
 
@@ -54,14 +66,16 @@ def test_resize(shape):
 def test_transposed_convolution(shape, kernel, stride, padding):
     channels, settings = shape[1], {"stride": stride, "padding": padding}
     for x, layout in itertools.product(images(shape).values(), ("contiguous", "channels_last", "transposed")):
-        weight = LAYOUTS[layout](torch.randn(channels, 1, kernel, kernel))
-        tensors = [x, weight, torch.randn(channels)]
-        if channels == 1:  # no grouped convolution; natively its weight's gradient has a way of its own
-            tensors[1] = weight.detach()
+        weight, bias = LAYOUTS[layout](torch.randn(channels, 1, kernel, kernel)), torch.randn(channels)
+
+        def conv(function, x, weight=weight, bias=bias):
+            return function(x, weight, bias, groups=channels, **settings)
+
+        # Of one channel the native one is no grouped convolution: its weight's gradient has ways of its own.
         assert_same_strides(
-            lambda x, *wb: upsample_ext.conv_transpose2d(x, *(wb or tensors[1:]), groups=channels, **settings),
-            lambda x, *wb: F.conv_transpose2d(x, *(wb or tensors[1:]), groups=channels, **settings),
-            tensors[:1] if channels == 1 else tensors,
+            functools.partial(conv, upsample_ext.conv_transpose2d),
+            functools.partial(conv, F.conv_transpose2d),
+            [x] if channels == 1 else [x, weight, bias],
         )
         line, plane = torch.randn(kernel), torch.randn(kernel, kernel)
         for fixed in ((line, line), plane):

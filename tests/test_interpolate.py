@@ -1,5 +1,6 @@
 """interpolate() and upsample_bilinear2d(): values, shapes, layouts, errors, out=, against native."""
 
+import contextlib
 import math
 import warnings
 
@@ -10,6 +11,8 @@ import torch
 from dispatched_ops import OUR_UPSAMPLE, dispatched_ops
 from image_layouts import LAYOUTS
 from native_interpolate import native_interpolate
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 from torch_versions import native_rounds_as_now
 
@@ -600,6 +603,78 @@ def test_out_that_cannot_be_one_raises(device):
     with torch.no_grad():
         into(good, x.clone().requires_grad_())
     assert torch.equal(good, upsample_ext.interpolate(x, size=(8, 9), mode="bilinear"))
+
+
+@pytest.mark.parametrize("out", ["a", [1.0], 5, True])
+def test_out_that_is_no_tensor_raises(out):
+    with pytest.raises(TypeError, match="out"):
+        upsample_ext.upsample_bilinear2d(torch.rand(1, 1, 4, 4), (8, 8), out=out)
+
+
+def lazy_views(*shape):
+    """Views whose memory holds the negated values, in the three ways there are to come by one."""
+    yield torch.zeros(shape, dtype=torch.complex64).conj().imag
+    yield torch._neg_view(torch.zeros(shape))
+    yield torch._neg_view(torch.zeros(*shape[:-1], 2 * shape[-1]))[..., ::2]
+
+
+def test_out_and_input_that_are_negated_views():
+    x = torch.rand(1, 2, 4, 4)
+    expected = upsample_ext.interpolate(x, (8, 8), mode="bilinear")
+    for out in lazy_views(1, 2, 8, 8):
+        for source in (x, torch._neg_view(-x)):
+            out.zero_()
+            upsample_ext.upsample_bilinear2d(source, (8, 8), out=out)
+            assert out.is_neg() and torch.equal(out, expected)
+    with pytest.raises(RuntimeError):  # a copy of a view is what would be resized
+        upsample_ext.upsample_bilinear2d(x, (8, 8), out=torch._neg_view(torch.zeros(1, 2, 3, 3)))
+
+
+@pytest.mark.parametrize(
+    "mode", [contextlib.nullcontext, torch.no_grad, torch.inference_mode], ids=lambda m: m.__name__
+)
+def test_out_counts_as_a_write_in_place(mode, device):
+    x = torch.rand(1, 1, 2, 2, device=device)
+    weight = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
+    out = torch.full((1, 1, 4, 4), 5.0, device=device)
+    product = (out * weight).sum()
+    before = out._version
+    with mode():
+        upsample_ext.upsample_bilinear2d(x, (4, 4), out=out)
+    assert out._version == before + 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.backward()
+
+
+def test_out_under_forward_differentiation_raises_as_natively():
+    x, out = torch.rand(1, 1, 2, 2), torch.empty(1, 1, 4, 4)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        for resize in (native_into, lambda x, size, out: upsample_ext.upsample_bilinear2d(x, size, out=out)):
+            with pytest.raises(NotImplementedError):
+                resize(dual, (4, 4), out)
+
+
+def test_out_under_functionalize():
+    x = torch.rand(1, 2, 4, 4)
+
+    def resize(x, out):
+        above = out[:, :, :4]
+        upsample_ext.upsample_bilinear2d(x, (8, 8), out=out)
+        return above * 2
+
+    given, expected = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
+    found = torch.func.functionalize(resize)(x, given)
+    assert torch.equal(found, resize(x, expected)) and torch.equal(given, expected)
+
+    def from_nothing(x):
+        return upsample_ext.upsample_bilinear2d(x, (8, 8), out=torch.empty(0)) + 1
+
+    assert torch.equal(torch.func.functionalize(from_nothing)(x), from_nothing(x))
+    graph = make_fx(torch.func.functionalize(from_nothing))(x)
+    assert not [node for node in graph.graph.nodes if ".out" in str(node.target)]
+    with pytest.raises(RuntimeError, match="dtype"):
+        torch.func.functionalize(resize)(x, given.double())
 
 
 def test_out_that_shares_memory_with_the_input_raises(device):

@@ -90,6 +90,29 @@ def test_set_level_changes_the_level_and_refuses_unknown_names():
         C.set_level(before)
 
 
+def test_half_subnormals_survive_where_the_processor_flushes_those_of_float32():
+    """A library built with -ffast-math that is loaded, as torch's compiler has done, is enough for that."""
+    done = python(
+        """if True:
+        import torch, upsample_ext
+        from upsample_ext._library import C
+        every = torch.arange(-32768, 32768, dtype=torch.int16).view(torch.half).view(1, 1, 256, 256)
+        every = every.nan_to_num(1.0)
+        images = every, every.expand(1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+        results = {}
+        for flushes in (False, True):
+            assert torch.set_flush_denormal(flushes)
+            for level in C.levels():
+                C.set_level(level)
+                for i, x in enumerate(images):
+                    for size in ((256, 256), (256, 300)):
+                        y = upsample_ext.interpolate(x, size, mode="bilinear").view(torch.int16)
+                        assert torch.equal(results.setdefault((level, i, size), y), y), (level, i, size)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.uint8])
 def test_all_levels_agree_to_rounding(dtype):
     """No level is more than rounding away from the portable one, whatever a vector's width leaves over."""

@@ -18,7 +18,9 @@ def run(program, gigabytes=None):
             resource.setrlimit(resource.RLIMIT_AS, (used + int({gigabytes} * 2**30),) * 2)
         """
     whole = "import torch\nimport torch.nn.functional as F\nimport upsample_ext\n" + textwrap.dedent(limit)
-    done = subprocess.run([sys.executable, "-c", whole + textwrap.dedent(program)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", whole + textwrap.dedent(program)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

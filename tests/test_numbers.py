@@ -72,7 +72,9 @@ def test_concat_and_the_settings_of_the_others():
     assert found == upsample_ext.upsample_cross_entropy(X, TARGET, ignore_index=1, label_smoothing=0.25)
 
 
-@pytest.mark.parametrize("number", [np.int64(2), np.array(2), torch.tensor(2), [2], (np.int16(2), 2)], ids=repr)
+@pytest.mark.parametrize(
+    "number", [np.int64(2), np.array(2), torch.tensor(2), [2], (np.int16(2), 2)], ids=repr
+)
 def test_steps_of_transposed_convolutions(number):
     weight = torch.rand(3, 1, 3, 3)
     found, ops = dispatched_ops(upsample_ext.conv_transpose2d, X, weight, stride=number, groups=np.int64(3))
@@ -86,7 +88,17 @@ def test_factors_of_the_caffe_layer():
     assert upsample_ext.bilinear_kernel(np.int32(4)).shape == (4, 4)
 
 
-WRONG = [True, 5.0, "5", None, np.float32(5), np.array([5]), np.array([5, 4]), torch.tensor(5.0), torch.tensor(True)]
+WRONG = [
+    True,
+    5.0,
+    "5",
+    None,
+    np.float32(5),
+    np.array([5]),
+    np.array([5, 4]),
+    torch.tensor(5.0),
+    torch.tensor(True),
+]
 
 
 def test_what_is_no_int():
@@ -143,7 +155,9 @@ def test_wrong_settings_of_the_loss_raise_what_native_raises(options):
         upsample_ext.upsample_cross_entropy(X, TARGET, **options)
 
 
-@pytest.mark.parametrize("stride", [True, 2.0, "2", None, np.float32(2), 2**63, (2, 2**63), (2, 2, 2), -1, 0], ids=repr)
+@pytest.mark.parametrize(
+    "stride", [True, 2.0, "2", None, np.float32(2), 2**63, (2, 2**63), (2, 2, 2), -1, 0], ids=repr
+)
 def test_wrong_strides_raise_what_native_raises(stride):
     weight = torch.rand(3, 1, 3, 3)
     with pytest.raises(Exception) as native:

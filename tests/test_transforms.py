@@ -150,6 +150,36 @@ def test_inductor(device):
     assert torch.equal(ours[0], function(upsample_ext.interpolate)(x))
 
 
+EMPTY = {
+    "interpolate": lambda x, size: upsample_ext.interpolate(x, size, mode="bilinear"),
+    "argmax": upsample_ext.upsample_argmax,
+    "threshold": upsample_ext.upsample_threshold,
+    "add": lambda x, size: upsample_ext.upsample_add(x, x.new_zeros(*x.shape[:2], *size)),
+    "concat": lambda x, size: upsample_ext.upsample_concat([x, x], size),
+    "cross_entropy": lambda x, size: upsample_ext.upsample_cross_entropy(
+        x, torch.zeros(x.shape[0], *size, dtype=torch.int64)
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("op", EMPTY)
+def test_compiled_code_raises_where_there_are_no_samples(op, backend):
+    """As eager code does; PyTorch's own resize, compiled, returns what was in memory."""
+    for shape, size in (
+        ((1, 3, 0, 8), (4, 4)),
+        ((1, 3, 4, 0), (4, 4)),
+        ((2, 0, 8, 8), (4, 4)),
+        ((1, 3, 4, 4), (0, 4)),
+    ):
+        x = torch.rand(shape)
+        with pytest.raises((RuntimeError, IndexError)):
+            EMPTY[op](x, size)
+        torch._dynamo.reset()
+        with pytest.raises((RuntimeError, IndexError)):
+            torch.compile(EMPTY[op], backend=backend)(x, size)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
 def test_compiled_whole_graph(way, layout, device):

@@ -12,7 +12,7 @@ import torch
 
 
 def as_int(value: object) -> int | torch.SymInt | None:
-    """An int of 64 bits. While a graph is recorded tensors stay tensors: they may hold another number in it."""
+    """An int of 64 bits. While a graph is recorded, a tensor is none: it may hold another number in it."""
     if isinstance(value, torch.SymInt):
         return value
     if isinstance(value, int):
@@ -53,8 +53,6 @@ def as_float(value: object) -> float | int | torch.SymInt | torch.SymFloat | Non
 
 def as_pair(value: object, as_number: Callable[[object], object]) -> list | None:
     """``[a, b]`` of a list or tuple of two numbers, or ``[a, a]`` of one."""
-    if isinstance(value, (tuple, list)):
-        pair = [as_number(item) for item in value]
-    else:
-        pair = [as_number(value)] * 2
+    items = value if isinstance(value, (tuple, list)) else (value, value)
+    pair = [as_number(item) for item in items]
     return pair if len(pair) == 2 and None not in pair else None
