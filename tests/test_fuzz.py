@@ -86,6 +86,66 @@ def test_choices_are_a_case():
     assert differential.program("upsample_concat", Draw(choices=draw.choices)) == program
 
 
+def _with_noise(function, **arguments):
+    return function(**arguments) * (1 + 1e-5)
+
+
+def _without_nan(function, **arguments):
+    return function(**arguments).nan_to_num()
+
+
+def _in_float64(function, **arguments):
+    return function(**arguments).double()
+
+
+def _in_other_strides(function, **arguments):
+    result = function(**arguments)
+    return result.mT.contiguous().mT if result.dim() > 1 else result
+
+
+def _with_other_exceptions(function, **arguments):
+    try:
+        return function(**arguments)
+    except Exception as error:
+        raise KeyError from error
+
+
+def _with_other_gradients(function, **arguments):
+    result = function(**arguments)
+    if result.requires_grad:
+        result.register_hook(lambda grad: grad * 1.01)
+    return result
+
+
+def _changing_inputs(function, **arguments):
+    result = function(**arguments)
+    if not arguments["input"].requires_grad:
+        arguments["input"].zero_()
+    return result
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (_with_noise, "values"),
+        (_without_nan, "special values"),
+        (_in_float64, "dtype"),
+        (_in_other_strides, "strides"),
+        (_with_other_exceptions, "exception type"),
+        (_with_other_gradients, "gradient values"),
+        (_changing_inputs, "input changed"),
+    ],
+)
+def test_a_fault_is_found(monkeypatch, fault, kind):
+    function = upsample_ext.upsample_add
+    monkeypatch.setattr(upsample_ext, "upsample_add", lambda **arguments: fault(function, **arguments))
+    found = set()
+    for case in range(60):
+        verdict = differential.judge("upsample_add", Draw(f"{SEED}/upsample_add/{case}"), lambda stage: None)
+        found |= {finding.kind for finding in verdict.findings}
+    assert kind in found
+
+
 def test_shrink():
     smaller = shrink({"a": 9, "b": 5, "c": 1}, lambda choices: choices.get("a", 0) >= 3 and "c" in choices)
     assert smaller == {"a": 3, "c": 1}

@@ -61,7 +61,7 @@ def case_numbers(suite: str, targets: int, options) -> range:
 
 def show(worker: Worker, result: campaign.Result, finding) -> None:
     """The first failure of its kind and target, as small as it gets."""
-    small = campaign.smallest(worker, result, finding.kind)
+    small = campaign.smallest(worker, result, finding)
     again = next((f for f in small.verdict.findings if f.kind == finding.kind), finding)
     print(f"\n# {result.name}: {finding.kind}: {again.words}\n# {result.again}\n{small.program}", flush=True)
 

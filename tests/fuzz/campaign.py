@@ -50,19 +50,24 @@ def run(
             yield Result(suite, name, seed, case, draw.choices, worker.judge(suite, name, draw.choices))
 
 
-def smallest(worker: Worker, result: Result, kind: str) -> Result:
-    """The same kind of failure with as few choices as are needed."""
+def smallest(worker: Worker, result: Result, finding: Finding) -> Result:
+    """The same kind of failure, for the same known reason or none, with as few choices as are needed."""
+
+    def tried(choices):
+        verdict = worker.judge(result.suite, result.name, choices)
+        return dataclasses.replace(result, choices=choices, verdict=verdict)
+
+    def identity(of: Result, finding: Finding):
+        fault = known.fault(of.name, finding, of.program)
+        return finding.kind, fault and fault.name
 
     def fails(choices):
-        return any(
-            finding.kind == kind for finding in worker.judge(result.suite, result.name, choices).findings
-        )
+        candidate = tried(choices)
+        return any(identity(candidate, f) == wanted for f in candidate.verdict.findings)
 
-    attempts = 40 if kind in ("crash", "time-out") else 300  # the former start a worker each time
-    choices = shrink(result.choices, fails, attempts)
-    return dataclasses.replace(
-        result, choices=choices, verdict=worker.judge(result.suite, result.name, choices)
-    )
+    wanted = identity(result, finding)
+    attempts = 40 if finding.kind in ("crash", "time-out") else 300  # the former start a worker each time
+    return tried(shrink(result.choices, fails, attempts))
 
 
 class Report:

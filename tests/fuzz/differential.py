@@ -252,7 +252,7 @@ class _Comparison:
                 self._find("exception type", f"documented {target.raises}, ours {_told(ours)}")
         elif type(ours) is not type(native):
             self._find(f"{of}exception type", f"native {_told(native)}, ours {_told(ours)}")
-        elif target.same_messages and not of and _without_position(ours) != _without_position(native):
+        elif target.same_messages and not of and _comparable(ours) != _comparable(native):
             self._find("message", f"native {_told(native)}, ours {_told(ours)}")
 
     def _compare_structure(self, ours, native):
@@ -304,39 +304,35 @@ class _Comparison:
             return self._discrete_difference(ours, native, reference)
         values = [_wide(t.detach()) for t in _tensors(arguments) if t.is_floating_point() or t.is_complex()]
         true = native
-        if all(
-            t.isfinite().all() for t in values
-        ):  # the matrices would spread an infinity over the whole plane
+        # The matrices of the reference would spread an infinity over the whole plane.
+        if all(t.isfinite().all() for t in values):
             with contextlib.suppress(Exception):  # of what native takes in one dtype only
                 true = reference().detach()
-        own_range = _wide(true.to(ours.dtype))  # infinite where the dtype ends
+        dtype = ours.dtype
+        own_range = _wide(true.to(dtype))  # infinite where the dtype ends
         ours, native, true = _wide(ours), _wide(native), _wide(true)
         special = ~(ours.isfinite() & native.isfinite() & own_range.isfinite())
-        wrong = (
-            special
-            & ~_same(ours, native)
-            & ~_same(ours, own_range)
-            & ~(own_range.isfinite() & ours.isfinite())
-        )
+        right = _same(ours, native) | _same(ours, own_range) | (own_range.isfinite() & ours.isfinite())
+        wrong = special & ~right
         if wrong.any():
             at = tuple(wrong.nonzero()[0].tolist())
             return f"native has {native[at]} at {at}, ours {ours[at]}"
         mine = (ours - true)[ours.isfinite() & own_range.isfinite()].abs()
         theirs = (native - true)[~special].abs()
         scale = max(self.case.target.scale, *map(_largest, values), _largest(true))
-        dtype = min((t.dtype for t in _tensors(self._lowest(arguments))), key=lambda d: -torch.finfo(d).eps)
-        roundings = 64 if dtype == torch.float64 else 8  # of the reference too
-        precision = torch.finfo(dtype)
+        precision = self._precision(arguments, dtype)
+        roundings = 64 if precision.eps == torch.finfo(torch.float64).eps else 8  # of the reference too
         allowed = 2 * _largest(theirs) + roundings * (scale * precision.eps + precision.smallest_normal)
         if _largest(mine) <= allowed:
             return ""
         return f"error {_largest(mine):.3g}, native's {_largest(theirs):.3g}, allowed {allowed:.3g}"
 
-    def _lowest(self, arguments):
-        floats = [t for t in _tensors(arguments) if t.is_floating_point() or t.is_complex()]
+    def _precision(self, arguments, dtype) -> torch.finfo:
+        """Of the coarsest dtype that takes part."""
+        dtypes = [dtype, *(t.dtype for t in _tensors(arguments) if t.is_floating_point() or t.is_complex())]
         if "autocast" in self.case.mode:
-            floats.append(torch.empty((), dtype=torch.bfloat16))
-        return floats or [torch.empty(())]
+            dtypes.append(torch.bfloat16)
+        return max(map(torch.finfo, dtypes), key=lambda precision: precision.eps)
 
     def _discrete_difference(self, ours, native, reference) -> str:
         if self.case.target.follows_own_resize:
@@ -423,6 +419,6 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
-def _without_position(error: Exception) -> str:
-    """What is passed by name natively, ours may hand on by position."""
-    return re.sub(r" \(position \d+\)", "", _told(error))
+def _comparable(error: Exception) -> str:
+    """Without addresses; and what is passed by name natively, ours may hand on by position."""
+    return re.sub(r"0x\w+| \(position \d+\)|, (not|but found) .*", "", _told(error))

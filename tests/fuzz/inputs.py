@@ -127,11 +127,13 @@ def image_shape(draw: Draw, channels: int | None = None) -> tuple[int, ...]:
 def tensor(draw: Draw, shape: tuple[int, ...], dtype: str, values: str = "any", grad: float = 0.5) -> str:
     """A tensor of this shape in any memory layout, with gradient by this chance.
 
-    `values` are "any", "finite", or "moderate", whose products are finite in half types too.
+    `values` are "any", "finite", "moderate" (products are finite in half types too) or "positive".
     """
     of = draw.pick("values", ["normal", "small integers", "zero"], ["large", "tiny"], chance=0.3)
     if values == "moderate":
         of = draw.pick("values", ["normal", "small integers", "zero"])
+    elif values == "positive":
+        of = "positive"
     elif values == "any":
         of = draw.pick("special", [of], ["inf", "-inf", "nan", "all of them"], chance=0.08)
     layouts = _layouts(shape, dtype)
@@ -159,6 +161,7 @@ def _values(values: str, shape: tuple[int, ...], dtype: str) -> str:
     return {
         "normal": normal,
         "small integers": f"torch.randint(-2, 3, {shape}).to({dtype})",
+        "positive": f"(torch.rand({shape}, dtype={dtype}) + 0.1)",
         "large": f"({normal} * 1e4)",
         "tiny": f"({normal} * 1e-40)",
         "zero": f"torch.zeros({shape}, dtype={dtype})",

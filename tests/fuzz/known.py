@@ -85,7 +85,7 @@ x = torch.full((1, 1, 2, 2), 8)
 assert raised(upsample_ext.bilinear_conv_transpose2d, x, 2)
 """,
         targets="bilinear_conv_transpose2d",
-        kinds="accepted|values",
+        kinds="accepted|values|dtype",
         code=r"torch\.u?int|torch\.bool",
     ),
     Fault(
@@ -134,7 +134,7 @@ assert raised(upsample_ext.upsample_bilinear2d, x, (4, 4), out="a") is TypeError
 """,
         targets="cross_entropy|conv_transpose2d|upsample_concat|upsample_bilinear2d$|out_in_forward_mode|dual_as_out",
         kinds="^exception type",
-        words="ignore_index|reduction|stride|Expected a value of type|out=|unhashable|has no attribute",
+        words="ignore_index|smoothing|reduction|stride|Expected a value of type|out=|unhashable|no attribute",
     ),
     Fault(
         "E6: results of no size",
@@ -144,7 +144,7 @@ assert upsample_ext.fixed_conv_transpose2d(x, k, padding=2).numel() == 0
 """,
         targets="fixed_conv_transpose2d|bilinear_conv_transpose2d",
         kinds="refused",
-        words="output size .* would be 0|non-empty",
+        words="output size .* would be 0|non-empty in all",
     ),
     Fault(
         "numpy sizes",
@@ -216,7 +216,19 @@ for device in ("cpu", "meta"):
 assert strides[0] == strides[1], strides
 """,
         targets="upsample_cross_entropy_backward",
-        kinds="meta strides",
+        kinds="meta strides|meta shape|meta dtype",
+    ),
+    Fault(
+        "out= forgets a numpy scale factor",
+        """
+x, factor = torch.arange(9.0).reshape(1, 1, 1, 9), numpy.float32(1.5)
+expected = upsample_ext.upsample_bilinear2d(x, scale_factor=factor)
+result = upsample_ext.upsample_bilinear2d(x, scale_factor=factor, out=torch.empty_like(expected))
+assert torch.equal(result, expected), (result, expected)
+""",
+        targets="upsample_bilinear2d$",
+        kinds="^values",
+        code=r"scale_factor=.*(numpy|torch)[\s\S]*out=",
     ),
     Fault(
         "argmax takes numbers for a dtype",
@@ -274,7 +286,7 @@ x, out = torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
 assert raised(upsample_ext.upsample_bilinear2d, x, (1, 1), align_corners=0, out=out) is TypeError
 """,
         targets="upsample_bilinear2d$",
-        kinds="accepted",
+        kinds="accepted|exception type",
         code="align_corners=(?!True|False)",
     ),
 ]

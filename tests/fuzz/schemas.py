@@ -79,6 +79,7 @@ class _Sizes:
                     strict=True,
                 )
             ]
+        self.hostility = 0.4 if draw.happens("hostile lists", 0.1) else 0.03
         self._of_classes = "target" in names
 
     @property
@@ -134,7 +135,7 @@ def _list(name, kind, draw, sizes) -> str:
         items = [draw.pick(str(i), ["2.0", "1.5", "0.5"], HOSTILE_FLOATS) for i in range(length)]
     else:
         suggested = (sizes.lists.get(name, [1, 1]) * 2)[:length]
-        items = [draw.pick(str(i), [n], HOSTILE_INTEGERS, chance=0.04) for i, n in enumerate(suggested)]
+        items = [draw.pick(str(i), [n], HOSTILE_INTEGERS, sizes.hostility) for i, n in enumerate(suggested)]
     return f"[{', '.join(map(str, items))}]"
 
 

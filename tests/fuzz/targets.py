@@ -131,7 +131,8 @@ def upsample_bilinear2d(F, input, size=None, scale_factor=None, align_corners=Fa
     return torch._C._nn.upsample_bilinear2d(input, output_size, bool(align_corners), *scales, out=out)
 
 
-_DOCUMENTED = (TypeError, ValueError, RuntimeError)
+# OverflowError is what all of PyTorch raises for an integer beyond 64 bits.
+_DOCUMENTED = (TypeError, ValueError, RuntimeError, OverflowError)
 
 # ---- transposed convolution --------------------------------------------------------------------------------
 
@@ -224,6 +225,8 @@ def fixed_conv_transpose2d(
         list(n) if isinstance(n, (tuple, list)) else [n, n]
         for n in (stride, padding, output_padding, dilation)
     )
+    if min(padding) < 0:
+        raise RuntimeError("negative padding")
     if padding_mode == "replicate":
         more = [
             max(0, -(-((k - 1) * d + extra) // s))
@@ -235,8 +238,8 @@ def fixed_conv_transpose2d(
 
 
 def _bilinear_conv_transpose2d_arguments(draw):
-    replicate = draw.happens("replicate", 0.4)
     dtype = inputs.dtype(draw)
+    replicate = draw.happens("replicate", 0.4) and "complex" not in dtype
     shape = inputs.image_shape(draw)
     shape = shape[1:] if draw.happens("unbatched", 0.15) else shape
     arguments = {
@@ -369,7 +372,7 @@ def _upsample_cross_entropy_arguments(draw):
     }
     if draw.happens("weight", 0.3):
         of_weight = draw.pick("weight dtype", [dtype], inputs.FLOATING, chance=0.1)
-        weight = inputs.tensor(draw.of("weight"), (shape[1],), of_weight, "finite", grad=0.03)
+        weight = inputs.tensor(draw.of("weight"), (shape[1],), of_weight, "positive", grad=0.03)
         arguments["weight"] = weight
     ignored = draw.pick(
         "ignore_index", ["", "1", "0", "255"], ["-1", "2**63 - 1", "None", "1.5"], chance=0.05
