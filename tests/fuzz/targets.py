@@ -7,6 +7,7 @@ more exactly (`exact.py`).
 
 import dataclasses
 import inspect
+import operator
 from collections.abc import Callable
 
 import numpy
@@ -279,10 +280,16 @@ def _kernel_arguments(draw):
     return arguments
 
 
+def _integer(n):
+    """Python's or numpy's, but no truth value."""
+    if isinstance(n, (bool, torch.Tensor)):
+        raise TypeError("expected an integer")
+    return operator.index(n)
+
+
 @target(_kernel_arguments, raises=_DOCUMENTED)
 def bilinear_kernel(F, size, *, convention="centered", dtype=None, device=None):
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError("size")
+    size = _integer(size)
     if size < 1 or convention not in ("centered", "caffe"):
         raise ValueError("size, or convention")
     factor = -(-size // 2)
@@ -304,8 +311,7 @@ def _weights_arguments(draw):
 
 @target(_weights_arguments, raises=_DOCUMENTED)
 def make_bilinear_weights(F, size, num_channels, *, convention="centered", dtype=None, device=None):
-    if isinstance(num_channels, bool) or not isinstance(num_channels, int):
-        raise TypeError("num_channels")
+    num_channels = _integer(num_channels)
     if num_channels < 1:
         raise ValueError("num_channels")
     kernel = upsample_ext.bilinear_kernel(size, convention=convention, dtype=dtype, device=device)
@@ -314,8 +320,7 @@ def make_bilinear_weights(F, size, num_channels, *, convention="centered", dtype
 
 @target(lambda draw: {"factor": draw.pick("factor", ["1", "2", "3", "8"], ["0"])}, raises=_DOCUMENTED)
 def caffe_upsample_params(F, factor):
-    if isinstance(factor, bool) or not isinstance(factor, int):
-        raise TypeError("factor")
+    factor = _integer(factor)
     if factor < 1:
         raise ValueError("factor")
     return 2 * factor - factor % 2, factor, -(-(factor - 1) // 2)
@@ -342,7 +347,12 @@ def upsample_argmax(
     F, input, size=None, scale_factor=None, align_corners=False, *, dtype=torch.int64, return_score=False
 ):
     logits = F.interpolate(input.float(), size, scale_factor, "bilinear", align_corners)
-    if dtype not in (torch.uint8, torch.int16, torch.int32, torch.int64):
+    if not isinstance(dtype, torch.dtype) or dtype not in (
+        torch.uint8,
+        torch.int16,
+        torch.int32,
+        torch.int64,
+    ):
         raise RuntimeError(f"expected an integer dtype, got {dtype}")
     if logits.shape[1] - 1 > torch.iinfo(dtype).max:
         raise RuntimeError("the classes do not fit the dtype")
