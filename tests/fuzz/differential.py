@@ -327,7 +327,7 @@ class _Comparison:
         theirs = (native - true)[~special].abs()
         scale = max(self.case.target.scale, *map(_largest, values), _largest(true))
         precision = self._precision(arguments, dtype)
-        roundings = 64 if precision.eps == torch.finfo(torch.float64).eps else 8  # of the reference too
+        roundings = 256 if precision.eps == torch.finfo(torch.float64).eps else 8  # of the reference too
         allowed = 2 * _largest(theirs) + roundings * (scale * precision.eps + precision.smallest_normal)
         if _largest(mine) <= allowed:
             return ""

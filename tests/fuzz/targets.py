@@ -281,8 +281,8 @@ def _kernel_arguments(draw):
 
 
 def _integer(n):
-    """Python's or numpy's, but no truth value."""
-    if isinstance(n, (bool, torch.Tensor)):
+    """Whatever stands for one, but no truth value."""
+    if isinstance(n, bool):
         raise TypeError("expected an integer")
     return operator.index(n)
 
