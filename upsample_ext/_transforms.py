@@ -63,14 +63,34 @@ def register_sharding_if_distributed(input) -> None:
 # the batch, the mapped dimension becomes part of the channels.
 
 
-@torch.library.register_vmap("upsample_ext::separable_conv_transpose2d")
+def _register_vmap(name):
+    """Registers a rule that need not know of empty mapped dimensions: no op takes an image of no channels."""
+    op = getattr(_OPS, name)
+
+    def register(rule):
+        def with_empty(info, in_dims, *arguments):
+            if info.batch_size > 0:
+                return rule(info, in_dims, *arguments)
+            items = [
+                _items(argument, dim)[0] if isinstance(dim, int) else argument  # the dims of a list: a list
+                for argument, dim in zip(arguments, in_dims, strict=True)
+            ]
+            result = op(*items)
+            return result.new_empty((0, *result.shape)), 0
+
+        return torch.library.register_vmap(f"upsample_ext::{name}", with_empty)
+
+    return register
+
+
+@_register_vmap("separable_conv_transpose2d")
 def _separable_vmap(info, in_dims, input, kernel_h, kernel_w, *geometry):
     return _separable_by_batch(
         _OPS.separable_conv_transpose2d, info, in_dims, input, kernel_h, kernel_w, geometry
     )
 
 
-@torch.library.register_vmap("upsample_ext::separable_conv_transpose2d_backward")
+@_register_vmap("separable_conv_transpose2d_backward")
 def _separable_backward_vmap(info, in_dims, grad_output, kernel_h, kernel_w, *geometry):
     op = _OPS.separable_conv_transpose2d_backward
     return _separable_by_batch(op, info, in_dims, grad_output, kernel_h, kernel_w, geometry)
@@ -96,7 +116,7 @@ def _fold_into_channels(x, dim, batch_size, channel_dim):
     return x.expand(shape).flatten(channel_dim, channel_dim + 1)
 
 
-@torch.library.register_vmap("upsample_ext::depthwise_conv_transpose2d")
+@_register_vmap("depthwise_conv_transpose2d")
 def _depthwise_vmap(info, in_dims, input, weight, bias, *geometry):
     op, size = _OPS.depthwise_conv_transpose2d, info.batch_size
     if in_dims[1] is None and in_dims[2] is None:
@@ -108,7 +128,7 @@ def _depthwise_vmap(info, in_dims, input, weight, bias, *geometry):
     return op(folded, weight, bias, *geometry).unflatten(1, (size, -1)), 1
 
 
-@torch.library.register_vmap("upsample_ext::depthwise_conv_transpose2d_backward_input")
+@_register_vmap("depthwise_conv_transpose2d_backward_input")
 def _depthwise_backward_input_vmap(info, in_dims, grad_output, weight, *geometry):
     op, size = _OPS.depthwise_conv_transpose2d_backward_input, info.batch_size
     if in_dims[1] is None:
@@ -119,7 +139,7 @@ def _depthwise_backward_input_vmap(info, in_dims, grad_output, weight, *geometry
     return op(folded, weight, *geometry).unflatten(1, (size, -1)), 1
 
 
-@torch.library.register_vmap("upsample_ext::depthwise_conv_transpose2d_backward_weight")
+@_register_vmap("depthwise_conv_transpose2d_backward_weight")
 def _depthwise_backward_weight_vmap(info, in_dims, grad_output, input, *geometry):
     op, size = _OPS.depthwise_conv_transpose2d_backward_weight, info.batch_size
     grad_output = _fold_into_channels(grad_output, in_dims[0], size, 1)
@@ -127,7 +147,7 @@ def _depthwise_backward_weight_vmap(info, in_dims, grad_output, input, *geometry
     return op(grad_output, input, *geometry).unflatten(0, (size, -1)), 0
 
 
-@torch.library.register_vmap("upsample_ext::channel_sum")
+@_register_vmap("channel_sum")
 def _channel_sum_vmap(info, in_dims, input):
     folded = _fold_into_channels(input, in_dims[0], info.batch_size, 1)
     return _OPS.channel_sum(folded).unflatten(0, (info.batch_size, -1)), 0

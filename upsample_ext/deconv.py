@@ -154,10 +154,11 @@ def fixed_conv_transpose2d(
         )
     ]
     replicate = padding_mode == "replicate"
-    if len(kernels) == 2 and _is_image(input):
+    is_ours = _is_image(input) and not _is_empty(input, kernels, geometry)
+    if len(kernels) == 2 and is_ours:
         return _separable(input, *kernels, geometry, replicate)
     weight = _depthwise_weight(input, kernels)
-    if _is_image(input):
+    if is_ours:
         return _depthwise(input, weight, None, *geometry, replicate)
     return _fixed_by_pytorch(input, weight, geometry, replicate)
 
@@ -281,7 +282,7 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: str =
     _check_fixed("bilinear_conv_transpose2d", input, (), padding_mode)
     line = _line_for(input, factor)
     geometry = [[n, n] for n in (stride, padding, 0, 1)]
-    if _is_image(input):
+    if _is_image(input) and not _is_empty(input, (line, line), geometry):
         return _separable(input, line, line, geometry, padding_mode == "replicate")
     return _fixed_by_pytorch(
         input, _depthwise_weight(input, (line, line)), geometry, padding_mode == "replicate"
@@ -301,6 +302,18 @@ def _is_image(input: object) -> bool:
         and not input.is_nested
         and input.dim() in (3, 4)
     )
+
+
+def _is_empty(input: Tensor, kernels: tuple, geometry: list) -> bool:
+    """Whether the image or its result has no samples: PyTorch's, which takes some such calls."""
+    kernel_size = [k.shape[0] for k in kernels] if len(kernels) == 2 else kernels[0].shape[-2:]
+    sizes = [
+        (size - 1) * step - 2 * cut + spread * (kernel - 1) + extra + 1
+        for size, kernel, step, cut, extra, spread in zip(
+            input.shape[-2:], kernel_size, *geometry, strict=True
+        )
+    ]
+    return not all(extent != 0 for extent in (*input.shape[-3:], *sizes))
 
 
 def _pair(value: object, least: int) -> list | None:
@@ -462,7 +475,7 @@ def _checked_int(op: str, name: str, value: object) -> int:
 
 def _checked_dtype(op: str, dtype: torch.dtype | None) -> torch.dtype:
     dtype = torch.get_default_dtype() if dtype is None else dtype
-    if not dtype.is_floating_point:
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise TypeError(f"{op}: expected a floating dtype, got {dtype}")
     return dtype
 
@@ -494,7 +507,7 @@ def _cached_line(factor: int, dtype: torch.dtype, device: torch.device) -> Tenso
 
 def _line_for(input: Tensor, factor: int) -> Tensor:
     """The 1-D kernel of the Caffe layer: one for all plain calls, made afresh where something watches."""
-    dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
+    dtype = torch.float64 if input.dtype in (torch.float64, torch.complex128) else torch.float32
     if (
         not _is_compiling()
         and type(input) in (Tensor, torch.nn.Parameter)

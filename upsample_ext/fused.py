@@ -83,16 +83,17 @@ def upsample_argmax(
         )
     resolved = _resolve_logits(input, size, scale_factor, align_corners)
     if resolved is None:
-        logits = _native.interpolate(input.float(), size, scale_factor, "bilinear", align_corners)
+        logits = _native.interpolate(input.detach().float(), size, scale_factor, "bilinear", align_corners)
         _check_index(dtype, logits.shape[1])
         index = logits.argmax(1).to(dtype)
         return (index, logits.softmax(1).amax(1)) if return_score else index
+    _check_index(dtype, input.shape[1])
     op = _OPS.upsample_argmax_with_score if return_score else _OPS.upsample_argmax
     return op(input, *resolved, dtype)
 
 
 def _check_index(dtype: torch.dtype, classes: int) -> None:
-    if dtype not in _LARGEST_INDEX:
+    if not isinstance(dtype, torch.dtype) or dtype not in _LARGEST_INDEX:
         raise RuntimeError(f"upsample_argmax: expected dtype uint8, int16, int32 or int64, got {dtype}")
     if classes - 1 > _LARGEST_INDEX[dtype]:
         raise RuntimeError(

@@ -128,7 +128,9 @@ def upsample_bilinear2d(
             align_corners=align_corners,
             out=out,
         )
-    resolved = _resolve(input, size, scale_factor, False) if _is_ours(input) else None
+    resolved = None
+    if _is_ours(input) and (align_corners is None or isinstance(align_corners, bool)):
+        resolved = _resolve(input, size, scale_factor, False)
     if resolved is None:
         # Not ours, or malformed: PyTorch's function has no out=, its op has.
         checked = _native.interpolate(input, size, scale_factor, "bilinear", align_corners)

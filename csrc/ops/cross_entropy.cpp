@@ -76,6 +76,17 @@ void check_cross_entropy_grad_output(const Tensor& grad_output, const Tensor& in
               input.device(), ", got ", grad_output.device());
 }
 
+Tensor scaled_gradient(const Tensor& gradient, const Tensor& grad_output, const Tensor& input) {
+  TORCH_CHECK(gradient.sym_sizes() == input.sym_sizes() && gradient.scalar_type() == input.scalar_type() &&
+                  gradient.device() == input.device(),
+              kOp, "_backward: expected a gradient like the input, ", input.scalar_type(), " ",
+              input.sym_sizes(), " on ", input.device(), ", got ", gradient.scalar_type(), " ",
+              gradient.sym_sizes(), " on ", gradient.device());
+  TORCH_CHECK(grad_output.dim() == 0, kOp,
+              "_backward: expected a reduction, mean or sum, where a gradient is given");
+  return at::mul(gradient, grad_output);
+}
+
 // ---- the unfused expression -----------------------------------------------------------------------------
 
 static Tensor resize_to_target(const Tensor& input, const CrossEntropyArgs& args) {
@@ -339,7 +350,7 @@ static Tensor cross_entropy_backward_meta(const Tensor& grad_output, const optio
                                           int64_t ignore_index, double label_smoothing, bool align_corners) {
   check_cross_entropy_grad_output(grad_output, input,
                                   {target, weight, reduction, ignore_index, label_smoothing, align_corners});
-  return gradient ? at::empty_like(*gradient) : make_cross_entropy_gradient(input);
+  return gradient ? scaled_gradient(*gradient, grad_output, input) : make_cross_entropy_gradient(input);
 }
 
 // Losses are float32 under autocast, as F.cross_entropy's are.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/mul.h>
 
 #include <optional>
 #include <tuple>
@@ -29,6 +28,10 @@ at::Tensor make_cross_entropy_gradient(const at::Tensor& input);
 // grad_output must have the shape of the loss.
 void check_cross_entropy_grad_output(const at::Tensor& grad_output, const at::Tensor& input,
                                      const CrossEntropyArgs& args);
+
+// The gradient of a mean or sum, which was computed with it, times grad_output.
+at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& grad_output,
+                           const at::Tensor& input);
 
 // A loss, its gradient to the input, or both.
 struct CrossEntropyResult {
@@ -68,7 +71,7 @@ at::Tensor cross_entropy_backward_on(const at::Tensor& grad_output, const std::o
                                      int64_t ignore_index, double label_smoothing, bool align_corners) {
   const CrossEntropyArgs args{target, weight, reduction, ignore_index, label_smoothing, align_corners};
   check_cross_entropy_grad_output(grad_output, input, args);
-  if (gradient) return at::mul(*gradient, grad_output);
+  if (gradient) return scaled_gradient(*gradient, grad_output, input);
   return kOfDevice(input, args, /*with_gradient=*/false, grad_output).gradient;
 }
 

@@ -313,7 +313,9 @@ static void upsample_out_of_lazy_views(const Tensor& input, SymIntArrayRef size,
                                        optional<double> scale_h, optional<double> scale_w, Tensor& out) {
   Tensor plain = out.resolve_conj().resolve_neg();
   upsample_out_op().call(input.resolve_conj().resolve_neg(), size, align_corners, scale_h, scale_w, plain);
-  if (!plain.is_same(out)) out.copy_(plain);
+  if (plain.is_same(out)) return;
+  at::native::resize_output_symint(out, plain.sym_sizes());
+  out.copy_(plain);
 }
 
 // torch.func.functionalize: the write becomes a new value.
@@ -365,8 +367,8 @@ struct SeparableSettings {
   // Hooks of the user's may do what they like with what is saved; a kernel may be one that all calls share.
   void save_kernels(const Tensor& height, const Tensor& width) {
     const bool hooked = at::SavedTensorDefaultHooks::get_hooks().has_value();
-    kernel_h = SavedVariable(hooked ? height.clone() : height, false);
-    kernel_w = SavedVariable(hooked ? width.clone() : width, false);
+    kernel_h = SavedVariable(hooked || height.is_inference() ? height.clone() : height, false);
+    kernel_w = SavedVariable(hooked || width.is_inference() ? width.clone() : width, false);
   }
 
   template <class F>

@@ -258,6 +258,8 @@ class _Comparison:
                 self._find("exception type", f"documented {target.raises}, ours {_told(ours)}")
         elif type(ours) is not type(native):
             self._find(f"{of}exception type", f"native {_told(native)}, ours {_told(ours)}")
+        elif re.search("can't allocate memory|counted in 64 bits", str(ours)):
+            return  # natively some of these numbers are cut to 32 bits first
         elif target.same_messages and not of and _comparable(ours) != _comparable(native):
             self._find("message", f"native {_told(native)}, ours {_told(ours)}")
 

@@ -212,6 +212,8 @@ def fixed_conv_transpose2d(
     F, input, kernel, stride=1, padding=0, output_padding=0, dilation=1, *, padding_mode="zeros"
 ):
     kernels = tuple(kernel) if isinstance(kernel, (tuple, list)) else (kernel,)
+    if not (input.is_floating_point() or input.is_complex()):
+        raise RuntimeError("expected an input of a floating dtype")
     if any(k.requires_grad or not (k.is_floating_point() or k.is_complex()) for k in kernels):
         raise TypeError("the kernel requires grad, or is not of a floating dtype")
     if padding_mode not in ("zeros", "replicate"):
