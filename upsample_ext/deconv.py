@@ -113,13 +113,14 @@ def fixed_conv_transpose2d(
             edge sample. The output's size is the same.
 
     Returns:
-        ``(N, C, H_out, W_out)``, H_out as for `conv_transpose2d`, in the input's dtype. Differentiable to the
-        input.
+        ``(N, C, H_out, W_out)``, H_out as for `conv_transpose2d`, in the input's dtype; under autocast in
+        that of autocast, as the native expression. Differentiable to the input.
 
     Raises:
         TypeError: kernel is neither a tensor nor a pair of tensors, or not of a floating dtype.
         ValueError: shapes or padding_mode are not as above.
-        RuntimeError: the kernel requires grad (`conv_transpose2d` learns one), or the geometry is impossible.
+        RuntimeError: the kernel requires grad (`conv_transpose2d` learns one), the input is of integers, or
+            the geometry is impossible.
 
     Example:
         >>> tent = torch.tensor([0.25, 0.75, 0.75, 0.25])
@@ -262,8 +263,8 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: str =
             constant becomes 0.75), or with ``"replicate"`` the edge samples.
 
     Returns:
-        ``(N, C, factor * H, factor * W)`` in the input's dtype. The 1-D kernels are kept in float32 for half
-        types.
+        ``(N, C, factor * H, factor * W)`` in the input's dtype; under autocast in that of autocast, with
+        either padding_mode. The 1-D kernels are kept in float32 for half types.
 
     Raises:
         TypeError, ValueError, RuntimeError: as `fixed_conv_transpose2d` and `caffe_upsample_params`.

@@ -192,9 +192,10 @@ def upsample_cross_entropy(
     align_corners=align_corners), target, weight, ignore_index=..., reduction=..., label_smoothing=...)``,
     forward and backward, with no tensor of N * C * H_out * W_out elements. With a reduction, memory beyond
     the input is one gradient of the input's size (two where the loss is scaled before `backward`); with
-    "none", and for half types, nothing is kept and the logits are read again in backward; on CUDA a gradient
-    takes two numbers a pixel of the target while it is computed. Sums are float32, float64 for float64
-    inputs; the gradient is bit for bit the same for any number of threads.
+    "none", and for half types, it is a copy of the logits, which backward reads again; on CUDA a gradient
+    takes two numbers a pixel of the target while it is computed. As natively, the logits may be changed once
+    the loss is known (with a reduction not before a second derivative, which reads them). Sums are float32,
+    float64 for float64 inputs; the gradient is bit for bit the same for any number of threads.
 
     Args:
         input: ``(N, C, H, W)`` logits, float64, float32, float16 or bfloat16, any strides.

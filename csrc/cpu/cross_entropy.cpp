@@ -138,7 +138,8 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
 
 TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
   m.impl("upsample_cross_entropy", on_cpu<cross_entropy_loss_on<cross_entropy_on_cpu>>);
-  m.impl("upsample_cross_entropy_with_gradient", on_cpu<cross_entropy_with_gradient_on<cross_entropy_on_cpu>>);
+  m.impl("upsample_cross_entropy_with_gradient",
+         on_cpu<cross_entropy_with_gradient_on<cross_entropy_on_cpu>>);
   m.impl("upsample_cross_entropy_backward", on_cpu<cross_entropy_backward_on<cross_entropy_on_cpu>>);
 }
 

@@ -91,9 +91,9 @@ static AxisTable<acc> conv_transpose_table(const Tensor& kernel, int axis, const
                                            const Tensor& output, const ConvTransposeArgs& args,
                                            bool replicate) {
   const Tensor values = kernel.to(c10::CppTypeToScalarType<acc>::value).contiguous();
-  return AxisTable<acc>::conv_transpose(conv_transpose_axis(axis, input.size(2 + axis), output.size(2 + axis),
-                                                            values.size(0), args, replicate),
-                                        values.template const_data_ptr<acc>());
+  return AxisTable<acc>::conv_transpose(
+      conv_transpose_axis(axis, input.size(2 + axis), output.size(2 + axis), values.size(0), args, replicate),
+      values.template const_data_ptr<acc>());
 }
 
 static Tensor separable_cpu(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,

@@ -85,10 +85,9 @@ static Tensor separable_backward_cuda(const Tensor& grad_output, const Tensor& k
     typedef storage_of<decltype(scalar)> T;
     if (kernel.has_two_taps(params)) {
       typedef decltype(sum) acc;
-      check_launch(
-          resize_adjoint<T>(adjoint_params<acc>(grad_input, output, kernel.height_of<acc>(params),
-                                                kernel.width_of<acc>(params)),
-                            on.device()));
+      check_launch(resize_adjoint<T>(adjoint_params<acc>(grad_input, output, kernel.height_of<acc>(params),
+                                                         kernel.width_of<acc>(params)),
+                                     on.device()));
     } else {
       const ReadWeight read(params, kernel.product(grad_output.size(1)), grad_output.scalar_type());
       check_launch(deconv_backward_input<T>(params, read.in_acc(), on.device()));

@@ -272,9 +272,7 @@ static Tensor upsample_autograd(const Tensor& input, SymIntArrayRef size, bool a
   using Rule = UpsampleRule<kForward>;
   Tensor output = with_history<Rule>(
       [&] { return op.call(input, size, align_corners, scale_h, scale_w); },
-      [&](Rule& rule) {
-        rule = Rule{input.sym_size(2), input.sym_size(3), align_corners, scale_h, scale_w};
-      },
+      [&](Rule& rule) { rule = Rule{input.sym_size(2), input.sym_size(3), align_corners, scale_h, scale_w}; },
       input);
   if (has_tangent(input)) {
     set_tangent(output, op.call(input._fw_grad(0), size, align_corners, scale_h, scale_w));

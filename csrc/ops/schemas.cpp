@@ -26,9 +26,9 @@ TORCH_LIBRARY(upsample_ext, m) {
       "float? scale_h=None, float? scale_w=None) -> Tensor",
       tags);
 
-  // Transposed convolution of every channel with one separable kernel, kernel_h x kernel_w. channels_last of a
-  // backward op: the memory format of its result; natively that of the forward op's images. Without it, that
-  // of the images at hand.
+  // Transposed convolution of every channel with one separable kernel, kernel_h x kernel_w. channels_last of
+  // a backward op: the memory format of its result; natively that of the forward op's images. Without it,
+  // that of the images at hand.
   m.def(
       "separable_conv_transpose2d(Tensor input, Tensor kernel_h, Tensor kernel_w, SymInt[2] stride, "
       "SymInt[2] padding, SymInt[2] output_padding, SymInt[2] dilation, bool replicate) -> Tensor",

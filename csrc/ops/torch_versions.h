@@ -22,10 +22,10 @@ namespace upsample_ext {
 using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
 
-// ---- how a node of the graph is held
-// ------------------------------------------------------------------------ Since 2.13 a node counts its
-// references itself; before, a shared_ptr does, which has to delete it in a way that spares the stack where a
-// graph is deep.
+// ---- how a node of the graph is held ------------------------------------------------------------
+//
+// Since 2.13 a node counts its references itself; before, a shared_ptr does, which has to delete it in a way
+// that spares the stack where a graph is deep.
 
 #if UPSAMPLE_TORCH_AT_LEAST(2, 13)
 template <class Node>
@@ -45,9 +45,9 @@ NodePointer<Node> make_node() {
 }
 #endif
 
-// ---- compiled autograd
-// ---------------------------------------------------------------------------------------- CompilableNode
-// adds its two hooks to a node that has
+// ---- compiled autograd --------------------------------------------------------------------------
+//
+// CompilableNode adds its two hooks to a node that has
 //   template <class F> void visit(F&& f);                      calls f on every field that backward reads
 //   variable_list apply(variable_list&&);                      backward
 //   int64_t needed() const;                                    which inputs want a gradient, a bit each

@@ -178,8 +178,8 @@ inline float to_acc(float x) { return x; }
 inline float to_acc(uint8_t x) { return static_cast<float>(x); }
 inline float to_acc(bfloat16_t x) { return bits_to_float(static_cast<uint32_t>(x.bits) << 16); }
 inline float to_acc(half_t x) {
-  // Exponent and mantissa in place, the exponent rebiased. A subnormal, m * 2^-24, is what m adds to 2^-14: no
-  // subnormal float32 comes up, which the processor may have been told to take for 0. All ones in the
+  // Exponent and mantissa in place, the exponent rebiased. A subnormal, m * 2^-24, is what m adds to 2^-14:
+  // no subnormal float32 comes up, which the processor may have been told to take for 0. All ones in the
   // exponent (inf, NaN) stay that.
   const uint32_t magnitude = (x.bits & 0x7fffu) << 13, sign = (x.bits & 0x8000u) << 16;
   uint32_t u = magnitude + 0x38000000u;
