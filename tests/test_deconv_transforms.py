@@ -1,12 +1,15 @@
 """Transposed convolution: derivatives, vmap, torch.func, compile, export, autocast, subclasses, errors."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
 from dispatched_ops import dispatched_ops
 from torch.autograd import forward_ad
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 from torch_versions import enable_compiled_autograd, nested_vmap_rules
 
 import upsample_ext
@@ -330,7 +333,7 @@ FIXED = {
 @pytest.mark.parametrize("form", FIXED)
 def test_autocast_casts_fixed_kernels_as_the_convolution(form, low):
     x = torch.rand(2, 3, 5, 6, requires_grad=True)
-    expected = FIXED[form](x.detach().double())
+    expected = FIXED[form](x.detach()).double()
     with torch.autocast("cpu", dtype=low):
         found = FIXED[form](x)
         if form != "layer":  # its kernel is of a dtype, and stays
@@ -360,6 +363,64 @@ def test_the_cached_kernel_reaches_no_hook():
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, spoil):
         upsample_ext.bilinear_conv_transpose2d(x, 2).sum().backward()
     assert torch.equal(upsample_ext.bilinear_conv_transpose2d(x.detach(), 2), expected)
+
+
+def test_a_flop_counter_counts_what_it_counts_natively():
+    values = [t.float() for t in tensors()]
+
+    def count(function, values):
+        with FlopCounterMode(display=False) as counter:
+            output = function(*values)
+            if output.requires_grad:
+                output.sum().backward()
+        return counter.get_total_flops()
+
+    assert count(ours, values) == count(native, values) > 0
+    x, weight, bias = values
+    of_input = [x.clone().requires_grad_(), weight, bias]
+    assert count(ours, of_input) == count(native, of_input) == 2 * count(ours, values)
+    # That of the weight's gradient is natively of a convolution between all channels.
+    assert count(ours, [v.clone().requires_grad_() for v in values]) == 3 * count(ours, values)
+
+    x = torch.rand(2, 3, 4, 5, requires_grad=True)
+    for call, kernel in ((FIXED["a pair"], 4), (FIXED["function"], 4), (FIXED["one kernel"], 4)):
+        with FlopCounterMode(display=False) as counter:
+            call(x).sum().backward()
+        assert counter.get_total_flops() == 2 * (2 * x.numel() * kernel**2)
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without torch.distributed")
+def test_a_distributed_tensor_is_pytorchs():
+    program = """if True:
+        import torch, torch.nn.functional as F, upsample_ext
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+        store = torch.distributed.HashStore()
+        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+        mesh = init_device_mesh("cpu", (1,))
+        x, weight = torch.rand(2, 3, 4, 5), torch.rand(3, 1, 4, 4)
+
+        def outcome(function, placement):
+            placed = ((x, placement), (weight, Replicate()))
+            tensors = [distribute_tensor(t, mesh, [where]) for t, where in placed]
+            try:
+                output = function(*(t.requires_grad_() for t in tensors), None, 2, 1, 0, 3)
+                output.sum().backward()
+                return [t.full_tensor() for t in (output, tensors[0].grad, tensors[1].grad)]
+            except Exception as error:
+                return type(error)
+
+        for placement in (Replicate(), Shard(0)):
+            functions = (upsample_ext.conv_transpose2d, F.conv_transpose2d)
+            found, expected = (outcome(function, placement) for function in functions)
+            if isinstance(expected, list):
+                torch.testing.assert_close(found, expected)
+            else:
+                assert found is expected, (found, expected)
+        torch.distributed.destroy_process_group()
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_autocast_leaves_double_alone():

@@ -5,6 +5,7 @@ and deterministic gradients, the fixed bilinear transposed convolution of Caffe,
 two differ.
 """
 
+from upsample_ext import _flops  # noqa: F401  (registers what our ops count)
 from upsample_ext._version import __version__
 from upsample_ext.compare import Comparison, compare
 from upsample_ext.convert import convert

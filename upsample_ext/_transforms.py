@@ -36,6 +36,13 @@ def _upsample_backward_vmap(
 
 # ---- DTensor -----------------------------------------------------------------------------------------------
 
+
+def is_distributed(tensor: object) -> bool:
+    """A DTensor: it knows how to shard native's ops, and of ours the bilinear resize alone."""
+    distributed = sys.modules.get("torch.distributed.tensor")
+    return distributed is not None and isinstance(tensor, distributed.DTensor)
+
+
 _sharding_registered = False
 
 

@@ -10,6 +10,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary, has
 from upsample_ext import _devices, _native
 from upsample_ext._library import C
 from upsample_ext._numbers import as_int, as_pair
+from upsample_ext._transforms import is_distributed
 from upsample_ext.interpolate import _FLOATING
 
 _door = C.depthwise_conv_transpose2d
@@ -302,6 +303,7 @@ def _is_image(input: object) -> bool:
         and input.layout is torch.strided
         and not input.is_nested
         and input.dim() in (3, 4)
+        and not is_distributed(input)
     )
 
 

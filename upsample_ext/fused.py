@@ -5,7 +5,6 @@ take: other devices, dtypes and layouts, and wrong arguments, whose errors are t
 fused results are bit for bit the reduction of our own `interpolate` of the float32 input.
 """
 
-import sys
 from collections.abc import Sequence
 
 import torch
@@ -18,9 +17,10 @@ from torch.overrides import (
     has_torch_function_variadic,
 )
 
-from upsample_ext import _native, _transforms  # noqa: F401  (_transforms registers the rules for vmap)
+from upsample_ext import _native
 from upsample_ext._library import C
 from upsample_ext._numbers import as_float, as_int, as_pair
+from upsample_ext._transforms import is_distributed
 from upsample_ext.interpolate import _FLOATING, _is_filled, _is_ours, _resolve, interpolate
 
 _OPS = torch.ops.upsample_ext
@@ -104,7 +104,7 @@ def _check_index(dtype: torch.dtype, classes: int) -> None:
 
 def _resolve_logits(input, size, scale_factor, align_corners):
     """Output size, align_corners, scale_h, scale_w for our ops; None for what only PyTorch can judge."""
-    if not (_is_ours(input) and input.dtype in _FLOATING) or _is_distributed(input):
+    if not (_is_ours(input) and input.dtype in _FLOATING) or is_distributed(input):
         return None
     if not (align_corners is None or isinstance(align_corners, bool)):
         return None
@@ -166,7 +166,7 @@ def upsample_threshold(
         _is_ours(input)
         and isinstance(align_corners, bool)
         and _is_exact_double(number)
-        and not _is_distributed(input)
+        and not is_distributed(input)
     ):
         resolved = _resolve(input, size, scale_factor, False)
         if resolved is not None:
@@ -265,7 +265,7 @@ def _fits_cross_entropy(input, target, weight) -> bool:
     return (
         _is_ours(input)
         and input.dtype in _FLOATING
-        and not _is_distributed(input)
+        and not is_distributed(input)
         and isinstance(target, Tensor)
         and target.dtype is torch.int64
         and target.dim() == 3
@@ -388,20 +388,14 @@ def _is_plain_beside(other: object, input: Tensor) -> bool:
         and other.device == input.device
         and other.layout is torch.strided
         and not other.is_nested
-        and not _is_distributed(input)
-        and not _is_distributed(other)
+        and not is_distributed(input)
+        and not is_distributed(other)
     )
 
 
 def _broadcasts_to(shape, target) -> bool:
     """Whether leading dimensions, aligned at their ends, are 1 or the target's."""
     return all(n == 1 or n == wanted for n, wanted in zip(shape[::-1], target[::-1], strict=False))
-
-
-def _is_distributed(tensor: object) -> bool:
-    """A DTensor knows how to shard native's ops, not the fused ones."""
-    distributed = sys.modules.get("torch.distributed.tensor")
-    return distributed is not None and isinstance(tensor, distributed.DTensor)
 
 
 def _is_exact_double(number: object) -> bool:
@@ -423,7 +417,7 @@ def _check_concat(inputs) -> None:
 def _concat_size(inputs, size) -> list | None:
     """The output size where the fused op takes these inputs, else None."""
     first = inputs[0]
-    if len(inputs) > _MOST_INPUTS or not _is_ours(first) or _is_distributed(first):
+    if len(inputs) > _MOST_INPUTS or not _is_ours(first) or is_distributed(first):
         return None
     if not all(_is_ours(t) and _is_plain_beside(t, first) for t in inputs[1:]):
         return None

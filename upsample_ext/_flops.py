@@ -1,0 +1,40 @@
+"""What our transposed convolutions count in `torch.utils.flop_counter.FlopCounterMode`.
+
+As much as the convolutions of PyTorch's that they equal; but of the gradient of a depthwise weight what is
+computed, where PyTorch counts that of a convolution between all channels.
+"""
+
+from torch.utils.flop_counter import conv_flop_count, register_flop_formula
+
+from upsample_ext._transforms import _OPS
+
+
+@register_flop_formula(_OPS.depthwise_conv_transpose2d)
+def _depthwise(input_shape, weight_shape, *_, out_shape=None, **__) -> int:
+    return conv_flop_count(list(input_shape), list(weight_shape), list(out_shape), transposed=True)
+
+
+@register_flop_formula(_OPS.depthwise_conv_transpose2d_backward_input)
+def _depthwise_backward_input(grad_output_shape, weight_shape, *_, out_shape=None, **__) -> int:
+    return conv_flop_count(list(out_shape), list(weight_shape), list(grad_output_shape), transposed=True)
+
+
+@register_flop_formula(_OPS.depthwise_conv_transpose2d_backward_weight)
+def _depthwise_backward_weight(grad_output_shape, input_shape, *_, out_shape=None, **__) -> int:
+    return conv_flop_count(list(input_shape), list(out_shape), list(grad_output_shape), transposed=True)
+
+
+def _plane(image_shape, kernel_h_shape, kernel_w_shape) -> list:
+    return [image_shape[1], 1, kernel_h_shape[0], kernel_w_shape[0]]
+
+
+@register_flop_formula(_OPS.separable_conv_transpose2d)
+def _separable(input_shape, kernel_h_shape, kernel_w_shape, *_, out_shape=None, **__) -> int:
+    weight_shape = _plane(input_shape, kernel_h_shape, kernel_w_shape)
+    return conv_flop_count(list(input_shape), weight_shape, list(out_shape), transposed=True)
+
+
+@register_flop_formula(_OPS.separable_conv_transpose2d_backward)
+def _separable_backward(grad_output_shape, kernel_h_shape, kernel_w_shape, *_, out_shape=None, **__) -> int:
+    weight_shape = _plane(grad_output_shape, kernel_h_shape, kernel_w_shape)
+    return conv_flop_count(list(out_shape), weight_shape, list(grad_output_shape), transposed=True)
