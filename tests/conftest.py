@@ -37,6 +37,8 @@ NOT_EMULATED = {
     "test_overhead.py": "times say nothing here",
     "test_examples.py": "scripts, and their times and memory",
     "test_cuda_build.py": "what nvcc makes of the kernels",
+    "test_fuzz.py": "processes of their own, which know nothing of the emulation",
+    "test_memory.py": "memory of the CPU kernels, in processes of their own",
     "test_gpu_script.py": "a script for machines with a GPU",
     "test_cuda_emulation": "of the emulation itself",
 }
