@@ -1,13 +1,12 @@
-"""compare(): the question's matrices, the tables behind them, the explanation, the picture, the command."""
+"""compare(): the question's matrices, the tables behind them, the explanation, the picture."""
 
 import builtins
-import subprocess
 import sys
 
 import pytest
 import torch
+from which_kernels import EMULATED
 
-from upsample_ext.__main__ import main, parse_matrix, read_image
 from upsample_ext.compare import compare
 
 WAYS = ("align_corners=True", "align_corners=False", "zeros", "replicate")
@@ -118,6 +117,86 @@ def test_difference_map_and_places():
         comparison.difference("nearest")
 
 
+# ---- a part at a time --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[1, 50, 2**19], ids=["rows", "some rows", "all"])
+def part(request, monkeypatch):
+    """As many outputs are computed at a time: a row, some rows, or several planes."""
+    monkeypatch.setattr(sys.modules["upsample_ext.compare"], "_STRIPE", request.param)
+
+
+def measured_at_once(comparison, first, second):
+    """What a `Difference` holds, from whole results."""
+    a, b = comparison.ways[first].output, comparison.ways[second].output
+    size = torch.where((a == b) | (a.isnan() & b.isnan()), torch.zeros_like(a), a - b).abs()
+    border = comparison.border_rows[:, None] | comparison.border_columns
+    inside, on_border = (
+        float(v.max()) if v.numel() else None for v in (size[..., ~border], size[..., border])
+    )
+    at = int(size.argmax())
+    where = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), size.shape))
+    count = int((~(size <= comparison.difference(first, second).rounding)).sum())
+    return inside, on_border, float(size.flatten()[at]), where, count
+
+
+def assert_measured(difference, expected):
+    """To the bit, but for CUDA's kernels: there the ties of rounding may fall otherwise."""
+    d = difference
+    found = d.inside, d.border, d.largest, d.where, d.count
+    if not EMULATED:
+        assert repr(found) == repr(expected)
+    for value, right in zip(found[:3], expected[:3], strict=True):
+        assert value is right or value == pytest.approx(right, abs=d.rounding, nan_ok=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("shape", "factor"),
+    [((9, 31), 2), ((31, 9), 3), ((2, 3, 6, 7), 4), ((1, 40), 5), ((40, 1), 2), ((1, 1), 7), ((5, 4), 1)],
+)
+def test_parts_give_what_whole_results_give(part, shape, factor, dtype):
+    x = torch.randn(shape, dtype=torch.float64).to(dtype)
+    in_parts, whole = compare(x, factor), compare(x, factor)
+    pairs = [(name, "align_corners=False") for name in WAYS] + [("align_corners=True", "zeros")]
+    for first, second in pairs:
+        assert_measured(in_parts.difference(first, second), measured_at_once(whole, first, second))
+    text = str(in_parts)
+    assert EMULATED or text == str(whole)  # whose results were asked for, and are taken
+    for name in WAYS:
+        assert in_parts.ways[name].output.equal(whole.ways[name].output)
+
+
+def test_parts_of_infinities_and_nan(part):
+    x = torch.rand(3, 20, 30)
+    x[0, 4, 5], x[1, 0, 7], x[1, 19, 29] = float("nan"), float("inf"), -float("inf")
+    in_parts, whole = compare(x, 3), compare(x, 3)
+    for name in WAYS:
+        assert_measured(in_parts.difference(name), measured_at_once(whole, name, "align_corners=False"))
+    assert str(in_parts) == str(whole)
+
+
+def test_wide_float64_in_parts(part):
+    x = torch.rand(2, 2100, dtype=torch.float64)
+    for name in WAYS:
+        expected = measured_at_once(compare(x, 2), name, "align_corners=False")
+        assert_measured(compare(x, 2).difference(name), expected)
+
+
+def test_the_input_may_change_afterwards():
+    x = torch.rand(1, 1, 4, 4)
+    expected = str(compare(x, 2))
+    comparison = compare(x, 2)
+    x.zero_()
+    assert str(comparison) == expected and not comparison.input.eq(0).all()
+
+
+def test_measuring_leaves_the_number_of_threads():
+    threads = torch.get_num_threads()
+    str(compare(torch.rand(3, 40, 50), 3))
+    assert torch.get_num_threads() == threads
+
+
 # ---- inputs ------------------------------------------------------------------------------------------------
 
 
@@ -137,6 +216,10 @@ def test_inputs_of_every_kind():
     ("x", "factor", "error", "message"),
     [
         (QUESTION, 0, ValueError, "expected factor to be 1 or more, got 0"),
+        pytest.param(QUESTION, -(10**5000), ValueError, r"1 or more, got -10\*\*20 or more", id="-10**5000"),
+        (QUESTION, 10**11, ValueError, "2x2 upsampled by 100000000000 is more than .*factor may be up to"),
+        pytest.param(QUESTION, 10**5000, ValueError, r"by 10\*\*20 or more is more than", id="10**5000"),
+        (torch.ones(1, 1).expand(10**5, 10**5), 1, ValueError, "100000x100000 .*expected a smaller input"),
         (QUESTION, 1.5, TypeError, "expected factor to be an int, got float"),
         ([1, 2, 3], 2, ValueError, r"expected a non-empty \(H, W\).*got shape \(3,\)"),
         (torch.ones(0, 3), 2, ValueError, r"got shape \(0, 3\)"),
@@ -245,6 +328,33 @@ def test_plot_writes_a_picture(tmp_path, x, factor):
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.parametrize(
+    ("shape", "factor"), [((3, 64, 48), 4), ((7, 100), 3), ((100, 7), 5), ((2, 30, 31), 1)]
+)
+def test_the_maps_are_those_of_whole_results(part, shape, factor):
+    figure = pytest.importorskip("upsample_ext.comparison_figure")
+    x = torch.rand(shape)
+    maps = figure._maps(compare(x, factor))
+    height, width = shape[-2:]
+    tolerance = 1e-5 if EMULATED else 0.0
+    near = torch.zeros(height, width, dtype=torch.bool)
+    near[:12] = near[-12:] = near[:, :12] = near[:, -12:] = True
+    for name, coarse in maps.coarse.items():
+        size = compare(x, factor).difference(name).map[0].abs().double()
+        cells = [min(90, extent) for extent in size.shape[1:]]
+        expected = torch.nn.functional.adaptive_max_pool2d(size.amax(0)[None], cells)[0]
+        torch.testing.assert_close(coarse, expected, rtol=0, atol=tolerance)
+        if name in maps.samples:
+            means = torch.nn.functional.avg_pool2d(size.sum(0)[None], factor)[0]
+            torch.testing.assert_close(
+                maps.samples[name][near], means[near], rtol=1e-9, atol=len(x) * tolerance
+            )
+    zeros = compare(x, factor).difference("zeros").map[0].abs()
+    torch.testing.assert_close(
+        maps.edges, zeros[..., [0, -1]].reshape(maps.edges.shape), rtol=0, atol=tolerance
+    )
+
+
 def test_plotted_text_stays_on_the_page_and_apart():
     pytest.importorskip("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -289,85 +399,3 @@ def test_without_matplotlib_plot_says_what_to_install(monkeypatch):
         ImportError, match=r"matplotlib is not installed. Type: pip install upsample-ext\[plot\]"
     ):
         compare(QUESTION, 2).plot()
-
-
-# ---- the command -------------------------------------------------------------------------------------------
-
-
-def test_command_prints_the_identity_and_the_question(capsys):
-    assert main(["compare"]) == 0
-    printed = capsys.readouterr().out
-    assert all(text in printed for text in PRINTED)
-    assert "1.0000 0.6667 0.3333 0.0000" in printed  # of the identity
-    assert str(compare(torch.eye(2), 2)) in printed
-
-
-def test_command_as_a_process(tmp_path):
-    picture = tmp_path / "out.png"
-    arguments = ["compare", "--factor", "2", "--matrix", "1 2; 3 4", "--plot", str(picture)]
-    done = subprocess.run([sys.executable, "-m", "upsample_ext", *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert all(text in done.stdout for text in PRINTED)
-    assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-def test_command_info(capsys):
-    assert main(["info"]) == 0
-    assert "upsample_ext" in capsys.readouterr().out
-
-
-def test_command_help(capsys):
-    assert main(["compare", "--help"]) == 0
-    assert "--matrix" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "the following arguments are required"),
-        (["compare", "--factor", "0"], "expected factor to be 1 or more"),
-        (["compare", "--factor", "two"], "invalid int value: 'two'"),
-        (["compare", "--matrix", "1 2; 3"], "--matrix: expected rows of one length"),
-        (["compare", "--matrix", "1 two"], "--matrix: could not convert string to float: 'two'"),
-        (["compare", "--matrix", ";"], "--matrix: expected rows of one length"),
-        (["compare", "--image", "no-such-picture"], "--image: no-such-picture is neither a file nor"),
-        (["compare", "--image", "a.png", "--matrix", "1"], "not allowed with argument"),
-        (["compare", "--image", __file__], "cannot identify image file"),
-        (["compare", "--plot", "no/such/folder/out.png"], "No such file or directory"),
-        (["compare", "--plot", "out.nonsense"], "nonsense"),
-    ],
-)
-def test_command_errors_are_one_line_and_status_2(capsys, arguments, message):
-    pytest.importorskip("matplotlib")
-    assert main(arguments) == 2
-    error = capsys.readouterr().err
-    assert message in error and error.startswith("upsample-ext: error: ") and error.count("\n") == 1
-
-
-def test_matrix_text():
-    assert parse_matrix("1,2;\n 3 -4e1;").tolist() == [[1.0, 2.0], [3.0, -40.0]]
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "1", "P", "RGB", "RGBA", "I;16"])
-def test_images_of_every_mode(tmp_path, mode):
-    image_module = pytest.importorskip("PIL.Image")
-    path = tmp_path / "image.png"
-    picture = image_module.new(mode, (3, 2))
-    picture.putpixel(
-        (2, 1), {"LA": (255, 255), "RGB": (255, 0, 0), "RGBA": (255, 0, 0, 255), "P": 0}.get(mode, 255)
-    )
-    picture.save(path)
-    x = read_image(str(path))
-    assert x.dtype == torch.float32 and x.shape == (3 if mode in ("P", "RGB", "RGBA") else 1, 2, 3)
-    if mode != "P":
-        assert x[0, 1, 2] == (255.0 if mode == "I;16" else 1.0) and x[0].count_nonzero() == 1
-
-
-def test_a_photo(capsys, tmp_path):
-    pytest.importorskip("skimage")
-    picture = tmp_path / "photo.png"
-    assert main(["compare", "--image", "astronaut", "--plot", str(picture)]) == 0
-    printed = capsys.readouterr().out
-    assert "x: torch.FloatTensor of size 1x3x512x512, upsampled by 2" in printed
-    assert "equals interpolate(align_corners=False) everywhere" in " ".join(printed.split())
-    assert 50_000 < picture.stat().st_size < 400_000

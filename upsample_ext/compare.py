@@ -5,19 +5,22 @@ upsampling by an integer factor, puts their matrices side by side, and says, fro
 results differ and how to make them equal.
 """
 
+import math
 import operator
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from upsample_ext._library import C
-from upsample_ext.deconv import bilinear_conv_transpose2d
-from upsample_ext.interpolate import interpolate
+from upsample_ext.comparison_differences import Difference, Measurement
+from upsample_ext.comparison_ways import CENTRES, CORNERS, REPLICATE, ZEROS, AxisTable, Planes, Way, make_ways
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,114 +32,16 @@ _FULL_PLANES = 4
 _TABLE_ROWS = 8
 # Sentences are wrapped to this many characters
 _LINE = 110
-
-CORNERS = "align_corners=True"
-CENTRES = "align_corners=False"
-ZEROS = "zeros"
-REPLICATE = "replicate"
+# As many outputs of a way are computed at a time: few enough for a processor's cache, and so many that its
+# table, which is made for each part, costs little
+_STRIPE = 2**19
+# The most work that a comparison may be, in outputs of each way: some minutes
+_MOST_WORK = 2**32
+# The differences that the explanation is about
+_PAIRS = ((CORNERS, CENTRES), (ZEROS, CENTRES), (REPLICATE, CENTRES), (CORNERS, ZEROS))
 
 
 # ---- what a comparison holds -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class AxisTable:
-    """The matrix `A` of one axis, `output = A @ input`, in compressed rows.
-
-    Row `i` has the weights `weight[offset[i]:offset[i + 1]]` at the input samples `index[...]` of that slice;
-    an index that comes twice counts twice.
-
-    Attributes:
-        in_size: samples of the input along this axis, the columns of `A`.
-        out_size: samples of the output, the rows of `A`.
-        offset: `(out_size + 1,)` int64.
-        index: `(taps,)` int64.
-        weight: `(taps,)` float64.
-    """
-
-    in_size: int
-    out_size: int
-    offset: Tensor = field(repr=False)
-    index: Tensor = field(repr=False)
-    weight: Tensor = field(repr=False)
-
-    @classmethod
-    def from_lists(cls, in_size: int, rows: tuple[list[int], list[int], list[float]]) -> "AxisTable":
-        """Takes the three lists that the extension gives."""
-        offset, index, weight = rows
-        return cls(
-            in_size,
-            len(offset) - 1,
-            torch.tensor(offset, dtype=torch.int64),
-            torch.tensor(index, dtype=torch.int64),
-            torch.tensor(weight, dtype=torch.float64),
-        )
-
-    def dense(self, rows: int | None = None) -> Tensor:
-        """The first `rows` rows of the matrix (all by default), `(rows, in_size)` float64."""
-        rows = self.out_size if rows is None else min(rows, self.out_size)
-        taps = int(self.offset[rows])
-        matrix = torch.zeros(rows, self.in_size, dtype=torch.float64)
-        row = torch.repeat_interleave(torch.arange(rows), self.offset[: rows + 1].diff())
-        return matrix.index_put_((row, self.index[:taps]), self.weight[:taps], accumulate=True)
-
-    def row_sums(self) -> Tensor:
-        """What each output is for a constant input of ones, `(out_size,)` float64."""
-        row = torch.repeat_interleave(torch.arange(self.out_size), self.offset.diff())
-        return torch.zeros(self.out_size, dtype=torch.float64).index_add_(0, row, self.weight)
-
-
-@dataclass(frozen=True, eq=False)
-class Way:
-    """One of the four ways of upsampling.
-
-    Attributes:
-        name: its key in `Comparison.ways`.
-        title: a few words, for a heading.
-        call: the Python expression that computes it, `x` being the input.
-        output: the result, `(N, C, H * factor, W * factor)`.
-        height: the matrix of the vertical axis.
-        width: the matrix of the horizontal axis; `output = height @ input @ width.T` for every plane.
-    """
-
-    name: str
-    title: str
-    call: str
-    output: Tensor = field(repr=False)
-    height: AxisTable
-    width: AxisTable
-
-
-@dataclass(frozen=True, eq=False)
-class Difference:
-    """How the results of two ways differ.
-
-    Attributes:
-        first, second: names of the two ways.
-        map: `first - second`, `(N, C, H * factor, W * factor)`; equal infinities and two NaN differ by 0.
-        inside: largest absolute difference where the transposed convolution reads only the image; None when
-            there is no such place.
-        border: the same where it also reads outside, None when there is no such place.
-        largest: the larger of the two.
-        where: `(n, c, row, column)` of the largest.
-        count: how many outputs differ by more than rounding.
-        rounding: what may be blamed on rounding, for these values and sizes.
-    """
-
-    first: str
-    second: str
-    map: Tensor = field(repr=False)
-    inside: float | None
-    border: float | None
-    largest: float
-    where: tuple[int, int, int, int]
-    count: int
-    rounding: float
-
-    @property
-    def equal(self) -> bool:
-        """Whether the two are the same everywhere, to rounding."""
-        return self.largest <= self.rounding
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -157,41 +62,105 @@ class Comparison:
     ways: Mapping[str, Way]
     border_rows: Tensor
     border_columns: Tensor
+    _progress: Callable[[float], None] | None = None
     _differences: dict[tuple[str, str], Difference] = field(default_factory=dict)
+    _ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def difference(self, first: str, second: str = CENTRES) -> Difference:
         """Compares the results of two ways, named by their keys in `ways`."""
         for name in (first, second):
             if name not in self.ways:
                 raise ValueError(f"difference: expected one of {list(self.ways)}, got {name!r}")
-        if (first, second) not in self._differences:
-            self._differences[first, second] = self._measure(first, second)
+        self._measure([(first, second)])
         return self._differences[first, second]
 
     @property
     def differences(self) -> dict[str, Difference]:
         """The other three ways, each against `interpolate(align_corners=False)`."""
+        self._measure(_PAIRS)
         return {name: self.difference(name) for name in self.ways if name != CENTRES}
 
-    def _measure(self, first: str, second: str) -> Difference:
-        a, b = self.ways[first].output, self.ways[second].output
-        same = (a == b) | (a.isnan() & b.isnan())
-        map = torch.where(same, torch.zeros_like(a), a - b)
-        size = map.abs()
-        rounding = _rounding(self.input)
-        border = (self.border_rows[:, None] | self.border_columns).to(size.device)
-        at = int(size.argmax())
-        return Difference(
-            first,
-            second,
-            map,
-            _largest(size[..., ~border]),
-            _largest(size[..., border]),
-            float(size.flatten()[at]),
-            tuple(int(i) for i in torch.unravel_index(torch.tensor(at), size.shape)),
-            int((~(size <= rounding)).sum()),
-            rounding,
+    def _measure(self, pairs: Iterable[tuple[str, str]], ranges: bool = False) -> None:
+        """Finds these differences, and the range of each result's values, in one pass over the results."""
+        pairs = [pair for pair in pairs if pair not in self._differences]
+        ranges = ranges and not self._ranges
+        if not pairs and not ranges:
+            return
+        names = self.ways if ranges else dict.fromkeys(name for pair in pairs for name in pair)
+        found = {
+            (first, second): Measurement(
+                self.ways[first], self.ways[second], self.border_rows, self.border_columns, self._rounding
+            )
+            for first, second in pairs
+        }
+        # Plain numbers: small tensors that stay would keep the memory around them from being used again
+        extremes: dict[str, list[float]] = {name: [] for name in names}
+        for planes, rows, outputs in self._stripes(names):
+            for (first, second), measurement in found.items():
+                measurement.add(planes.start, rows.start, outputs[first], outputs[second])
+            for name, output in outputs.items() if ranges else ():
+                extremes[name] += [float(v) for v in torch.aminmax(output)]
+        self._differences.update(
+            (pair, measurement.result(self.input.shape[1])) for pair, measurement in found.items()
         )
+        if ranges:
+            for name, values in extremes.items():
+                both = torch.aminmax(torch.tensor(values, dtype=torch.float64))  # NaN if there is one
+                self._ranges[name] = tuple(float(v) for v in both)
+
+    def _stripes(
+        self, names: Iterable[str], images: int | None = None
+    ) -> Iterator[tuple[slice, slice, dict[str, Tensor]]]:
+        """The results of these ways for the first images (all by default), a part at a time, in one thread.
+
+        Yields:
+            Which of the `N * C` planes, which of their rows, and by way `(planes, rows, W * factor)`: some
+            rows of one plane, or all of some planes, in the order in which they lie in `Way.output`.
+        """
+        height, width = self._output_shape[2:]
+        groups = self._groups(images)
+        some_rows = max(1, _STRIPE // width)
+        done, total = 0, groups[-1].stop * height
+        with _one_thread():
+            planes_of = {name: Planes(self.ways[name]) for name in names}
+            for group in groups:
+                for planes in planes_of.values():
+                    planes.turn_to(group)
+                for row in range(0, height, some_rows):
+                    rows = slice(row, min(row + some_rows, height))
+                    outputs = {name: planes.rows(rows) for name, planes in planes_of.items()}
+                    yield group, rows, outputs
+                    outputs.clear()  # their memory serves the next
+                    done += (group.stop - group.start) * (rows.stop - rows.start)
+                    if self._progress is not None:
+                        self._progress(done / total)
+
+    def _groups(self, images: int | None = None) -> list[slice]:
+        """The `N * C` planes of the first images, as many at a time as make a part."""
+        count, channels, height, width = self._output_shape
+        planes = (count if images is None else images) * channels
+        some = max(1, _STRIPE // (height * width))
+        return [slice(start, min(start + some, planes)) for start in range(0, planes, some)]
+
+    @property
+    def _output_shape(self) -> tuple[int, int, int, int]:
+        count, channels, height, width = self.input.shape
+        return count, channels, height * self.factor, width * self.factor
+
+    @cached_property
+    def _rounding(self) -> float:
+        """How far two right results may be apart.
+
+        Interpolation computes coordinates in float32 (float64 for double), so that its weights are off by a
+        few rounding errors of a number as large as the input's extent; sums round, and so does the result.
+        """
+        x = self.input
+        coordinate = torch.finfo(torch.float64 if x.dtype == torch.float64 else torch.float32).eps
+        relative = 4 * torch.finfo(x.dtype).eps + 2 * coordinate * (x.shape[2] + x.shape[3])
+        low, high = torch.aminmax(x)
+        if not (low.isfinite() and high.isfinite()):
+            low, high = torch.aminmax(x.nan_to_num(0.0, 0.0, 0.0))
+        return relative * max(-float(low), float(high))
 
     @property
     def explanation(self) -> str:
@@ -255,7 +224,8 @@ def compare(input: Tensor | Sequence[Any], factor: int) -> Comparison:
 
     Raises:
         TypeError: `factor` is not an int, or `input` holds no real numbers.
-        ValueError: `input` has another number of dimensions or no elements, or `factor` is below 1.
+        ValueError: `input` has another number of dimensions or no elements, or `factor` is below 1, or so
+            large that the comparison would take more than some minutes (2**32 outputs of each way).
 
     The formulas: ATen's `area_pixel_compute_source_index` for interpolation; the documentation of Caffe's
     BilinearFiller for the transposed convolution.
@@ -267,54 +237,91 @@ def compare(input: Tensor | Sequence[Any], factor: int) -> Comparison:
         >>> comparison.difference("replicate", "align_corners=False").equal
         True
     """
-    factor = _checked_factor(factor)
+    factor = checked_factor(factor)
     x = _as_images(input)
-    height, width = x.shape[2:]
-    with torch.no_grad():
-        outputs = {
-            CORNERS: interpolate(x, scale_factor=factor, mode="bilinear", align_corners=True),
-            CENTRES: interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False),
-            ZEROS: bilinear_conv_transpose2d(x, factor),
-            REPLICATE: bilinear_conv_transpose2d(x, factor, padding_mode="replicate"),
-        }
-    titles = {
-        CORNERS: ("interpolate", "align_corners=True"),
-        CENTRES: ("interpolate", "align_corners=False"),
-        ZEROS: ("transposed convolution", "zeros outside"),
-        REPLICATE: ("transposed convolution", "edge repeated"),
-    }
-    calls = {
-        CORNERS: f'interpolate(x, scale_factor={factor}, mode="bilinear", align_corners=True)',
-        CENTRES: f'interpolate(x, scale_factor={factor}, mode="bilinear", align_corners=False)',
-        ZEROS: f"bilinear_conv_transpose2d(x, {factor})",
-        REPLICATE: f'bilinear_conv_transpose2d(x, {factor}, padding_mode="replicate")',
-    }
-    ways = {
-        name: Way(
-            name,
-            ", ".join(titles[name]),
-            calls[name],
-            outputs[name],
-            _axis_table(name, height, factor),
-            _axis_table(name, width, factor),
-        )
-        for name in outputs
-    }
-    return Comparison(x, factor, ways, _reads_outside(ways[ZEROS].height), _reads_outside(ways[ZEROS].width))
+    check_work(x.shape, factor)
+    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    # A copy: the results are computed from it when they are asked for
+    x = x.to(dtype, memory_format=torch.contiguous_format, copy=True)
+    return compare_images(x, factor)
 
 
-def _checked_factor(factor: int) -> int:
+def compare_images(x: Tensor, factor: int, progress: Callable[[float], None] | None = None) -> Comparison:
+    """`compare` of checked arguments, `x` being `(N, C, H, W)`, contiguous, and not to be changed any more.
+
+    Args:
+        progress: called with the part that is done, 0 to 1, in each pass over the results.
+    """
+    ways = make_ways(x, factor)
+    border = (_reads_outside(table) for table in (ways[ZEROS].height, ways[ZEROS].width))
+    return Comparison(x, factor, ways, *border, progress)
+
+
+def checked_factor(factor: int) -> int:
+    """The factor as an int; TypeError or ValueError if it is none, or below 1."""
     try:
         value = operator.index(factor)
     except TypeError:
         raise TypeError(f"compare: expected factor to be an int, got {type(factor).__name__}") from None
     if value < 1:
-        raise ValueError(f"compare: expected factor to be 1 or more, got {value}")
+        raise ValueError(f"compare: expected factor to be 1 or more, got {_digits(value)}")
     return value
 
 
+def check_work(shape: Sequence[int], factor: int) -> None:
+    """ValueError if to compare an input of this shape, `(..., H, W)`, would take more than some minutes."""
+    if _work(shape, factor) <= _MOST_WORK:
+        return
+    most = bisect_right(range(1, _MOST_WORK), _MOST_WORK, key=lambda smaller: _work(shape, smaller))
+    advice = f"the factor may be up to {most}" if most else "expected a smaller input"
+    raise ValueError(
+        f"compare: {'x'.join(map(str, shape))} upsampled by {_digits(factor)} is more than some minutes' "
+        f"work; {advice}"
+    )
+
+
+def _work(shape: Sequence[int], factor: int) -> int:
+    """How long the comparison takes, in the time for an output of each way."""
+    *planes, height, width = shape
+    outputs = math.prod(shape) * factor**2
+    # Each part of a result has a table made, in which every output of an axis is tried with every kernel tap
+    parts = math.prod(planes) + outputs // _STRIPE
+    taps = 2 * factor * factor
+    return outputs + (taps * width * parts + taps * height * math.prod(planes)) // 4
+
+
+def bytes_needed(shape: Sequence[int], factor: int) -> int:
+    """About how much memory the comparison of float32 `(C, H, W)` takes, its picture included."""
+    channels, height, width = shape
+    samples = height * width
+    input = 4 * channels * samples
+    # A plane of each way with its height upsampled; parts of the results and their differences
+    results = 4 * 4 * samples * factor + 12 * 4 * max(_STRIPE, width * factor)
+    # Numbers as Python's and as tensors, of the four ways and both axes
+    tables = 400 * (height + width) * factor
+    # Means of samples in float64, and the coarse maps
+    picture = 8 * 8 * samples + 3 * 90 * 4 * width * factor
+    return input + results + tables + picture
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Each step on a part is so short that to wait for other threads would take longer, on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _digits(value: int) -> str:
+    """An int in words of one line: Python refuses to print those of thousands of digits."""
+    return str(value) if abs(value) < 10**20 else f"{'-' if value < 0 else ''}10**20 or more"
+
+
 def _as_images(input: Tensor | Sequence[Any]) -> Tensor:
-    """The input as (N, C, H, W) of a floating dtype."""
+    """The input as (N, C, H, W), a view where it can be."""
     if isinstance(input, Tensor):
         x = input.detach()
     else:
@@ -329,44 +336,12 @@ def _as_images(input: Tensor | Sequence[Any]) -> Tensor:
             "compare: expected a non-empty (H, W), (C, H, W) or (N, C, H, W), got shape "
             + str(tuple(x.shape))
         )
-    if not x.is_floating_point():
-        x = x.to(torch.get_default_dtype())
     return x.reshape((1,) * (4 - x.dim()) + x.shape)
-
-
-def _axis_table(name: str, size: int, factor: int) -> AxisTable:
-    """The matrix of one axis: how the way called `name` takes `size` samples to `size * factor`."""
-    if name in (CORNERS, CENTRES):
-        rows = C.bilinear_table(size, size * factor, name == CORNERS, float(factor))
-    else:
-        taps = 2 * factor - factor % 2
-        centre = (taps - 1) / 2
-        kernel = [1 - abs(i - centre) / factor for i in range(taps)]
-        rows = C.conv_transpose_table(size, kernel, factor, factor // 2, 0, 1, name == REPLICATE)
-    return AxisTable.from_lists(size, rows)
 
 
 def _reads_outside(zeros: AxisTable) -> Tensor:
     """The outputs whose weights do not sum to one: the rest falls on samples outside the image."""
     return (zeros.row_sums() - 1).abs() > 1e-9
-
-
-def _largest(size: Tensor) -> float | None:
-    return float(size.max()) if size.numel() else None
-
-
-def _rounding(x: Tensor) -> float:
-    """How far two right results may be apart.
-
-    Interpolation computes coordinates in float32 (float64 for double), so that its weights are off by a few
-    rounding errors of a number as large as the input's extent; sums round, and so does the result.
-    """
-    finite = x[x.isfinite()]
-    if finite.numel() == 0:
-        return 0.0
-    coordinate = torch.finfo(torch.float64 if x.dtype == torch.float64 else torch.float32).eps
-    relative = 4 * torch.finfo(x.dtype).eps + 2 * coordinate * (x.shape[2] + x.shape[3])
-    return relative * float(finite.abs().max())
 
 
 # ---- the sentence ------------------------------------------------------------------------------------------
@@ -407,13 +382,9 @@ def _explain_question(c: Comparison) -> str:
 
 
 def _explain_grid(c: Comparison, grid: Difference) -> str:
-    sizes = list(zip(c.input.shape[2:], c.ways[CORNERS].output.shape[2:], strict=True))
+    sizes = [(table.in_size, table.out_size) for table in (c.ways[CORNERS].height, c.ways[CORNERS].width)]
     steps = list(dict.fromkeys(f"({i} - 1)/({o} - 1) = {_short((i - 1) / (o - 1))}" for i, o in sizes))
-    corners = (..., [0, 0, -1, -1], [0, -1, 0, -1])
-    kept = torch.allclose(
-        c.ways[CORNERS].output[corners], c.input[corners], rtol=0, atol=grid.rounding, equal_nan=True
-    )
-    keeps = "keeps the corner samples and " if kept else ""
+    keeps = "keeps the corner samples and " if _keeps_corners(c, grid.rounding) else ""
     start = 0.5 / c.factor - 0.5
     text = (
         f"interpolate(align_corners=True) {keeps}steps (in - 1)/(out - 1) of a sample per output, here "
@@ -425,6 +396,18 @@ def _explain_grid(c: Comparison, grid: Difference) -> str:
     return (
         text + f"On this input that makes a difference of up to {_short(grid.largest)}, at {_place(c, grid)}."
     )
+
+
+def _keeps_corners(c: Comparison, rounding: float) -> bool:
+    planes = Planes(c.ways[CORNERS])
+    ends = [0, -1]
+    for group in c._groups():
+        planes.turn_to(group)
+        output = torch.cat([planes.rows(slice(0, 1)), planes.rows(slice(-1, None))], 1)[..., ends]
+        input = c.input.flatten(0, 1)[group][:, ends][..., ends]
+        if not torch.allclose(output, input, rtol=0, atol=rounding, equal_nan=True):
+            return False
+    return True
 
 
 def _explain_zeros(c: Comparison, zeros: Difference) -> str:
@@ -485,21 +468,24 @@ def _short(value: float) -> str:
 
 
 def _report(c: Comparison) -> str:
-    shown = c.ways[CENTRES].output.shape
+    shown = c._output_shape
     full = max(shown[2:]) <= _FULL_EXTENT and shown[0] * shown[1] <= _FULL_PLANES
+    if not full:
+        c._measure(_PAIRS, ranges=True)
     parts = [f"x: {_tensor_type(c.input)}, upsampled by {c.factor}"]
     # The two of the question first
     for name in (CORNERS, ZEROS, CENTRES, REPLICATE):
         way = c.ways[name]
-        parts.append("\n".join([way.call, *(_matrices(way.output) if full else _summary(way.output))]))
+        parts.append("\n".join([way.call, *(_matrices(way.output) if full else _summary(c, name))]))
     parts.append("\n".join(_difference_rows(c)))
     axes = ["height", "width"] if c.input.shape[2] != c.input.shape[3] else ["height"]
     parts += ["\n".join(_table_rows(c, axis, full)) for axis in axes]
     return "\n\n".join([*parts, *(textwrap.fill(line, _LINE) for line in _explain(c))])
 
 
-def _tensor_type(x: Tensor) -> str:
-    return f"{x.type()} of size {'x'.join(map(str, x.shape))}"
+def _tensor_type(x: Tensor, shape: Sequence[int] | None = None) -> str:
+    """As PyTorch named them when this was asked; of another shape, if one is given."""
+    return f"{x.type()} of size {'x'.join(map(str, shape or x.shape))}"
 
 
 def _number_format(values: Tensor) -> str:
@@ -522,9 +508,9 @@ def _matrices(output: Tensor) -> list[str]:
     return [*lines, f"[{_tensor_type(output)}]"]
 
 
-def _summary(output: Tensor) -> list[str]:
-    low, high = (float(v) for v in torch.aminmax(output))
-    return [f"[{_tensor_type(output)}], values from {_short(low)} to {_short(high)}"]
+def _summary(c: Comparison, name: str) -> list[str]:
+    low, high = c._ranges[name]
+    return [f"[{_tensor_type(c.input, c._output_shape)}], values from {_short(low)} to {_short(high)}"]
 
 
 def _difference_rows(c: Comparison) -> list[str]:
@@ -544,7 +530,7 @@ def _difference_rows(c: Comparison) -> list[str]:
                 c.ways[name].title,
                 inside,
                 border,
-                f"{d.count} of {d.map.numel()}",
+                f"{d.count} of {math.prod(c._output_shape)}",
                 _place(c, d) if d.largest else "-",
             ]
         )

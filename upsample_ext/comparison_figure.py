@@ -5,6 +5,7 @@ Imported by `Comparison.plot` alone, because matplotlib is an optional dependenc
 
 import textwrap
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, avg_pool2d
 
+from upsample_ext.comparison_differences import absolute_difference
+from upsample_ext.comparison_ways import Planes
+
 if TYPE_CHECKING:
     from upsample_ext.compare import Comparison
 
@@ -28,6 +32,8 @@ _NUMBERS = 8
 # Of a photo, input samples a side of the part that is shown enlarged, and along the profile
 _WINDOW = 12
 _PROFILE = 9
+# Of the input, every second sample or fewer is drawn where it has more than this many a side
+_PICTURE = 1024
 # A map of differences is shrunk to this many cells a side, each with the largest of what it stands for:
 # the border, an output or two wide, would be lost otherwise
 _MAP = 90
@@ -53,7 +59,7 @@ _SIZE = (12, 10.6)
 def draw(comparison: "Comparison") -> Figure:
     """Draws the first image: a small matrix with its numbers, others with a profile across the border."""
     with matplotlib.rc_context(_STYLE):
-        small = max(comparison.ways[_REFERENCE].output.shape[2:]) <= _NUMBERS
+        small = max(comparison._output_shape[2:]) <= _NUMBERS
         return _draw_matrix(comparison) if small else _draw_image(comparison)
 
 
@@ -240,7 +246,8 @@ def _weights(ax: Axes, matrix: Tensor, sums: Tensor) -> None:
 
 def _draw_image(c: "Comparison") -> Figure:
     figure, grid = _figure(c)
-    top, left, bottom, right = _window(c)
+    maps = _maps(c)
+    top, left, bottom, right = _window(maps.samples["zeros"], maps.samples["align_corners=True"])
     ax = figure.add_subplot(grid[0, 0])
     _picture(ax, c.input, c.input)
     ax.text(0.5, 1.025, "input", transform=ax.transAxes, ha="center", fontsize=10.5, fontweight="bold")
@@ -256,7 +263,7 @@ def _draw_image(c: "Comparison") -> Figure:
     )
     ax.text(0, -0.03, "framed: the part enlarged", transform=ax.transAxes, va="top", fontsize=8, color=_GREY)
 
-    span = _span(d.map[0] for d in c.differences.values())
+    span = _span(maps.coarse.values())
     label = figure.add_subplot(grid[1, 0])
     _describe(
         label,
@@ -267,14 +274,13 @@ def _draw_image(c: "Comparison") -> Figure:
     for column, name in enumerate(_COLUMNS, start=1):
         ax = figure.add_subplot(grid[0, column])
         f = c.factor
-        _picture(ax, c.ways[name].output[..., top * f : bottom * f, left * f : right * f], c.input)
+        _picture(ax, _part(c, name, slice(top * f, bottom * f), slice(left * f, right * f)), c.input)
         _heading(ax, c, name)
         ax = figure.add_subplot(grid[1, column])
         if name == _REFERENCE:
             _reference(ax)
             continue
-        map = _pooled(c.difference(name).map[0])
-        shown = ax.imshow(map.numpy(), cmap="inferno", vmin=0, vmax=span)
+        shown = ax.imshow(maps.coarse[name].numpy(), cmap="inferno", vmin=0, vmax=span)
         _bare(ax)
         _difference_title(ax, c, name)
     bar = figure.colorbar(shown, cax=label.inset_axes([0.04, 0.12, 0.9, 0.07]), orientation="horizontal")
@@ -282,20 +288,21 @@ def _draw_image(c: "Comparison") -> Figure:
     bar.outline.set_linewidth(0.5)
     bar.locator = MaxNLocator(4)
 
-    _profile(figure, grid, c, top, left)
+    _profile(figure, grid, c, top, left, maps.edges)
     return figure
 
 
-def _window(c: "Comparison") -> tuple[int, int, int, int]:
-    """The part to enlarge, in input samples: touching the border, where both differences show."""
-    height, width = (min(_WINDOW, extent) for extent in c.input.shape[2:])
+def _window(zeros: Tensor, corners: Tensor) -> tuple[int, int, int, int]:
+    """The part to enlarge, in input samples: touching the border, where both differences show.
 
-    def mean(name: str) -> Tensor:
-        size = c.difference(name).map[0].abs().double().cpu().nan_to_num().sum(0)[None]
-        samples = avg_pool2d(size, c.factor)
-        return avg_pool2d(avg_pool2d(samples, (height, 1), 1), (1, width), 1)[0]
-
-    border, grid = mean("zeros"), mean("align_corners=True")
+    Args:
+        zeros, corners: the differences of these two ways at each sample, `(H, W)`.
+    """
+    height, width = (min(_WINDOW, extent) for extent in zeros.shape)
+    border, grid = (
+        avg_pool2d(avg_pool2d(samples[None], (height, 1), 1), (1, width), 1)[0]
+        for samples in (zeros, corners)
+    )
     score = border * (0.2 * border + grid)
     score[1:-1, 1:-1] = -1.0
     top, left = divmod(int(score.argmax()), score.shape[1])
@@ -306,24 +313,106 @@ def _picture(ax: Axes, image: Tensor, scale: Tensor) -> None:
     """The first image, in colour if it has three channels; black to white is the range of `scale` or 0..1."""
     low, high = min(float(scale.min()), 0.0), max(float(scale.max()), 1e-12)
     high = 1.0 if low == 0 and 0.5 < high <= 1 else high
-    shown = ((image[0].double().cpu() - low) / (high - low)).nan_to_num().clamp(0, 1)
+    height, width = image.shape[2:]
+    step = -(-max(height, width) // _PICTURE)
+    first = image[0, : 3 if image.shape[1] == 3 else 1, ::step, ::step]
+    shown = ((first.double().cpu() - low) / (high - low)).nan_to_num().clamp(0, 1)
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     if shown.shape[0] == 3:
-        ax.imshow(shown.permute(1, 2, 0).numpy())
+        ax.imshow(shown.permute(1, 2, 0).numpy(), extent=extent)
     else:
-        ax.imshow(shown[0].numpy(), cmap="gray", vmin=0, vmax=1)
+        ax.imshow(shown[0].numpy(), cmap="gray", vmin=0, vmax=1, extent=extent)
     _bare(ax)
 
 
-def _pooled(map: Tensor) -> Tensor:
-    """The largest absolute difference of all channels in each cell of a coarse grid."""
-    size = map.abs().double().cpu().amax(0)
-    cells = [min(_MAP, extent) for extent in size.shape]
-    return adaptive_max_pool2d(size[None], cells)[0]
+@dataclass(frozen=True)
+class _Maps:
+    """How the results for the first image differ from the reference, in absolute numbers.
+
+    Attributes:
+        coarse: by way, the largest of all channels in each cell of a grid, `(rows, columns)` float64.
+        samples: by way, the mean over the outputs of an input sample, added over channels, `(H, W)` float64;
+            only of those near the border.
+        edges: with zeros outside, the first and the last column, `(C, H * factor, 2)`.
+    """
+
+    coarse: dict[str, Tensor]
+    samples: dict[str, Tensor]
+    edges: Tensor
 
 
-def _profile(figure: Figure, grid: GridSpec, c: "Comparison", top: int, left: int) -> None:
+def _maps(c: "Comparison") -> _Maps:
+    channels, height, width = c.input.shape[1:]
+    rows, columns = height * c.factor, width * c.factor
+    cells = min(_MAP, rows)
+    names = [name for name in _COLUMNS if name != _REFERENCE]
+    coarse = {name: torch.zeros(cells, columns, dtype=c.input.dtype) for name in names}
+    samples = {
+        name: torch.zeros(height, width, dtype=torch.float64) for name in ("zeros", "align_corners=True")
+    }
+    edges = torch.zeros(channels, rows, 2, dtype=c.input.dtype)
+    for planes, part, outputs in c._stripes(_COLUMNS, images=1):
+        for name in names:
+            size = absolute_difference(outputs[name], outputs[_REFERENCE]).cpu()
+            _widen(coarse[name], size, part.start, rows)
+            if name in samples:
+                _add_samples(samples[name], size, part.start, c.factor)
+            if name == "zeros":
+                edges[planes, part] = size[..., [0, -1]]
+    shrunk = {
+        name: adaptive_max_pool2d(size.double()[None], (cells, min(_MAP, columns)))[0]
+        for name, size in coarse.items()
+    }
+    return _Maps(shrunk, samples, edges)
+
+
+def _widen(cells: Tensor, size: Tensor, start: int, total: int) -> None:
+    """Puts `(planes, rows, W * factor)` differences, from row `start` of `total` on, into rows of cells.
+
+    These share the rows as in `adaptive_max_pool2d`.
+    """
+    count, stop = len(cells), start + size.shape[1]
+    for cell in range(start * count // total, -(-stop * count // total)):
+        top, bottom = cell * total // count, -(-(cell + 1) * total // count)
+        most = size[:, max(top - start, 0) : bottom - start].amax((0, 1))
+        cells[cell] = torch.maximum(cells[cell], most)
+
+
+def _add_samples(samples: Tensor, size: Tensor, start: int, factor: int) -> None:
+    """Adds `(planes, rows, W * factor)` differences, from row `start` on, to the means of input samples.
+
+    Those farther from the border than a window reaches are left out.
+    """
+    rows, columns, reach = len(samples) * factor, size.shape[2], _WINDOW * factor
+    stop = start + size.shape[1]
+    sample = torch.arange(start, stop) // factor
+    first, last = int(sample[0]), int(sample[-1])
+    sides = [slice(0, reach), slice(max(reach, columns - reach), columns)]
+    for part in [slice(0, columns)] if start < reach or stop > rows - reach else sides:
+        side = size[..., part].double().nan_to_num().sum(0)
+        if side.numel():
+            by_row = torch.zeros(last + 1 - first, side.shape[1], dtype=torch.float64)
+            by_row.index_add_(0, sample - first, side)
+            means = avg_pool2d(by_row[None], (1, factor))[0] / factor
+            samples[first : last + 1, part.start // factor : part.stop // factor] += means
+
+
+def _part(c: "Comparison", name: str, rows: slice, columns: slice) -> Tensor:
+    """A part of the first image's result, in the channels that are shown, `(1, 1 or 3, rows, columns)`."""
+    channels = 3 if c.input.shape[1] == 3 else 1
+    return torch.cat([_rows(c, name, channel, rows)[..., columns] for channel in range(channels)])[None]
+
+
+def _rows(c: "Comparison", name: str, channel: int, rows: slice) -> Tensor:
+    """Rows of one channel of the first image's result, `(1, rows, W * factor)`."""
+    planes = Planes(c.ways[name])
+    planes.turn_to(slice(channel, channel + 1))
+    return planes.rows(rows)
+
+
+def _profile(figure: Figure, grid: GridSpec, c: "Comparison", top: int, left: int, edges: Tensor) -> None:
     """One row of the results, from outside the image into it, where the zeros make the largest difference."""
-    channel, row, at_right = _profile_place(c, top, left)
+    channel, row, at_right = _profile_place(c, top, left, edges)
     length = min(_PROFILE, c.input.shape[3])
     outputs = range(length * c.factor)
     where = f"Output row {row}" + (f" of channel {channel}" if c.input.shape[1] > 1 else "")
@@ -341,7 +430,7 @@ def _profile(figure: Figure, grid: GridSpec, c: "Comparison", top: int, left: in
         "replicate": {"linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "white"},
     }
     for name in _COLUMNS:
-        line = c.ways[name].output[0, channel, row].double()
+        line = _rows(c, name, channel, slice(row, row + 1)).flatten().double()
         line = line.flip(0) if at_right else line
         position = [(i + 0.5) / c.factor for i in outputs]
         label = c.ways[name].title
@@ -356,9 +445,9 @@ def _profile(figure: Figure, grid: GridSpec, c: "Comparison", top: int, left: in
     ax.legend(frameon=False, fontsize=8.5, loc="best", ncols=2)
 
 
-def _profile_place(c: "Comparison", top: int, left: int) -> tuple[int, int, bool]:
+def _profile_place(c: "Comparison", top: int, left: int, edges: Tensor) -> tuple[int, int, bool]:
     """Channel, output row, and whether at the right edge; in the enlarged part if that is at a side."""
-    size = c.difference("zeros").map[0][..., [0, -1]].abs().double().cpu().nan_to_num()
+    size = edges.double().nan_to_num()
     sides = [left == 0, left + _WINDOW >= c.input.shape[3]]
     rows = ~c.border_rows.cpu()
     if any(sides):
