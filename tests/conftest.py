@@ -32,6 +32,7 @@ ON_A_GPU = ("test_devices.py", "test_transforms.py::test_cuda_graphs_and_streams
 NOT_EMULATED = {
     "test_axis_bounds.py": "the geometry alone, on the host",
     "test_levels.py": "instruction-set levels are of the CPU kernels",
+    "test_command_line.py": "words, files and memory, not values",
     "test_packaging.py": "the emulation is neither packed nor installed",
     "test_benchmarks.py": "the benchmarks' own instruments",
     "test_overhead.py": "times say nothing here",

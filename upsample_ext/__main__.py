@@ -1,20 +1,21 @@
 """The command `python -m upsample_ext`, also installed as `upsample-ext`: `compare` and `info`."""
 
 import argparse
-import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
-import torch
-from torch import Tensor
-
-from upsample_ext.compare import compare
+from upsample_ext._progress import Progress
+from upsample_ext.compare import checked_factor, compare_images
+from upsample_ext.comparison_input import check_size, parse_matrix, read_image
 from upsample_ext.info import info
 
 # The 2x2 inputs of the question that compare() answers
 _QUESTION = ("1 0; 0 1", "1 2; 3 4")
+# A longer message, of a name or number without end, is cut in its middle
+_MESSAGE = 600
 
 
 class _UsageError(Exception):
@@ -25,13 +26,17 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise _UsageError(message)
 
+    def print_help(self, file: IO[str] | None = None) -> None:
+        print(self.format_help(), end="", file=file)  # argparse hides that it could not write
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (that of the process by default).
 
     Returns:
-        The exit status: 0, or 2 after a one-line message on stderr when the arguments, a file or a missing
-        optional package stand in the way.
+        The exit status: 0, or 2 after a one-line message on stderr when the arguments, a file, a missing
+        optional package or the memory stand in the way. As a shell tells of a program that was stopped, 130
+        after Ctrl-C, and 141 where what reads stdout has gone.
 
     Example:
         >>> main(["compare", "--factor", "0"])
@@ -39,17 +44,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     try:
-        arguments = parser.parse_args(argv)
-        if arguments.command == "info":
-            print(info())
-        else:
-            _compare(arguments)
-    except SystemExit as stop:  # --help
-        return int(stop.code or 0)
+        _run(parser, argv)
+        if sys.stdout is None:
+            raise OSError("stdout is closed")
+        sys.stdout.flush()  # where a disk is full it shows here
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _drop_output()
+        return 141
     except (_UsageError, ImportError, OSError, TypeError, ValueError) as error:
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _failed(parser.prog, str(error))
+    except MemoryError:
+        return _failed(parser.prog, "not enough memory")
+    except RuntimeError as error:  # torch's, where it gets no memory
+        if "allocate memory" not in str(error):
+            raise
+        return _failed(parser.prog, "not enough memory")
     return 0
+
+
+def _run(parser: _Parser, argv: Sequence[str] | None) -> None:
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit:  # after --help; wrong arguments raise _UsageError
+        return
+    if arguments.command == "info":
+        print(info())
+    else:
+        _compare(arguments)
+
+
+def _failed(program: str, message: str) -> int:
+    """Prints the message, in one line whatever a file is called, and gives the exit status."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
+    if sys.stderr is not None:
+        if len(line) > _MESSAGE:
+            line = f"{line[: _MESSAGE // 2]} ... {line[-_MESSAGE // 2 :]}"
+        print(f"{program}: error: {line}", file=sys.stderr)
+    _drop_output()
+    return 2
+
+
+def _drop_output() -> None:
+    """Sends nowhere what stdout cannot take, or Python would try again when it ends, and complain."""
+    try:
+        sys.stdout.flush()
+    except (AttributeError, OSError, ValueError):
+        if sys.stdout is not None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 def _parser() -> _Parser:
@@ -80,89 +125,62 @@ def _parser() -> _Parser:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
+    factor = checked_factor(arguments.factor)
+    plot = None if arguments.plot is None else _plot_path(arguments.plot)
     if arguments.image is not None:
-        inputs = [read_image(arguments.image)]
+        inputs = [read_image(arguments.image, factor)]
     else:
         matrices = _QUESTION if arguments.matrix is None else (arguments.matrix,)
-        inputs = [parse_matrix(text) for text in matrices]
+        inputs = [parse_matrix(text)[None] for text in matrices]
+    progress = Progress()
     for index, x in enumerate(inputs):
-        comparison = compare(x, arguments.factor)
+        check_size(x.shape, factor)
+        progress.begin("comparing")
+        comparison = compare_images(x[None], factor, progress)
         if index:
             print("\n" + "-" * 110 + "\n")
-        print(comparison)
-    if arguments.plot is not None:
-        comparison.plot(arguments.plot)
-        print(f"\nplot: {arguments.plot}")
+        print(comparison, flush=True)
+    if plot is not None:
+        progress.begin("drawing")
+        figure = comparison.plot()
+        try:
+            figure.savefig(plot)
+        except OSError as error:
+            raise OSError(f"--plot: {plot}: {error.strerror or error}") from None
+        print(f"\nplot: {_printable(plot)}")
 
 
-def parse_matrix(text: str) -> Tensor:
-    """The matrix written as `"1 2; 3 4"`: rows parted by `;` or newlines, numbers by blanks or commas.
-
-    Returns:
-        `(rows, columns)` float32.
-
-    Raises:
-        ValueError: something is not a number, the rows are not of one length, or there is none.
-
-    Example:
-        >>> parse_matrix("1 2; 3 4")
-        tensor([[1., 2.],
-                [3., 4.]])
-    """
-    rows = [line.replace(",", " ").split() for line in text.replace("\n", ";").split(";")]
-    rows = [row for row in rows if row]
+def _plot_path(name: str) -> str:
+    """Where the picture goes, `.png` added where there is no ending; raises what stands in its way."""
+    if not name:
+        raise ValueError("--plot: expected the name of a file, got an empty one")
     try:
-        numbers = [[float(word) for word in row] for row in rows]
-    except ValueError as error:
-        raise ValueError(f"--matrix: {error}") from None
-    if not numbers or len({len(row) for row in numbers}) != 1:
-        raise ValueError(f'--matrix: expected rows of one length, such as "1 2; 3 4", got {text!r}')
-    return torch.tensor(numbers, dtype=torch.float32)
-
-
-def read_image(name: str) -> Tensor:
-    """A picture from a file, or, where there is no such file, the scikit-image sample of that name.
-
-    Returns:
-        `(1, H, W)` or `(3, H, W)` float32, 8-bit values scaled to 0..1; transparency is dropped.
-
-    Raises:
-        ImportError: Pillow is not installed.
-        OSError: no such file or sample, or the file is not a picture.
-    """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise ImportError("--image: Pillow is not installed. Type: pip install upsample-ext[plot]") from error
-    with Image.open(_image_path(name)) as picture:
-        upright = ImageOps.exif_transpose(picture)
-        deep = upright.mode.startswith(("I", "F"))  # more than 8 bits, always grey
-        pixels = upright.convert("F" if deep else "L" if upright.mode in ("1", "L", "LA") else "RGB")
-    dtype = torch.float32 if deep else torch.uint8
-    values = torch.frombuffer(bytearray(pixels.tobytes()), dtype=dtype).float()
-    if not deep:
-        values /= 255
-    return values.reshape(pixels.height, pixels.width, -1).permute(2, 0, 1).contiguous()
-
-
-def _image_path(name: str) -> Path:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"plot: {error.name} is not installed. Type: pip install upsample-ext[plot]"
+        ) from error
     path = Path(name)
-    if path.exists():
-        return path
-    # The samples that come with scikit-image are files beside its code; nothing is downloaded
-    package = importlib.util.find_spec("skimage")
-    samples = []
-    if package is not None and package.origin is not None:
-        samples = [p for p in Path(package.origin).parent.glob("data/*") if p.suffix in (".png", ".jpg")]
-    for sample in samples:
-        if sample.stem == name:
-            return sample
-    known = (
-        f"one of scikit-image's {', '.join(sorted(p.stem for p in samples))}"
-        if samples
-        else "installed sample"
-    )
-    raise FileNotFoundError(f"--image: {name} is neither a file nor {known}")
+    if path.is_dir():
+        raise IsADirectoryError(f"--plot: {name} is a directory")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"--plot: {name} is not a regular file")
+    if not path.suffix:
+        path = path.with_name(path.name.rstrip(".") + ".png")
+    known = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise ValueError(f"--plot: {name} ends in none of {', '.join(sorted(known))}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"--plot: No such file or directory: {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise PermissionError(f"--plot: {name} cannot be written: permission denied")
+    return str(path)
+
+
+def _printable(text: str) -> str:
+    """The text without what stdout cannot encode."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 if __name__ == "__main__":

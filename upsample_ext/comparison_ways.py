@@ -2,7 +2,7 @@
 
 A result is `A_h @ input @ A_w.T`. It is taken whole, by the one call that a user would write, or a few rows
 at a time: the height first, as the kernels do, then the width for the rows that are asked for. Both give the
-same bits.
+same bits on a CPU, and the same to rounding on a GPU.
 """
 
 from dataclasses import dataclass, field
