@@ -322,6 +322,7 @@ def test_names_that_cannot_be_printed(tmp_path):
 # With as much address space as a process has after its imports, and so much more
 LIMITED = """
 import json, os, resource, sys
+import PIL.ImageOps
 from upsample_ext.__main__ import main
 
 more, *arguments = json.loads(sys.argv[1])
@@ -336,15 +337,18 @@ sys.exit(main(arguments))
     [
         (2**29, ["--matrix", "1 2", "--factor", "99999999999999999999"], "the factor may be up to"),
         (2**29, ["--matrix", "1 2;3 4", "--factor", "20000"], "the factor may be up to"),
-        (2**29, ["--image", "{}"], "exceeds limit of"),
-        (2**24, ["--matrix", "1 2;3 4", "--factor", "1000"], "not enough memory"),
+        (2**29, ["--image", "{bomb}"], "exceeds limit of"),
+        (2**26, ["--image", "{large}"], "not enough memory"),  # of 72 MB as float32
     ],
     ids=["huge factor", "large factor", "bomb", "no memory"],
 )
 def test_little_memory_is_no_traceback(tmp_path, more, arguments, message):
     pytest.importorskip("PIL")
-    path = png(tmp_path / "bomb.png", 50000, 50000)
-    arguments = [more, "compare", *(text.format(path) for text in arguments)]
+    paths = {
+        "bomb": png(tmp_path / "bomb.png", 50000, 50000),
+        "large": png(tmp_path / "large.png", 3000, 2000, bytes(2000 * (1 + 3 * 3000))),
+    }
+    arguments = [more, "compare", *(text.format(**paths) for text in arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, json.dumps(arguments)],

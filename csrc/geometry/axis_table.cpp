@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 #include <numeric>
+#include <vector>
 
 namespace upsample_ext {
 
@@ -73,9 +74,16 @@ AxisTable<T> AxisTable<T>::conv_transpose(const ConvTransposeAxis& axis, const T
   // ... and without replicate each of them from a sample of its own.
   const int64_t per_row = axis.replicate ? matching : std::min(matching, axis.in_size);
   AxisTable table(axis.in_size, out_size, checked_product(out_size, per_row));
+  // The first of them, of those below the period: each meets every stride-th output.
+  std::vector<int64_t> first(static_cast<size_t>(out_size), axis.kernel_size);
+  for (int64_t k = 0; k < std::min(period, axis.kernel_size); ++k) {
+    const int64_t phase = (k * axis.dilation - axis.padding) % axis.stride;
+    for (int64_t o = phase < 0 ? phase + axis.stride : phase; o < out_size; o += axis.stride) first[o] = k;
+  }
   int64_t count = 0;
   for (int64_t o = 0; o < out_size; ++o) {
-    for (int64_t k = axis.kernel_size - 1; k >= 0; --k) {  // descending k: ascending source index
+    const int64_t last = first[o] + (axis.kernel_size - 1 - first[o]) / period * period;
+    for (int64_t k = last; k >= first[o] && k < axis.kernel_size; k -= period) {  // ascending source index
       int64_t i, index;
       if (!axis.source(o, k, &i) || !axis.sample(i, &index)) continue;
       table.index()[count] = index;
