@@ -281,7 +281,7 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: str =
         )
     factor = _checked_int("bilinear_conv_transpose2d", "factor", factor)
     _, stride, padding = caffe_upsample_params(factor)
-    _check_fixed("bilinear_conv_transpose2d", input, (), padding_mode)
+    _check_fixed("bilinear_conv_transpose2d", input, None, padding_mode)
     line = _line_for(input, factor)
     geometry = [[n, n] for n in (stride, padding, 0, 1)]
     if _is_image(input) and not _is_empty(input, (line, line), geometry):
@@ -427,7 +427,7 @@ def _fixed_by_pytorch(input, weight, geometry, replicate) -> Tensor:
 # ---- checks ------------------------------------------------------------------------------------------------
 
 
-def _check_fixed(op: str, input: object, kernels: tuple, padding_mode: object) -> None:
+def _check_fixed(op: str, input: object, kernels: tuple | None, padding_mode: object) -> None:
     if padding_mode not in ("zeros", "replicate"):
         raise ValueError(f"{op}: expected padding_mode to be 'zeros' or 'replicate', got {padding_mode!r}")
     if not isinstance(input, Tensor):
@@ -436,9 +436,9 @@ def _check_fixed(op: str, input: object, kernels: tuple, padding_mode: object) -
         raise ValueError(f"{op}: expected an input (N, C, H, W) or (C, H, W), got {tuple(input.shape)}")
     if not (input.is_floating_point() or input.is_complex()):
         raise RuntimeError(f"{op}: expected an input of a floating dtype, got {input.dtype}")
-    if not kernels:
+    if kernels is None:
         return
-    if len(kernels) > 2 or not all(isinstance(kernel, Tensor) for kernel in kernels):
+    if len(kernels) not in (1, 2) or not all(isinstance(kernel, Tensor) for kernel in kernels):
         found = ", ".join(type(kernel).__name__ for kernel in kernels)
         raise TypeError(f"{op}: expected kernel to be a tensor or a pair of tensors, got {found}")
     for kernel in kernels:
