@@ -76,7 +76,9 @@ def conv_transpose2d(
         output = _door(input, weight, bias, stride, padding, output_padding, groups, dilation)
         if output is not None:
             return output
-    geometry = _depthwise_geometry(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    geometry = _untraced(
+        _depthwise_geometry, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
     if geometry is None:
         return _native.conv_transpose2d(
             input, weight, bias, stride, padding, output_padding, groups, dilation
@@ -156,7 +158,7 @@ def fixed_conv_transpose2d(
         )
     ]
     replicate = padding_mode == "replicate"
-    is_ours = _is_image(input) and not _is_empty(input, kernels, geometry)
+    is_ours = _is_image(input) and not _untraced(_is_empty, input, kernels, geometry)
     if len(kernels) == 2 and is_ours:
         return _separable(input, *kernels, geometry, replicate)
     weight = _depthwise_weight(input, kernels)
@@ -284,7 +286,7 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: str =
     _check_fixed("bilinear_conv_transpose2d", input, None, padding_mode)
     line = _line_for(input, factor)
     geometry = [[n, n] for n in (stride, padding, 0, 1)]
-    if _is_image(input) and not _is_empty(input, (line, line), geometry):
+    if _is_image(input) and not _untraced(_is_empty, input, (line, line), geometry):
         return _separable(input, line, line, geometry, padding_mode == "replicate")
     return _fixed_by_pytorch(
         input, _depthwise_weight(input, (line, line)), geometry, padding_mode == "replicate"
@@ -327,19 +329,19 @@ def _pair(value: object, least: int) -> list | None:
     return pair if pair is not None and all(item >= least for item in pair) else None
 
 
-def _depthwise_geometry(*arguments):
-    """Stride, padding, output_padding, dilation as pairs; None unless a well-formed depthwise call."""
+def _untraced(judge, *arguments):
+    """judge(*arguments), while tensors' sizes are numbers, which may be compared without a warning."""
     tracing = None if _is_compiling() else torch._C._get_tracing_state()
     if tracing is None:
-        return _geometry_if_ours(*arguments)
-    torch._C._set_tracing_state(None)  # sizes are then numbers, which may be compared without a warning
+        return judge(*arguments)
+    torch._C._set_tracing_state(None)
     try:
-        return _geometry_if_ours(*arguments)
+        return judge(*arguments)
     finally:
         torch._C._set_tracing_state(tracing)
 
 
-def _geometry_if_ours(input, weight, bias, stride, padding, output_padding, groups, dilation):
+def _depthwise_geometry(input, weight, bias, stride, padding, output_padding, groups, dilation):
     if not (_is_image(input) and isinstance(weight, Tensor) and weight.dim() == 4):
         return None
     channels = input.shape[-3]

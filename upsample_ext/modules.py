@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from upsample_ext.deconv import (
     _depthwise,
     _depthwise_geometry,
+    _untraced,
     bilinear_conv_transpose2d,
     caffe_upsample_params,
     conv_transpose2d,
@@ -147,7 +148,9 @@ def _replicated_conv_transpose2d(
     input: Tensor, weight: Tensor, stride, padding, output_padding, groups: int, dilation
 ) -> Tensor:
     """`conv_transpose2d` of an image whose edge samples go on beyond it, for Caffe's geometry."""
-    pairs = _depthwise_geometry(input, weight, None, stride, padding, output_padding, groups, dilation)
+    pairs = _untraced(
+        _depthwise_geometry, input, weight, None, stride, padding, output_padding, groups, dilation
+    )
     if pairs is not None:
         return _depthwise(input, weight, None, *pairs, True)
     # No output of this geometry reads more than two samples beyond the edge, output_padding included

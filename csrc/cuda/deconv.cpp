@@ -25,8 +25,8 @@ DeconvParams deconv_params(const Tensor& input, const Tensor& output, c10::IntAr
         conv_transpose_axis(i, input.size(2 + i), output.size(2 + i), kernel_size[i],
                             {settings.stride, settings.padding, {}, settings.dilation}, settings.replicate);
     // Kernels multiply two numbers below the stride.
-    TORCH_CHECK(geometry.stride <= INT32_MAX, "conv_transpose2d: expected strides below 2^31 on CUDA, got ",
-                settings.stride);
+    TORCH_CHECK(geometry.stride <= INT32_MAX || output.numel() == 0,
+                "conv_transpose2d: expected strides below 2^31 on CUDA, got ", settings.stride);
     return geometry;
   };
   params.height = axis(0);
