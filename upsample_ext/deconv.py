@@ -312,13 +312,17 @@ def _is_image(input: object) -> bool:
 def _is_empty(input: Tensor, kernels: tuple, geometry: list) -> bool:
     """Whether the image or its result has no samples: PyTorch's, which takes some such calls."""
     kernel_size = [k.shape[0] for k in kernels] if len(kernels) == 2 else kernels[0].shape[-2:]
-    sizes = [
+    return not all(extent != 0 for extent in (*input.shape[-3:], *_output_size(input, kernel_size, geometry)))
+
+
+def _output_size(input: Tensor, kernel_size, geometry: list) -> list:
+    """``[H_out, W_out]`` of stride, padding, output_padding and dilation as pairs; may be 0 or less."""
+    return [
         (size - 1) * step - 2 * cut + spread * (kernel - 1) + extra + 1
         for size, kernel, step, cut, extra, spread in zip(
             input.shape[-2:], kernel_size, *geometry, strict=True
         )
     ]
-    return not all(extent != 0 for extent in (*input.shape[-3:], *sizes))
 
 
 def _pair(value: object, least: int) -> list | None:
@@ -357,14 +361,11 @@ def _depthwise_geometry(input, weight, bias, stride, padding, output_padding, gr
     pairs = [_pair(stride, 1), _pair(padding, 0), _pair(output_padding, 0), _pair(dilation, 1)]
     if None in pairs or not all(extent > 0 for extent in (*input.shape[-3:], *weight.shape[2:])):
         return None
-    for size, kernel, step, cut, extra, spread in zip(
-        input.shape[-2:], weight.shape[2:], *pairs, strict=True
-    ):
+    strides, _, output_paddings, dilations = pairs
+    for step, extra, spread in zip(strides, output_paddings, dilations, strict=True):
         if not (extra < step or extra < spread):
             return None
-        if not (size - 1) * step - 2 * cut + spread * (kernel - 1) + extra + 1 > 0:
-            return None
-    return pairs
+    return pairs if all(extent > 0 for extent in _output_size(input, weight.shape[2:], pairs)) else None
 
 
 def _goes_with(tensor: Tensor, input: Tensor) -> bool:

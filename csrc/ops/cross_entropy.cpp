@@ -4,8 +4,8 @@
 // costs more than the one low-resolution tensor that is kept. Where that tensor could not be exact (half
 // types: the gradient of a mean is too small for them before it is scaled) or is not known yet (reduction
 // "none"), backward reads the logits again, from a copy: natively they may change once the loss is known.
-// Everything beyond first order, and forward mode, is the unfused
-// expression, written here in PyTorch's own differentiable ops.
+// Everything beyond first order, and forward mode, is the unfused expression, written here in PyTorch's own
+// differentiable ops.
 #include <torch_headers.h>
 
 #include "cross_entropy.h"
