@@ -9,8 +9,8 @@
 
 namespace upsample_ext {
 
-// How a launcher runs a resample: make memory for the plan, build it, then give every thread its rows and
-// scratch.
+// How a launcher runs a resample: make memory for the plan, build it and put it into the parameters, then ask
+// for the scratch (which depends on the plan) and give every thread its rows and its own scratch.
 template <class acc>
 struct ResampleKernel {
   int64_t lanes;  // values in a vector; pixels of fewer channels are better taken as an interleaved row

@@ -84,9 +84,10 @@ struct Case {
 // Two threads' worth, one after the other.
 template <class Rows>
 void run(const DeconvKernel& kernel, DeconvParams& p, bool reads_weight, int64_t count, Rows rows) {
-  WorkMemory<1> plan(kernel.plan_bytes(p)), scratch(kernel.scratch_bytes(p));
+  WorkMemory<1> plan(kernel.plan_bytes(p));
   kernel.build_plan(p, reads_weight, plan.data());
   p.plan = plan.data();
+  WorkMemory<1> scratch(kernel.scratch_bytes(p));
   rows(p, 0, count / 3, scratch.data());
   rows(p, count / 3, count, scratch.data());
 }

@@ -73,9 +73,10 @@ struct Case {
 // Two threads' worth of rows, one after the other.
 template <class acc>
 void run(const ResampleKernel<acc>& kernel, ResampleParams<acc> p) {
-  WorkMemory<1> plan(kernel.plan_bytes(p)), scratch(kernel.scratch_bytes(p));
+  WorkMemory<1> plan(kernel.plan_bytes(p));
   kernel.build_plan(p, plan.data());
   p.plan = plan.data();
+  WorkMemory<1> scratch(kernel.scratch_bytes(p));
   const int64_t middle = p.rows() / 3;
   kernel.rows(p, 0, middle, scratch.data());
   kernel.rows(p, middle, p.rows(), scratch.data());
