@@ -154,6 +154,18 @@ struct DepthwiseSettings {
   }
 };
 
+// grad_output in the order of the input, for both gradients at once; each op would otherwise bring it there
+// for itself. A tensor that stands for others (under vmap, while tracing) is left to the ops.
+static Tensor in_common_order(const Tensor& grad_output, const Tensor& input) {
+  constexpr auto stand_ins =
+      c10::DispatchKeySet({c10::DispatchKey::FuncTorchBatched, c10::DispatchKey::FuncTorchGradWrapper,
+                           c10::DispatchKey::Functionalize, c10::DispatchKey::Python});
+  for (const Tensor* image : {&grad_output, &input}) {
+    if (image->key_set().has_any(stand_ins) || image->numel() == 0) return grad_output;
+  }
+  return in_order_of(grad_output, input);
+}
+
 struct DepthwiseRule : DepthwiseSettings {  // first: input, second: weight
   static constexpr const char* name = "DepthwiseConvTranspose2DBackward";
   bool channels_last;  // the gradients, as natively, whatever grad_output is
@@ -164,8 +176,10 @@ struct DepthwiseRule : DepthwiseSettings {  // first: input, second: weight
     f(channels_last);
   }
   void backward(const Tensor& grad, const NeedsGradient& needs, variable_list& grads) {
-    if (needs(0)) grads[0] = backward_input(grad, second.unpack(), channels_last);
-    if (needs(1)) grads[1] = backward_weight(grad, first.unpack(), channels_last);
+    const Tensor input = needs(1) ? first.unpack() : Tensor();
+    const Tensor grad_output = needs(0) && needs(1) ? in_common_order(grad, input) : grad;
+    if (needs(0)) grads[0] = backward_input(grad_output, second.unpack(), channels_last);
+    if (needs(1)) grads[1] = backward_weight(grad_output, input, channels_last);
     if (needs(2)) grads[2] = channel_sum_op().call(grad);
   }
 };
