@@ -1,21 +1,42 @@
 #!/usr/bin/env bash
-# Builds the extension under AddressSanitizer and UBSan, beside the one in use, and runs tests of the CPU ops through
-# PyTorch with it: scripts/sanitize.sh [pytest's arguments]
+# Builds the extension with a sanitizer, beside the one in use, and runs tests of the CPU ops through PyTorch with it:
 #
-# The environment is the one that scripts/test.sh made. Without arguments the tests are those of values, layouts, far
-# geometry and the fuzzer's raw ops. (The kernels without torch are tested so on every run, tests/test_levels.py.)
+#   scripts/sanitize.sh [address|thread] [pytest's arguments]
+#
+# address (the default) is AddressSanitizer and UBSan; thread is ThreadSanitizer, for which the extension's parallel
+# regions run on four threads of tests/native/openmp_threads.cpp. The environment is the one that scripts/test.sh made.
+# Without further arguments the tests are those of values, layouts, geometry and gradients. (The kernels without torch
+# are tested under the first two on every run, tests/test_levels.py.)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=/dev/null
 [ ! -d .venv ] || source .venv/bin/activate
 
-folder=$PWD/build/sanitized
+kind=address
+if [ "${1-}" = address ] || [ "${1-}" = thread ]; then
+  kind=$1
+  shift
+fi
+
+folder=$PWD/build/$kind-sanitizer
 mkdir -p "$folder"
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp -u --parents -t "$folder"
 cd "$folder"
 
-export CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1"
-LDFLAGS=$CFLAGS FORCE_CPU=1 python setup.py build_ext --inplace >build.log 2>&1 || {
+# Optimized, the instrumented kernels would take four times as long to compile.
+compiler=${CXX:-g++}
+if [ "$kind" = address ]; then
+  export CFLAGS="-O0 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1"
+  export LDFLAGS=$CFLAGS
+  libraries="libasan.so libubsan.so"
+else
+  export CFLAGS="-O0 -fsanitize=thread -g1"
+  mkdir -p build
+  "$compiler" -fsanitize=thread -g1 -std=c++17 -O1 -fPIC -c tests/native/openmp_threads.cpp -o build/openmp_threads.o
+  export LDFLAGS="$CFLAGS $PWD/build/openmp_threads.o"
+  libraries=libtsan.so
+fi
+FORCE_CPU=1 python setup.py build_ext --inplace >build.log 2>&1 || {
   tail -n 20 build.log
   exit 1
 }
@@ -23,10 +44,14 @@ LDFLAGS=$CFLAGS FORCE_CPU=1 python setup.py build_ext --inplace >build.log 2>&1 
 if [ $# -eq 0 ]; then
   set -- tests/test_far_geometry.py tests/test_any_resize.py tests/test_every_kernel.py tests/test_argmax.py \
     tests/test_threshold.py tests/test_combine.py tests/test_deconv_geometry.py tests/test_cross_entropy.py \
-    -k "not larger_than and not memory" -p no:cacheprovider
+    -k "not larger_than and not memory and not compile" -p no:cacheprovider
 fi
+preload=$(for library in $libraries; do "$compiler" -print-file-name="$library"; done | xargs)
+
 # Python and torch are not instrumented and hold on to much until the end: leaks are not asked for. Allocations that
-# must fail are to fail as they do for a user.
-LD_PRELOAD="$(${CXX:-g++} -print-file-name=libasan.so) $(${CXX:-g++} -print-file-name=libubsan.so)" \
+# must fail are to fail as they do for a user. The first race ends the run, as the first fault does. ThreadSanitizer
+# wants its part of the address space free, so the addresses are not randomized.
+LD_PRELOAD=$preload \
   ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-  python -m pytest -q "$@"
+  TSAN_OPTIONS=halt_on_error=1:report_signal_unsafe=0:allocator_may_return_null=1 \
+  setarch --addr-no-randomize python -m pytest -q "$@"
