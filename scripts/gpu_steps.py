@@ -281,6 +281,7 @@ class Steps:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    preexec_fn=hear_interrupts,
                 )
         statuses = {}
         for name, process in processes.items():
@@ -309,6 +310,11 @@ class Steps:
         print(f"==== {name}: {status}, {seconds:.0f} s", *last, sep="\n", flush=True)
         self.failed |= status not in (0, "left out")
         report(self.options.output)
+
+
+def hear_interrupts() -> None:
+    """For a new process: what a shell runs in the background ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait(process: subprocess.Popen, seconds: float) -> int:
