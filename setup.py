@@ -5,7 +5,7 @@ Environment variables, all the user's and kept as they are (but for CXX="ccache 
     FORCE_CUDA=1            fail rather than build without CUDA (no GPU needs to be visible)
     TORCH_CUDA_ARCH_LIST    CUDA architectures; default: the visible GPUs', without one those of torch itself
     MAX_JOBS                parallel compilations; default: limited by processors and by memory
-    CFLAGS, CXX, ...        as for every setuptools build
+    CFLAGS, CXX, ...        as for every setuptools build; -O0 or -Og in CFLAGS makes a debug build
 
 What is checked before anything is compiled, and how `pip install .` finds torch, is in build_tools/.
 """
@@ -186,7 +186,9 @@ def extension_and_build(torch):
     }
 
     # -isystem silences warnings inside torch's headers; it takes precedence over the -I that torch adds.
-    cxx = ["-O3", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", *WARNINGS]
+    # A debug build is one with CFLAGS="-O0 -g"; distributions set -O2 for all, which would cost speed here.
+    optimization = [] if re.search(r"-O[0g]\b", os.environ.get("CFLAGS", "")) else ["-O3"]
+    cxx = [*optimization, "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", *WARNINGS]
     cxx += [f"-isystem{path}" for path in cpp_extension.include_paths()]
     if "-g" not in os.environ.get("CFLAGS", ""):
         cxx.append("-g0")  # Python's own -g would double memory and time

@@ -23,13 +23,32 @@ pytestmark = pytest.mark.skipif(not kernels.sources(), reason="needs the sources
 
 
 @needs_nvcc
-@pytest.mark.parametrize("architecture", kernels.ARCHITECTURES)
-def test_every_kernel_fits_its_registers(architecture):
-    compilations = kernels.compile_all(CUDA_HOME, [architecture], jobs=1)
-    found = {kernel.symbol for one in compilations for kernel in one.kernels}
-    assert len(found) >= 64
+@pytest.mark.parametrize("family", kernels.FAMILIES, ids=lambda family: "-".join(map(str, family)))
+def test_every_kernel_fits_its_registers(family):
+    compilations = kernels.compile_all(CUDA_HOME, family, jobs=1)
     assert kernels.faults(compilations) == []
-    assert all(kernel.warps > 0 for one in compilations for kernel in one.kernels)
+    for architecture in family:
+        found = [kernel for one in compilations for kernel in one.kernels if one.architecture == architecture]
+        assert len({kernel.symbol for kernel in found}) >= 64
+        assert all(kernel.warps > 0 for kernel in found)
+
+
+@needs_nvcc
+@pytest.mark.parametrize(
+    "family",
+    [family for family in kernels.FAMILIES if len(family) > 1],
+    ids=lambda family: "-".join(map(str, family)),
+)
+def test_a_family_has_one_ptx(tmp_path, family):
+    source = kernels.ROOT / "csrc" / "cuda" / "argmax.cu"
+    texts = set()
+    for architecture in family:
+        ptx = tmp_path / f"{architecture}.ptx"
+        nvcc = [pathlib.Path(CUDA_HOME) / "bin" / "nvcc", "-std=c++17", *kernels.nvcc_flags()]
+        target = [f"-I{kernels.ROOT / 'csrc'}", f"-arch=compute_{architecture}", "-ptx", "-o", ptx, source]
+        subprocess.run([str(word) for word in nvcc + target], check=True)
+        texts.add(ptx.read_text().replace(f".target sm_{architecture}", ".target"))
+    assert len(texts) == 1
 
 
 # ---- the checks themselves, on kernels with the fault that each exists for ---------------------------------
@@ -69,7 +88,7 @@ __global__ void __launch_bounds__(128) shares(float* p) {
 def test_faults_are_seen(tmp_path):
     source = tmp_path / "faulty.cu"
     source.write_text(FAULTY)
-    compilation = kernels.compile_for(CUDA_HOME, source, 80)
+    (compilation,) = kernels.compile_for(CUDA_HOME, source, [80])
     kernels.add_occupancy(CUDA_HOME, [compilation])
     by_name = {kernels.readable_names([k.symbol])[k.symbol][0]: k for k in compilation.kernels}
     assert by_name["right"].faults() == []
@@ -83,7 +102,7 @@ def test_faults_are_seen(tmp_path):
     assert "KERNELS FAIL" in text and "array_in_local_memory" in text.split("machine code")[1]
     source.write_text("__global__ void broken( {}")
     with pytest.raises(RuntimeError, match="faulty.cu for sm_80"):
-        kernels.compile_for(CUDA_HOME, source, 80)
+        kernels.compile_for(CUDA_HOME, source, [80])
 
 
 @needs_nvcc

@@ -74,11 +74,13 @@ def clean_python(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wheel(sdist, clean_python, tmp_path_factory):
+    """A wheel made of the source distribution: a debug build, since optimizing takes minutes."""
     folder = tmp_path_factory.mktemp("wheel")
     checked(
         *(clean_python, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index"),
         *("--wheel-dir", folder, sdist),
         cwd=folder,
+        env={**os.environ, "CFLAGS": "-O0"},
     )
     (archive,) = folder.glob("*.whl")
     return archive

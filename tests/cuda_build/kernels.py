@@ -26,7 +26,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from toolkit import find_cuda_home  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+# nvcc compiles to PTX of a virtual architecture, and ptxas that to machine code of a real one. In a family,
+# the PTX differs in its .target line alone (a test compares it), so that of the first member serves all.
+FAMILIES = ((75,), (80, 86, 89), (90,), (100, 120))
+ARCHITECTURES = tuple(architecture for family in FAMILIES for architecture in family)
 WARPS = {75: 32, 80: 64, 86: 48, 89: 48, 90: 64, 100: 64, 120: 48}  # that a multiprocessor can hold
 WARP = 32
 
@@ -62,7 +65,7 @@ class Compilation:
 
     source: pathlib.Path
     architecture: int
-    seconds: float  # of a processor
+    seconds: float  # of a processor, its PTX included
     cubin_bytes: int
     kernels: list[Kernel] = field(default_factory=list)
 
@@ -80,25 +83,32 @@ def nvcc_flags():
     return runpy.run_path(str(ROOT / "setup.py"), run_name="flags")["NVCC_FLAGS"]
 
 
-def compile_for(cuda_home, source, architecture):
-    """Compiles as setup.py does, but to machine code of one architecture alone."""
+def compile_for(cuda_home, source, architectures):
+    """Compiles as setup.py does, but to machine code alone, for architectures of one family."""
+    nvcc = [str(pathlib.Path(cuda_home) / "bin" / "nvcc"), "-std=c++17", *nvcc_flags(), f"-I{ROOT / 'csrc'}"]
+    (family,) = {family[0] for family in FAMILIES for architecture in architectures if architecture in family}
     with tempfile.TemporaryDirectory() as folder:
-        cubin = pathlib.Path(folder) / "kernels.cubin"
-        command = [
-            str(pathlib.Path(cuda_home) / "bin" / "nvcc"),
-            "-std=c++17",
-            *nvcc_flags(),
-            f"-I{ROOT / 'csrc'}",
-        ]
-        command += [f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v", "--keep", "--keep-dir", folder]
-        report, seconds, status = run_timed([*command, "-o", str(cubin), str(source)])
-        if status:
-            raise RuntimeError(f"{source.name} for sm_{architecture}:\n{report}")
-        result = Compilation(source, architecture, seconds, cubin.stat().st_size)
-        result.kernels = read_ptxas(report)
-        (ptx,) = pathlib.Path(folder).glob("*.ptx")
-        read_ptx(ptx.read_text(), result.kernels)
-    return result
+        ptx, cubin = pathlib.Path(folder) / "kernels.ptx", pathlib.Path(folder) / "kernels.cubin"
+        _, ptx_seconds = nvcc_output(
+            [*nvcc, f"-arch=compute_{family}", "-ptx", "-o", ptx, source], source, family
+        )
+        results = []
+        for architecture in architectures:
+            command = [*nvcc, f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v", "-o", cubin, ptx]
+            report, seconds = nvcc_output(command, source, architecture)
+            result = Compilation(source, architecture, ptx_seconds + seconds, cubin.stat().st_size)
+            result.kernels = read_ptxas(report)
+            read_ptx(ptx.read_text(), result.kernels)
+            results.append(result)
+    return results
+
+
+def nvcc_output(command, source, architecture):
+    """What it prints, and the processor seconds it takes."""
+    report, seconds, status = run_timed([str(word) for word in command])
+    if status:
+        raise RuntimeError(f"{source.name} for sm_{architecture}:\n{report}")
+    return report, seconds
 
 
 def run_timed(command):
@@ -169,10 +179,12 @@ def add_occupancy(cuda_home, compilations):
 
 def compile_all(cuda_home, architectures, jobs=None):
     """Every file for every architecture, in parallel; the largest files first."""
-    work = [(source, architecture) for source in sources() for architecture in architectures]
+    families = [[a for a in family if a in architectures] for family in FAMILIES]
+    work = [(source, family) for source in sources() for family in families if family]
     work.sort(key=lambda item: -item[0].stat().st_size)
     with ThreadPoolExecutor(jobs or len(os.sched_getaffinity(0))) as pool:
-        compilations = list(pool.map(lambda item: compile_for(cuda_home, *item), work))
+        found = pool.map(lambda item: compile_for(cuda_home, *item), work)
+        compilations = [one for of_a_family in found for one in of_a_family]
     compilations.sort(key=lambda one: (one.source.name, one.architecture))
     add_occupancy(cuda_home, compilations)
     return compilations
