@@ -1,8 +1,8 @@
 // Stands in for the OpenMP runtime where races are looked for (scripts/sanitize.sh thread).
 //
-// ThreadSanitizer knows pthreads, not the futexes by which libgomp starts and joins its threads, and takes every
-// parallel region for a race. Linked into the extension, these hidden functions run its regions, and only its own,
-// on threads made and joined one by one. g++ turns `#pragma omp parallel` into GOMP_parallel.
+// ThreadSanitizer knows pthreads, not the futexes by which libgomp starts and joins its threads, and takes
+// every parallel region for a race. Linked into the extension, these hidden functions run its regions, and
+// only its own, on threads made and joined one by one. g++ turns `#pragma omp parallel` into GOMP_parallel.
 #include <thread>
 #include <vector>
 
