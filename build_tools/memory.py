@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 # Limit, usage, and what of the usage the kernel takes back, in both versions of control groups
 _FILES = {
@@ -11,14 +12,14 @@ _FILES = {
 }
 
 
-def _number(path):
+def _number(path: pathlib.Path) -> int | None:
     try:
         return int(path.read_text())
     except (OSError, ValueError):  # absent, or "max": no limit
         return None
 
 
-def _free_in_group(folder, version):
+def _free_in_group(folder: pathlib.Path, version: str) -> int | None:
     """Bytes that the processes of one control group may still take, None where it sets no limit."""
     limit_file, usage_file, reclaimable = _FILES[version]
     limit = _number(folder / limit_file)
@@ -32,7 +33,7 @@ def _free_in_group(folder, version):
     return max(0, limit - max(0, usage - (int(found[1]) if found else 0)))
 
 
-def _groups(root):
+def _groups(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
     """This process's control group for memory and all that it lies in, each as (folder, version).
 
     A container sees its own group at the mount's root; a path that is the host's leads nowhere from there.
@@ -58,14 +59,17 @@ def _groups(root):
             yield top, version
 
 
-def available_gigabytes(root="/"):
+def available_gigabytes(root: str | pathlib.Path = "/") -> float:
     """Memory to build in: what the machine has free, or what a control group leaves where that is less."""
     root = pathlib.Path(root)
     free = []
     try:
-        meminfo = (root / "proc/meminfo").read_text()
-        free.append(int(re.search(r"MemAvailable:\s+(\d+) kB", meminfo).group(1)) * 1024)
-    except (OSError, AttributeError):
+        found = re.search(r"MemAvailable:\s+(\d+) kB", (root / "proc/meminfo").read_text())
+    except OSError:
+        found = None
+    if found:
+        free.append(int(found[1]) * 1024)
+    else:
         free.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     free += [
         left for folder, version in _groups(root) if (left := _free_in_group(folder, version)) is not None

@@ -99,7 +99,7 @@ class TestDistribution:
         for folder in ("build_tools", "csrc", "tests", "benchmarks", "scripts", "upsample_ext"):
             for path in (ROOT / folder).rglob("*"):
                 if (
-                    path.suffix in (".py", ".cpp", ".h", ".cu", ".cuh", ".sh")
+                    path.suffix in (".py", ".pyi", ".cpp", ".h", ".cu", ".cuh", ".sh")
                     and path.name != "_build_info.py"
                 ):
                     assert str(path.relative_to(ROOT)) in names
@@ -115,7 +115,7 @@ class TestDistribution:
             f"upsample_ext-{upsample_ext.__version__}.dist-info",
         }
         assert not [name for name in names if name.endswith((".cpp", ".h", ".cu", ".cuh"))]
-        for path in (ROOT / "upsample_ext").glob("*.py"):
+        for path in [*(ROOT / "upsample_ext").glob("*.py"), *(ROOT / "upsample_ext").glob("*.pyi")]:
             assert f"upsample_ext/{path.name}" in names
         assert "upsample_ext/py.typed" in names
         assert sum(name.startswith("upsample_ext/_C.") and name.endswith(".so") for name in names) == 1
