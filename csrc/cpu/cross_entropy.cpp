@@ -23,7 +23,7 @@ static const CrossEntropyKernel<float>& cross_entropy_kernel_of(const LevelKerne
   return level.cross_entropy_bf16;
 }
 
-// Targets per block of the check and of the sum of weights: a constant, so that the order of the sum is fixed.
+// Targets per block of the check and of the sum of weights; a constant, so that the sum's order is fixed.
 constexpr int64_t kTargetBlock = 16384;
 
 // Raises native's error if a target is not a class; returns the sum of the targets' weights, in an order that

@@ -26,7 +26,7 @@ class AxisTable {
   // + c.
   AxisTable interleaved(int64_t channels) const;
 
-  // The sources that some output reads, ascending, and the same map from those alone.
+  // The sources that at least one output reads, ascending; and the same map from those sources only.
   std::vector<int64_t> sources() const;
   AxisTable of_sources(const std::vector<int64_t>& sources) const;
 
