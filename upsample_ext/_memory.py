@@ -1,10 +1,10 @@
-"""How much memory a process may still take, where a control group limits it too."""
+"""How much memory a process may still allocate, control group limits included."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# Limit, usage, and what of the usage the kernel takes back, in both versions of control groups
+# Limit, usage, and the part of the usage that the kernel can reclaim, in both versions of control groups
 _FILES = {
     "v2": ("memory.max", "memory.current", "inactive_file"),
     "v1": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -12,9 +12,9 @@ _FILES = {
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
-    """What the machine has free, or what a control group of this process leaves where that is less.
+    """The free memory of the machine, or what a control group of this process leaves if that is less.
 
-    None where the machine does not tell.
+    None if the machine does not report it.
     """
     free = []
     found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
@@ -30,9 +30,9 @@ def available_bytes(root: Path = Path("/")) -> int | None:
 
 
 def _groups(root: Path) -> Iterator[tuple[Path, str]]:
-    """This process's control group for memory and all that it lies in.
+    """This process's control group for memory, and all groups that contain it.
 
-    In a container the path may be the host's and lead nowhere; its own group is then the first folder.
+    In a container the path may be the host's and not exist; its own group is then the first folder.
     """
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
