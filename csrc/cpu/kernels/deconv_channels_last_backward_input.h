@@ -43,9 +43,9 @@ inline void backward_pixel(const DeconvParams& p, const DeconvPlan<acc>& plan,
   write_row(in, 1, scratch.pixel, p.channels);
 }
 
-// kPixels neighbouring pixels and a vector of channels, all of whose taps exist, kTaps side by side in a row:
-// a pixel of the gradient is loaded, and converted, once for all of them. `rows` and `weight` begin at the
-// first pixel's first tap and at the channel.
+// kPixels neighbouring pixels and a vector of channels, all of whose taps exist, kTaps adjacent ones in a
+// row: a pixel of the gradient is loaded, and converted, once for all of them. `rows` and `weight` begin at
+// the first pixel's first tap and at the channel.
 template <int kPixels, int kStride, int kTaps, bool kPart, class T, class acc>
 inline void sum_neighbouring_pixels(const RowTap<T>* rows, int64_t count, int64_t offset, int64_t grad_step,
                                     const acc* weight, int64_t channels, T* in, int64_t in_step,

@@ -87,7 +87,7 @@ inline vec<acc_of<T>> load_lanes(const T* p, vec_index<acc_of<T>> wanted) {
   return load(whole);
 }
 
-// Lane l is the sum of lanes l * kStride .. (l + 1) * kStride of kStride vectors side by side.
+// Lane l is the sum of lanes l * kStride .. (l + 1) * kStride of kStride consecutive vectors.
 template <int kStride, class V>
 inline V sum_neighbours(const V* v) {
   if constexpr (kStride == 1) {

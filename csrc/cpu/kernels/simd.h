@@ -140,7 +140,7 @@ inline vec<double> permute(vec<double> v, vec_index<double> index) {
 #endif
 }
 
-// lane i of the result is lane index[i] of the two vectors side by side
+// lane i of the result is lane index[i] of the concatenation of both vectors
 #if UPSAMPLE_VECTOR_BYTES == 64
 inline vec<float> permute_two(vec<float> a, vec<float> b, vec_index<float> index) {
   return (vec<float>)_mm512_permutex2var_ps((__m512)a, (__m512i)index, (__m512)b);
