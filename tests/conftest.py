@@ -34,6 +34,8 @@ NOT_EMULATED = {
     "test_levels.py": "instruction-set levels are of the CPU kernels",
     "test_command_line.py": "words, files and memory, not values",
     "test_packaging.py": "the emulation is neither packed nor installed",
+    "test_build.py": "what the build decides and says",
+    "test_loading.py": "what is said where the library cannot be loaded",
     "test_types.py": "what a type checker reads",
     "test_benchmarks.py": "the benchmarks' own instruments",
     "test_overhead.py": "times say nothing here",
