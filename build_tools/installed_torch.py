@@ -11,6 +11,7 @@ import re
 import site
 import sys
 import sysconfig
+from collections.abc import Iterator
 
 from build_tools.messages import say
 from build_tools.requirements import check_torch_version, torch_requirement
@@ -20,7 +21,7 @@ _SITE_PACKAGES = f"lib/{_PYTHON}/site-packages"
 _DEBIAN_PACKAGES = (f"/usr/local/lib/{_PYTHON}/dist-packages", "/usr/lib/python3/dist-packages")
 
 
-def _parent():
+def _parent() -> tuple[dict[str, str], list[str], pathlib.Path]:
     """Variables, arguments and folder of the process that started this build: uv, or python -m build."""
     process = pathlib.Path("/proc") / str(os.getppid())
     try:
@@ -32,7 +33,7 @@ def _parent():
     return dict(line.split("=", 1) for line in variables if "=" in line), arguments, folder
 
 
-def _environment_beside(python):
+def _environment_beside(python: str) -> pathlib.Path | None:
     """The environment that a Python belongs to, or the folder itself; None for a version such as 3.12."""
     path = pathlib.Path(python)
     if "/" not in python:
@@ -40,7 +41,7 @@ def _environment_beside(python):
     return path if path.is_dir() else path.parent.parent
 
 
-def _targets():
+def _targets() -> Iterator[pathlib.Path | None]:
     """Environments that a build in a temporary one may be for, as uv looks for them: the first is taken."""
     variables, arguments, folder = _parent()
     for option, value in zip(arguments, arguments[1:], strict=False):
@@ -62,12 +63,12 @@ def _targets():
     yield pathlib.Path(sys.base_prefix)
 
 
-def _is_temporary(prefix):
+def _is_temporary(prefix: pathlib.Path) -> bool:
     """Whether this environment is one that uv, or python -m build, made for the build alone."""
     return prefix.parent.name.startswith("builds-v") or prefix.name.startswith("build-env-")
 
 
-def _packages_of(target):
+def _packages_of(target: pathlib.Path) -> list[pathlib.Path]:
     """Where an environment keeps its packages; nothing where it is none, or one of another Python."""
     base = pathlib.Path(sys.base_prefix)
     outside = [base / _SITE_PACKAGES, *(pathlib.Path(folder) for folder in _DEBIAN_PACKAGES)]
@@ -84,7 +85,7 @@ def _packages_of(target):
     return [target / _SITE_PACKAGES, *(outside if sees_outside else [])]
 
 
-def _folders():
+def _folders() -> list[pathlib.Path]:
     """Where the environment that is installed into keeps its packages."""
     prefix = pathlib.Path(sys.prefix)
     if _is_temporary(prefix):
@@ -92,17 +93,19 @@ def _folders():
         return next(filter(None, map(_packages_of, targets)), [])
     # pip's isolation: the Python is the right one, only its packages are taken off sys.path
     folders = [sysconfig.get_path("platlib"), *site.getsitepackages()]
-    return [*folders, *([site.getusersitepackages()] if sys.prefix == sys.base_prefix else [])]
+    if sys.prefix == sys.base_prefix:
+        folders.append(site.getusersitepackages())
+    return [pathlib.Path(folder) for folder in folders]
 
 
-def reach():
+def reach() -> None:
     """Has this process find the installed packages too, after those of the build's own environment."""
     for folder in _folders():
         if os.path.isdir(folder):
             site.addsitedir(str(folder))
 
 
-def find():
+def find() -> tuple[str, str] | None:
     """(version, folder) of the torch that is installed, or None; has this process find it too."""
     found = importlib.util.find_spec("torch")
     if found is None:
@@ -119,7 +122,7 @@ def find():
     return (version[1], str(folder.parent)) if version else None
 
 
-def requirements():
+def requirements() -> list[str]:
     """What an isolated build must fetch beside setuptools and ninja: no torch where a fitting one is."""
     found = find()
     if found is None:

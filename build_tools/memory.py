@@ -2,72 +2,19 @@
 
 import os
 import pathlib
-import re
+import runpy
+from collections.abc import Callable
 
-# Limit, usage, and what of the usage the kernel takes back, in both versions of control groups
-_FILES = {
-    "v2": ("memory.max", "memory.current", "inactive_file"),
-    "v1": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-}
+from build_tools.messages import ROOT
 
-
-def _number(path):
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # absent, or "max": no limit
-        return None
+# By its path: to import the package is to import torch, and the extension that is yet to be built
+_memory = runpy.run_path(str(ROOT / "upsample_ext" / "_memory.py"))
+_available_bytes: Callable[[pathlib.Path], int | None] = _memory["available_bytes"]
 
 
-def _free_in_group(folder, version):
-    """Bytes that the processes of one control group may still take, None where it sets no limit."""
-    limit_file, usage_file, reclaimable = _FILES[version]
-    limit = _number(folder / limit_file)
-    if limit is None:
-        return None
-    usage = _number(folder / usage_file) or 0
-    try:
-        found = re.search(rf"^{reclaimable} (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return max(0, limit - max(0, usage - (int(found[1]) if found else 0)))
-
-
-def _groups(root):
-    """This process's control group for memory and all that it lies in, each as (folder, version).
-
-    A container sees its own group at the mount's root; a path that is the host's leads nowhere from there.
-    """
-    mount = root / "sys/fs/cgroup"
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        lines = ["0::/", "0:memory:/"]
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            tops, version = (mount, mount / "unified"), "v2"
-        elif "memory" in controllers.split(","):
-            tops, version = (mount / "memory", mount / controllers), "v1"
-        else:
-            continue
-        for top in tops:
-            folder = top / path.lstrip("/")
-            while folder != top and top in folder.parents:
-                yield folder, version
-                folder = folder.parent
-            yield top, version
-
-
-def available_gigabytes(root="/"):
-    """Memory to build in: what the machine has free, or what a control group leaves where that is less."""
-    root = pathlib.Path(root)
-    free = []
-    try:
-        meminfo = (root / "proc/meminfo").read_text()
-        free.append(int(re.search(r"MemAvailable:\s+(\d+) kB", meminfo).group(1)) * 1024)
-    except (OSError, AttributeError):
-        free.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    free += [
-        left for folder, version in _groups(root) if (left := _free_in_group(folder, version)) is not None
-    ]
-    return min(free) / 2**30
+def available_gigabytes(root: str | pathlib.Path = "/") -> float:
+    """What the machine has free, or what a control group leaves where that is less; else all that it has."""
+    free = _available_bytes(pathlib.Path(root))
+    if free is None:
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return free / 2**30

@@ -11,36 +11,39 @@ import sysconfig
 
 from build_tools.messages import ROOT, build, fail, install
 
+TorchRange = tuple[tuple[int, int], tuple[int, int]]
+
 SETUPTOOLS = "setuptools>=77.0.3"  # older ones do not know an SPDX license
 
 
-def _torch_range():
+def _torch_range() -> TorchRange:
     """((2, 5), (2, 15)): first <= torch < second; setup.py has it, where every tool looks for it."""
-    return runpy.run_path(str(ROOT / "setup.py"), run_name="range")["TORCH_RANGE"]
+    found: TorchRange = runpy.run_path(str(ROOT / "setup.py"), run_name="range")["TORCH_RANGE"]
+    return found
 
 
-def torch_requirement():
+def torch_requirement() -> str:
     low, high = (f"{major}.{minor}" for major, minor in _torch_range())
     return f"torch>={low},<{high}"
 
 
-def check_torch_version(version):
+def check_torch_version(version: str) -> None:
     low, high = _torch_range()
-    minor = tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", version).groups())
-    if not low <= minor < high:
-        low, high = (f"{major}.{minor}" for major, minor in (low, high))
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None or not low <= (int(found[1]), int(found[2])) < high:
+        first, beyond = (f"{major}.{minor}" for major, minor in (low, high))
         fail(
-            f"torch {version} is not supported, only {low} <= torch < {high} is. Type:",
+            f"torch {version} is not supported, only {first} <= torch < {beyond} is. Type:",
             f"    {install(_quoted(torch_requirement()))}",
             f"    {build()}",
         )
 
 
-def _quoted(requirement):
+def _quoted(requirement: str) -> str:
     return f'"{requirement}"' if re.search("[<>]", requirement) else requirement
 
 
-def _setuptools_problem():
+def _setuptools_problem() -> str | None:
     try:
         version = importlib.metadata.version("setuptools")
     except importlib.metadata.PackageNotFoundError:
@@ -48,7 +51,7 @@ def _setuptools_problem():
     return f"is {version}" if int(version.split(".")[0]) < 77 else None
 
 
-def _ninja_problem():
+def _ninja_problem() -> str | None:
     """PyPI's ninja lies beside Python, which need not be on PATH, where torch looks for it."""
     if shutil.which("ninja"):
         return None
@@ -59,7 +62,7 @@ def _ninja_problem():
     return "is not on PATH"
 
 
-def _torch_problem():
+def _torch_problem() -> str | None:
     try:
         import torch  # noqa: F401
     except (ImportError, OSError) as error:
@@ -67,7 +70,7 @@ def _torch_problem():
     return None
 
 
-def check():
+def check() -> None:
     """Ends the build unless setuptools, ninja and a torch that fits are there; names all that is missing."""
     problems = {
         torch_requirement(): ("torch", _torch_problem()),

@@ -15,6 +15,8 @@ import sys
 import sysconfig
 import tempfile
 import traceback
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from build_tools.messages import build, fail, say
 
@@ -31,7 +33,7 @@ __global__ void nothing() {}
 _INSTALL_CXX = "    apt-get install g++     (or: dnf install gcc-c++, conda install gxx_linux-64)"
 
 
-def _run(command):
+def _run(command: Sequence[str]) -> tuple[int, str]:
     """(exit code, everything that it printed)."""
     environment = {**os.environ, "LC_ALL": "C"}
     try:
@@ -48,19 +50,19 @@ def _run(command):
     return result.returncode, result.stdout
 
 
-def _compile(command, source, suffix):
+def _compile(command: Sequence[str], source: str, suffix: str) -> tuple[int, str]:
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / f"probe{suffix}"
         path.write_text(source)
         return _run([*command, "-c", str(path), "-o", str(path.with_suffix(".o"))])
 
 
-def _last(printed, count=6):
+def _last(printed: str, count: int = 6) -> list[str]:
     """The end of what a compiler printed, which is what it stumbled over."""
     return [f"    {line}" for line in printed.strip().splitlines()[-count:]]
 
 
-def single_word_cxx(wraps):
+def single_word_cxx(wraps: bool) -> None:
     """CXX="ccache g++" as torch takes it: recent ones put ccache in front themselves and quote the rest."""
     words = shlex.split(os.environ.get("CXX", ""))
     if not wraps or len(words) < 2:
@@ -74,7 +76,7 @@ def single_word_cxx(wraps):
     os.environ["CXX"] = words[1]
 
 
-def check_cxx():
+def check_cxx() -> None:
     command = shlex.split(os.environ.get("CXX") or "c++")
     program = command[0] if command else "c++"
     if not shutil.which(program):
@@ -99,7 +101,7 @@ def check_cxx():
     )
 
 
-def _fitting_toolkits(major):
+def _fitting_toolkits(major: str) -> list[pathlib.Path]:
     """Toolkits of this major version in the usual place, the newest last."""
     return sorted(
         (
@@ -111,7 +113,7 @@ def _fitting_toolkits(major):
     )
 
 
-def check_nvcc(cuda_home, torch_version, torch_cuda):
+def check_nvcc(cuda_home: str, torch_version: str, torch_cuda: str) -> None:
     """torch's own rule in other words: the same major version of CUDA; another minor one is let pass."""
     nvcc = os.path.join(cuda_home, "bin", "nvcc")
     major = torch_cuda.split(".")[0]
@@ -138,7 +140,7 @@ def check_nvcc(cuda_home, torch_version, torch_cuda):
         fail(f"CUDA_HOME is {cuda_home}, where nvcc is but no include/cuda_runtime_api.h.", *choose)
 
 
-def check_cuda_compiles(cuda_home, flags):
+def check_cuda_compiles(cuda_home: str, flags: Sequence[str]) -> None:
     """A host compiler or an architecture that nvcc does not know would end the build in pages of output."""
     nvcc = shlex.split(os.environ.get("PYTORCH_NVCC") or os.path.join(cuda_home, "bin", "nvcc"))
     host = ["-ccbin", os.environ["CC"]] if os.environ.get("CC") else []
@@ -150,7 +152,7 @@ def check_cuda_compiles(cuda_home, flags):
             explain_nvcc(cuda_home, printed)
 
 
-def explain_nvcc(cuda_home, printed):
+def explain_nvcc(cuda_home: str, printed: str) -> NoReturn:
     lines = [
         f"nvcc of CUDA_HOME={cuda_home} cannot compile a few lines of CUDA:",
         *_last(printed),
@@ -177,7 +179,7 @@ def explain_nvcc(cuda_home, printed):
 
 
 @contextlib.contextmanager
-def last_words(with_cuda):
+def last_words(with_cuda: bool) -> Iterator[None]:
     """Ends a failed compilation with what to try, in the place where people look: after all the output."""
     try:
         yield

@@ -19,6 +19,7 @@ fi
 
 ruff check .
 ruff format --check .
+mypy
 find csrc tests -regex '.*\.\(cpp\|h\|cu\|cuh\)' -print0 | xargs -0 clang-format --dry-run -Werror
 
 python -m pytest -q -n 2 --dist loadgroup "$@"

@@ -5,12 +5,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from upsample_ext._progress import Progress
 from upsample_ext.compare import checked_factor, compare_images
 from upsample_ext.comparison_input import check_size, parse_matrix, read_image
 from upsample_ext.info import info
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 # The 2x2 inputs of the question that compare() answers
 _QUESTION = ("1 0; 0 1", "1 2; 3 4")
@@ -26,7 +29,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise _UsageError(message)
 
-    def print_help(self, file: IO[str] | None = None) -> None:
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
         print(self.format_help(), end="", file=file)  # argparse hides that it could not write
 
 

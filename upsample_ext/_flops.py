@@ -4,37 +4,59 @@ They are those of the PyTorch convolutions that they equal, except for the gradi
 count is of what is computed, whereas PyTorch counts a convolution between all channels.
 """
 
+from collections.abc import Sequence
+
 from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
 from upsample_ext._transforms import _OPS
 
+Shape = Sequence[int]
+
 
 @register_flop_formula(_OPS.depthwise_conv_transpose2d)
-def _depthwise(input_shape, weight_shape, *_, out_shape=None, **__) -> int:
+def _depthwise(input_shape: Shape, weight_shape: Shape, *_: object, out_shape: Shape, **__: object) -> int:
     return conv_flop_count(list(input_shape), list(weight_shape), list(out_shape), transposed=True)
 
 
 @register_flop_formula(_OPS.depthwise_conv_transpose2d_backward_input)
-def _depthwise_backward_input(grad_output_shape, weight_shape, *_, out_shape=None, **__) -> int:
+def _depthwise_backward_input(
+    grad_output_shape: Shape, weight_shape: Shape, *_: object, out_shape: Shape, **__: object
+) -> int:
     return conv_flop_count(list(out_shape), list(weight_shape), list(grad_output_shape), transposed=True)
 
 
 @register_flop_formula(_OPS.depthwise_conv_transpose2d_backward_weight)
-def _depthwise_backward_weight(grad_output_shape, input_shape, *_, out_shape=None, **__) -> int:
+def _depthwise_backward_weight(
+    grad_output_shape: Shape, input_shape: Shape, *_: object, out_shape: Shape, **__: object
+) -> int:
     return conv_flop_count(list(input_shape), list(out_shape), list(grad_output_shape), transposed=True)
 
 
-def _plane(image_shape, kernel_h_shape, kernel_w_shape) -> list:
+def _plane(image_shape: Shape, kernel_h_shape: Shape, kernel_w_shape: Shape) -> list[int]:
     return [image_shape[1], 1, kernel_h_shape[0], kernel_w_shape[0]]
 
 
 @register_flop_formula(_OPS.separable_conv_transpose2d)
-def _separable(input_shape, kernel_h_shape, kernel_w_shape, *_, out_shape=None, **__) -> int:
+def _separable(
+    input_shape: Shape,
+    kernel_h_shape: Shape,
+    kernel_w_shape: Shape,
+    *_: object,
+    out_shape: Shape,
+    **__: object,
+) -> int:
     weight_shape = _plane(input_shape, kernel_h_shape, kernel_w_shape)
     return conv_flop_count(list(input_shape), weight_shape, list(out_shape), transposed=True)
 
 
 @register_flop_formula(_OPS.separable_conv_transpose2d_backward)
-def _separable_backward(grad_output_shape, kernel_h_shape, kernel_w_shape, *_, out_shape=None, **__) -> int:
+def _separable_backward(
+    grad_output_shape: Shape,
+    kernel_h_shape: Shape,
+    kernel_w_shape: Shape,
+    *_: object,
+    out_shape: Shape,
+    **__: object,
+) -> int:
     weight_shape = _plane(grad_output_shape, kernel_h_shape, kernel_w_shape)
     return conv_flop_count(list(out_shape), weight_shape, list(grad_output_shape), transposed=True)

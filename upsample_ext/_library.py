@@ -7,6 +7,8 @@ The check reads what the build recorded (`_build_info.py`) before anything is lo
 import importlib
 import re
 import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -49,7 +51,7 @@ def check_platform(platform: str) -> None:
         raise ImportError(f"upsample_ext {__version__} runs on Linux only, this is {platform}.")
 
 
-def _import_extension(built_torch: str, torch_now: str):
+def _import_extension(built_torch: str, torch_now: str) -> ModuleType:
     try:
         return importlib.import_module("upsample_ext._C")
     except ModuleNotFoundError as error:
@@ -69,7 +71,7 @@ def _first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0]
 
 
-def _load():
+def _load() -> ModuleType:
     check_platform(sys.platform)
     try:
         from upsample_ext import _build_info
@@ -85,4 +87,9 @@ def _load():
     return extension
 
 
-C = _load()
+if TYPE_CHECKING:
+    from upsample_ext import _C
+
+    C = _C
+else:
+    C = _load()

@@ -7,11 +7,16 @@ returns None for what PyTorch rejects, so that the call can be left to PyTorch, 
 import numbers
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
+# While a graph is recorded for any size, a number is a symbol
+Int = int | torch.SymInt
+Real = float | torch.SymInt | torch.SymFloat
 
-def as_int(value: object) -> int | torch.SymInt | None:
+
+def as_int(value: object) -> Int | None:
     """A 64-bit int. None for a tensor while a graph is recorded: the graph may run with other values."""
     if isinstance(value, torch.SymInt):
         return value
@@ -19,10 +24,8 @@ def as_int(value: object) -> int | torch.SymInt | None:
         plain = None if isinstance(value, bool) else int(value)
     elif isinstance(value, torch.Tensor):
         plain = _item(value)
-    elif "numpy" in sys.modules and _is_numpy_int(value):
-        plain = int(value)  # type: ignore[call-overload]
     else:
-        plain = None
+        plain = _numpy_int(value)
     return plain if plain is None or -(2**63) <= plain < 2**63 else None
 
 
@@ -34,14 +37,16 @@ def _item(tensor: torch.Tensor) -> int | None:
     return int(tensor)
 
 
-def _is_numpy_int(value: object) -> bool:
-    numpy = sys.modules["numpy"]
+def _numpy_int(value: object) -> int | None:
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return None
     if isinstance(value, numpy.ndarray):
-        return value.ndim == 0 and value.dtype.kind in "iu"
-    return isinstance(value, numpy.integer)
+        return int(value) if value.ndim == 0 and value.dtype.kind in "iu" else None
+    return int(value) if isinstance(value, numpy.integer) else None
 
 
-def as_float(value: object) -> float | int | torch.SymInt | torch.SymFloat | None:
+def as_float(value: object) -> Real | None:
     """A real number, unchanged or converted to the Python number that it equals."""
     if isinstance(value, (float, int, torch.SymInt, torch.SymFloat)):
         return None if isinstance(value, bool) else value
@@ -51,8 +56,17 @@ def as_float(value: object) -> float | int | torch.SymInt | torch.SymFloat | Non
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
-def as_pair(value: object, as_number: Callable[[object], object]) -> list | None:
-    """``[a, b]`` of a list or tuple of two numbers, or ``[a, a]`` of one."""
+def as_int_pair(value: object) -> list[Int] | None:
+    """``[a, b]`` of a list or tuple of two ints, or ``[a, a]`` of one."""
+    return _pair(value, as_int)
+
+
+def as_float_pair(value: object) -> list[Real] | None:
+    """The same of real numbers."""
+    return _pair(value, as_float)
+
+
+def _pair(value: object, as_number: Callable[[object], Any]) -> list[Any] | None:
     items = value if isinstance(value, (tuple, list)) else (value, value)
     pair = [as_number(item) for item in items]
     return pair if len(pair) == 2 and None not in pair else None

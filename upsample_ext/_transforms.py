@@ -1,36 +1,50 @@
 """Support for torch.vmap and DTensor: rules for each op, backward ops included."""
 
+from __future__ import annotations  # VmapInfo is in a module that torch imports late
+
 import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from upsample_ext import _library  # noqa: F401  (the ops exist once the extension is loaded)
 
+if TYPE_CHECKING:
+    from torch._functorch.autograd_function import VmapInfo
+
 _OPS = torch.ops.upsample_ext
+
+# Which dimension of an argument is mapped; None: it is the same for all
+Dim = int | None
+# Which of a list's tensors or, in a rule for any arguments, of them all
+Dims = Sequence[Any]
+# The result of a rule: the tensors, and which dimension of each is the mapped one
+Mapped = tuple[Tensor, int]
+Rule = Callable[..., tuple[Any, Any]]
 
 
 # ---- vmap: bilinear resize ---------------------------------------------------------------------------------
 # The mapped dimension is folded into the batch, and unfolded again from the result.
 
 
-def _fold_into_batch(x, dim):
+def _fold_into_batch(x: Tensor, dim: int) -> tuple[Tensor, Sequence[int]]:
     x = x.movedim(dim, 0)
     return x.flatten(0, 1), x.shape[:2]
 
 
 @torch.library.register_vmap("upsample_ext::upsample_bilinear2d")
-def _upsample_vmap(info, in_dims, input, output_size, align_corners, scale_h=None, scale_w=None):
+def _upsample_vmap(info: VmapInfo, in_dims: Dims, input: Tensor, *settings: Any) -> Mapped:
     folded, batch = _fold_into_batch(input, in_dims[0])
-    output = _OPS.upsample_bilinear2d(folded, output_size, align_corners, scale_h, scale_w)
+    output = _OPS.upsample_bilinear2d(folded, *settings)
     return output.unflatten(0, batch), 0
 
 
 @torch.library.register_vmap("upsample_ext::upsample_bilinear2d_backward")
-def _upsample_backward_vmap(
-    info, in_dims, grad_output, input_size, align_corners, scale_h=None, scale_w=None
-):
+def _upsample_backward_vmap(info: VmapInfo, in_dims: Dims, grad_output: Tensor, *settings: Any) -> Mapped:
     folded, batch = _fold_into_batch(grad_output, in_dims[0])
-    grad_input = _OPS.upsample_bilinear2d_backward(folded, input_size, align_corners, scale_h, scale_w)
+    grad_input = _OPS.upsample_bilinear2d_backward(folded, *settings)
     return grad_input.unflatten(0, batch), 0
 
 
@@ -46,18 +60,18 @@ def is_distributed(tensor: object) -> bool:
 _sharding_registered = False
 
 
-def register_sharding_if_distributed(input) -> None:
+def register_sharding_if_distributed(input: object) -> None:
     """Registers the sharding rules at the first DTensor; importing torch.distributed.tensor is slow."""
     global _sharding_registered
     distributed = sys.modules.get("torch.distributed.tensor")
     if _sharding_registered or distributed is None or not isinstance(input, distributed.DTensor):
         return
     _sharding_registered = True
-    from torch.distributed.tensor import Replicate, Shard
+    from torch.distributed.tensor import Placement, Replicate, Shard
     from torch.distributed.tensor.experimental import register_sharding
 
     # Planes are resized independently: batch and channels may be sharded, height and width may not.
-    def by_plane(image, *settings):
+    def by_plane(image: object, *settings: object) -> list[tuple[list[Placement], list[Placement | None]]]:
         rest = [None] * len(settings)
         return [([placement], [placement, *rest]) for placement in (Replicate(), Shard(0), Shard(1))]
 
@@ -70,12 +84,12 @@ def register_sharding_if_distributed(input) -> None:
 # or the result sums over the batch, it is folded into the channels.
 
 
-def _register_vmap(name):
+def _register_vmap(name: str) -> Callable[[Rule], Rule]:
     """Registers a rule that need not handle empty mapped dimensions (ops reject images without channels)."""
     op = getattr(_OPS, name)
 
-    def register(rule):
-        def with_empty(info, in_dims, *arguments):
+    def register(rule: Rule) -> Rule:
+        def with_empty(info: VmapInfo, in_dims: Dims, *arguments: Any) -> tuple[Any, Any]:
             if info.batch_size > 0:
                 return rule(info, in_dims, *arguments)
             items = [
@@ -85,25 +99,38 @@ def _register_vmap(name):
             result = op(*items)
             return result.new_empty((0, *result.shape)), 0
 
-        return torch.library.register_vmap(f"upsample_ext::{name}", with_empty)
+        torch.library.register_vmap(f"upsample_ext::{name}", with_empty)
+        return rule
 
     return register
 
 
 @_register_vmap("separable_conv_transpose2d")
-def _separable_vmap(info, in_dims, input, kernel_h, kernel_w, *geometry):
+def _separable_vmap(
+    info: VmapInfo, in_dims: Dims, input: Tensor, kernel_h: Tensor, kernel_w: Tensor, *geometry: Any
+) -> Mapped:
     return _separable_by_batch(
         _OPS.separable_conv_transpose2d, info, in_dims, input, kernel_h, kernel_w, geometry
     )
 
 
 @_register_vmap("separable_conv_transpose2d_backward")
-def _separable_backward_vmap(info, in_dims, grad_output, kernel_h, kernel_w, *geometry):
+def _separable_backward_vmap(
+    info: VmapInfo, in_dims: Dims, grad_output: Tensor, kernel_h: Tensor, kernel_w: Tensor, *geometry: Any
+) -> Mapped:
     op = _OPS.separable_conv_transpose2d_backward
     return _separable_by_batch(op, info, in_dims, grad_output, kernel_h, kernel_w, geometry)
 
 
-def _separable_by_batch(op, info, in_dims, image, kernel_h, kernel_w, geometry):
+def _separable_by_batch(
+    op: Callable[..., Tensor],
+    info: VmapInfo,
+    in_dims: Dims,
+    image: Tensor,
+    kernel_h: Tensor,
+    kernel_w: Tensor,
+    geometry: Sequence[Any],
+) -> Mapped:
     if in_dims[1] is None and in_dims[2] is None:
         folded, batch = _fold_into_batch(image, in_dims[0])
         return op(folded, kernel_h, kernel_w, *geometry).unflatten(0, batch), 0
@@ -115,7 +142,7 @@ def _separable_by_batch(op, info, in_dims, image, kernel_h, kernel_w, geometry):
     return torch.stack([op(*tensors, *geometry) for tensors in zip(*mapped, strict=True)]), 0
 
 
-def _fold_into_channels(x, dim, batch_size, channel_dim):
+def _fold_into_channels(x: Tensor, dim: Dim, batch_size: int, channel_dim: int) -> Tensor:
     """Folds the mapped dimension into the channels; a tensor that is not mapped is repeated."""
     x = x.unsqueeze(channel_dim) if dim is None else x.movedim(dim, channel_dim)
     shape = list(x.shape)
@@ -124,7 +151,9 @@ def _fold_into_channels(x, dim, batch_size, channel_dim):
 
 
 @_register_vmap("depthwise_conv_transpose2d")
-def _depthwise_vmap(info, in_dims, input, weight, bias, *geometry):
+def _depthwise_vmap(
+    info: VmapInfo, in_dims: Dims, input: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any
+) -> Mapped:
     op, size = _OPS.depthwise_conv_transpose2d, info.batch_size
     if in_dims[1] is None and in_dims[2] is None:
         folded, batch = _fold_into_batch(input, in_dims[0])
@@ -136,7 +165,9 @@ def _depthwise_vmap(info, in_dims, input, weight, bias, *geometry):
 
 
 @_register_vmap("depthwise_conv_transpose2d_backward_input")
-def _depthwise_backward_input_vmap(info, in_dims, grad_output, weight, *geometry):
+def _depthwise_backward_input_vmap(
+    info: VmapInfo, in_dims: Dims, grad_output: Tensor, weight: Tensor, *geometry: Any
+) -> Mapped:
     op, size = _OPS.depthwise_conv_transpose2d_backward_input, info.batch_size
     if in_dims[1] is None:
         folded, batch = _fold_into_batch(grad_output, in_dims[0])
@@ -147,7 +178,9 @@ def _depthwise_backward_input_vmap(info, in_dims, grad_output, weight, *geometry
 
 
 @_register_vmap("depthwise_conv_transpose2d_backward_weight")
-def _depthwise_backward_weight_vmap(info, in_dims, grad_output, input, *geometry):
+def _depthwise_backward_weight_vmap(
+    info: VmapInfo, in_dims: Dims, grad_output: Tensor, input: Tensor, *geometry: Any
+) -> Mapped:
     op, size = _OPS.depthwise_conv_transpose2d_backward_weight, info.batch_size
     grad_output = _fold_into_channels(grad_output, in_dims[0], size, 1)
     input = _fold_into_channels(input, in_dims[1], size, 1)
@@ -155,7 +188,7 @@ def _depthwise_backward_weight_vmap(info, in_dims, grad_output, input, *geometry
 
 
 @_register_vmap("channel_sum")
-def _channel_sum_vmap(info, in_dims, input):
+def _channel_sum_vmap(info: VmapInfo, in_dims: Dims, input: Tensor) -> Mapped:
     folded = _fold_into_channels(input, in_dims[0], info.batch_size, 1)
     return _OPS.channel_sum(folded).unflatten(0, (info.batch_size, -1)), 0
 
@@ -163,8 +196,8 @@ def _channel_sum_vmap(info, in_dims, input):
 # ---- vmap: argmax and cross-entropy ------------------------------------------------------------------------
 
 
-def _argmax_by_batch(op):
-    def rule(info, in_dims, input, *settings):
+def _argmax_by_batch(op: Callable[..., Any]) -> Rule:
+    def rule(info: VmapInfo, in_dims: Dims, input: Tensor, *settings: Any) -> tuple[Any, Any]:
         folded, batch = _fold_into_batch(input, in_dims[0])
         outputs = op(folded, *settings)
         if isinstance(outputs, torch.Tensor):
@@ -178,17 +211,17 @@ for _name in ("upsample_argmax", "upsample_argmax_with_score"):
     torch.library.register_vmap(f"upsample_ext::{_name}", _argmax_by_batch(getattr(_OPS, _name)))
 
 
-def _items(x, dim):
+def _items(x: Tensor, dim: int) -> Sequence[Tensor]:
     """The items along a dimension; if there are none, one of zeros, which determines the result's shape."""
     if x.shape[dim] == 0:
         return [x.new_zeros(x.movedim(dim, 0).shape[1:])]
     return x.unbind(dim)
 
 
-def _one_by_one(op):
+def _one_by_one(op: Callable[..., Any]) -> Rule:
     """A rule that calls the op once per mapped item, because a loss sums over its batch."""
 
-    def rule(info, in_dims, *arguments):
+    def rule(info: VmapInfo, in_dims: Dims, *arguments: Any) -> tuple[Any, Any]:
         size = info.batch_size
         mapped = [
             [argument] * max(1, size) if dim is None else _items(argument, dim)
@@ -213,23 +246,24 @@ for _name in (
 # ---- vmap: bilinear resize fused with what follows ---------------------------------------------------------
 
 
-def _batch_below(x, dim):
+def _batch_below(x: Tensor, dim: Dim) -> int:
     """The batch size of an image without the mapped dimension."""
     return x.shape[0] if dim is None else x.movedim(dim, 0).shape[1]
 
 
-def _fold_expanded(x, dim, batch_size):
+def _fold_expanded(x: Tensor, dim: Dim, batch_size: int) -> Tensor:
     """Folds the mapped dimension into the batch; an image that is not mapped is repeated."""
     x = x.expand(batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
     return x.flatten(0, 1)
 
 
 @torch.library.register_vmap("upsample_ext::upsample_add")
-def _add_vmap(info, in_dims, input, other, align_corners):
+def _add_vmap(info: VmapInfo, in_dims: Dims, input: Tensor, other: Tensor, align_corners: bool) -> Mapped:
     size, batch = info.batch_size, _batch_below(input, in_dims[0])
     if in_dims[1] is not None:
         other = other.movedim(in_dims[1], 0)
-        other = other[(slice(None), *[None] * (5 - other.dim()))]  # all dimensions of an image
+        whole = (slice(None), *[None] * (5 - other.dim()))  # all dimensions of an image
+        other = other[whole]
     elif other.dim() == 4 and other.shape[0] != 1:
         other = other.expand(size, *other.shape)
     if other.dim() == 5:
@@ -239,13 +273,15 @@ def _add_vmap(info, in_dims, input, other, align_corners):
 
 
 @torch.library.register_vmap("upsample_ext::upsample_concat")
-def _concat_vmap(info, in_dims, inputs, output_size, align_corners):
+def _concat_vmap(
+    info: VmapInfo, in_dims: Dims, inputs: Sequence[Tensor], output_size: Sequence[int], align_corners: bool
+) -> Mapped:
     size, batch = info.batch_size, _batch_below(inputs[0], in_dims[0][0])
     folded = [_fold_expanded(x, dim, size) for x, dim in zip(inputs, in_dims[0], strict=True)]
     return _OPS.upsample_concat(folded, output_size, align_corners).unflatten(0, (size, batch)), 0
 
 
 @torch.library.register_vmap("upsample_ext::upsample_threshold")
-def _threshold_vmap(info, in_dims, input, *settings):
+def _threshold_vmap(info: VmapInfo, in_dims: Dims, input: Tensor, *settings: Any) -> Mapped:
     folded, batch = _fold_into_batch(input, in_dims[0])
     return _OPS.upsample_threshold(folded, *settings).unflatten(0, batch), 0

@@ -105,8 +105,8 @@ class Comparison:
         )
         if ranges:
             for name, values in extremes.items():
-                both = torch.aminmax(torch.tensor(values, dtype=torch.float64))  # NaN if there is one
-                self._ranges[name] = tuple(float(v) for v in both)
+                low, high = torch.aminmax(torch.tensor(values, dtype=torch.float64))  # NaN if there is one
+                self._ranges[name] = float(low), float(high)
 
     def _stripes(
         self, names: Iterable[str], images: int | None = None
@@ -253,8 +253,8 @@ def compare_images(x: Tensor, factor: int, progress: Callable[[float], None] | N
         progress: called with the fraction that is done, 0 to 1, in each pass over the results.
     """
     ways = make_ways(x, factor)
-    border = (_reads_outside(table) for table in (ways[ZEROS].height, ways[ZEROS].width))
-    return Comparison(x, factor, ways, *border, progress)
+    zeros = ways[ZEROS]
+    return Comparison(x, factor, ways, _reads_outside(zeros.height), _reads_outside(zeros.width), progress)
 
 
 def checked_factor(factor: int) -> int:

@@ -83,6 +83,7 @@ class Measurement:
         inside = _largest([middle[..., left:right]])
         border = _largest([size[:, :top], size[:, bottom:], middle[..., :left], middle[..., right:]])
         largest = _larger(inside, border)
+        assert largest is not None, "a part of a result is never empty"
         if self._largest is None or _exceeds(largest, self._largest):
             rest, at_column = divmod(int(size.argmax()), size.shape[2])
             at_plane, at_row = divmod(rest, size.shape[1])
@@ -97,6 +98,7 @@ class Measurement:
         """The result, for an input with this many channels."""
         plane, row, column = self._where
         first, second = self.ways
+        assert self._largest is not None, "add comes first"
         return Difference(
             first.name,
             second.name,

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import torch
@@ -45,7 +45,7 @@ _COLOURS = {
     "replicate": "#2f8f5b",
 }
 _GREY = "#666666"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -85,7 +85,7 @@ def _figure(c: "Comparison") -> tuple[Figure, GridSpec]:
 
 def _heading(ax: Axes, c: "Comparison", name: str) -> None:
     family, detail = c.ways[name].title.split(", ")
-    top = {"transform": ax.transAxes, "ha": "center", "va": "bottom"}
+    top: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "bottom"}
     ax.annotate(
         family, (0.5, 1), (0, 18), "axes fraction", "offset points", ha="center", va="bottom", color=_GREY
     )
@@ -237,7 +237,9 @@ def _weights(ax: Axes, matrix: Tensor, sums: Tensor) -> None:
                 ax.text(j, i, text, ha="center", va="center", fontsize=size)
         total = float(sums[i])
         less = abs(total - 1) > 1e-9
-        look = {"color": _COLOURS["zeros"], "fontweight": "bold"} if less else {"color": "#aaaaaa"}
+        look: dict[str, Any] = (
+            {"color": _COLOURS["zeros"], "fontweight": "bold"} if less else {"color": "#aaaaaa"}
+        )
         ax.text(columns - 0.4, i, f"= {total:.4g}", va="center", fontsize=size, **look)
 
 
@@ -283,7 +285,7 @@ def _draw_image(c: "Comparison") -> Figure:
         shown = ax.imshow(maps.coarse[name].numpy(), cmap="inferno", vmin=0, vmax=span)
         _bare(ax)
         _difference_title(ax, c, name)
-    bar = figure.colorbar(shown, cax=label.inset_axes([0.04, 0.12, 0.9, 0.07]), orientation="horizontal")
+    bar = figure.colorbar(shown, cax=label.inset_axes((0.04, 0.12, 0.9, 0.07)), orientation="horizontal")
     bar.ax.tick_params(labelsize=8, length=2.5)
     bar.outline.set_linewidth(0.5)
     bar.locator = MaxNLocator(4)
@@ -423,7 +425,7 @@ def _profile(figure: Figure, grid: GridSpec, c: "Comparison", top: int, left: in
         f"{where}, from the {edge} edge inwards.\n\nAlong it, the position in input pixels.",
     )
     ax = figure.add_subplot(grid[2, 1:])
-    styles = {
+    styles: dict[str, dict[str, Any]] = {
         "align_corners=True": {"linestyle": "-", "marker": "o", "markersize": 3.5, "linewidth": 1.2},
         "align_corners=False": {"linestyle": "-", "linewidth": 4.5, "alpha": 0.3},
         "zeros": {"linestyle": "-", "marker": "s", "markersize": 3.5, "linewidth": 1.2},

@@ -7,12 +7,14 @@ same bits on a CPU, and the same up to rounding on a GPU.
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from upsample_ext._library import C
 from upsample_ext.deconv import (
+    PaddingMode,
     _line_for,
     bilinear_conv_transpose2d,
     caffe_upsample_params,
@@ -22,8 +24,8 @@ from upsample_ext.interpolate import interpolate
 
 CORNERS = "align_corners=True"
 CENTRES = "align_corners=False"
-ZEROS = "zeros"
-REPLICATE = "replicate"
+ZEROS: Final = "zeros"
+REPLICATE: Final = "replicate"
 
 _TITLES = {
     CORNERS: "interpolate, align_corners=True",
@@ -149,6 +151,7 @@ class Planes:
         if self._whole is not None:
             return self._whole[:, rows]
         way = self._way
+        assert self._tall is not None, "turn_to comes first"
         return _upsample(way.name, self._tall[..., rows, :], way._factor, axis=1)[0].to(way._input.dtype)
 
 
@@ -175,14 +178,15 @@ def _upsample(name: str, x: Tensor, factor: int, axis: int | None = None) -> Ten
     if name in (CORNERS, CENTRES):
         scale = (factor if axis != 1 else 1, factor if axis != 0 else 1)
         return interpolate(x, scale_factor=scale, mode="bilinear", align_corners=name == CORNERS)
+    padding_mode: PaddingMode = REPLICATE if name == REPLICATE else ZEROS
     if axis is None:
-        return bilinear_conv_transpose2d(x, factor, padding_mode=name)
+        return bilinear_conv_transpose2d(x, factor, padding_mode=padding_mode)
     _, stride, padding = caffe_upsample_params(factor)
     line, one = _line_for(x, factor), x.new_ones(1)
     kernel, strides, paddings = (
         ((line, one), (stride, 1), (padding, 0)) if axis == 0 else ((one, line), (1, stride), (0, padding))
     )
-    return fixed_conv_transpose2d(x, kernel, strides, paddings, padding_mode=name)
+    return fixed_conv_transpose2d(x, kernel, strides, paddings, padding_mode=padding_mode)
 
 
 def _axis_table(name: str, size: int, factor: int) -> AxisTable:

@@ -1,15 +1,17 @@
 """Transposed convolution: the drop-in `conv_transpose2d`, fixed kernels, and Caffe's bilinear layer."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
+from torch.types import Device
 
 from upsample_ext import _devices, _native
 from upsample_ext._library import C
-from upsample_ext._numbers import as_int, as_pair
+from upsample_ext._numbers import Int, as_int, as_int_pair
 from upsample_ext._transforms import is_distributed
 from upsample_ext.interpolate import _FLOATING
 
@@ -17,6 +19,12 @@ _door = C.depthwise_conv_transpose2d
 _is_compiling = torch.compiler.is_compiling
 
 Pair = int | Sequence[int]
+PaddingMode = Literal["zeros", "replicate"]
+Convention = Literal["centered", "caffe"]
+
+# Of stride, padding, output_padding and dilation the height's and the width's
+_Geometry = tuple[list[Int], list[Int], list[Int], list[Int]]
+_Result = TypeVar("_Result")
 
 
 def conv_transpose2d(
@@ -84,7 +92,7 @@ def conv_transpose2d(
         return _native.conv_transpose2d(
             input, weight, bias, stride, padding, output_padding, groups, dilation
         )
-    return _depthwise(input, weight, bias, *geometry, False)
+    return _depthwise(input, weight, bias, geometry, False)
 
 
 def fixed_conv_transpose2d(
@@ -95,7 +103,7 @@ def fixed_conv_transpose2d(
     output_padding: Pair = 0,
     dilation: Pair = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
 ) -> Tensor:
     """Depthwise transposed convolution with a kernel that is not learned.
 
@@ -151,31 +159,28 @@ def fixed_conv_transpose2d(
             padding_mode=padding_mode,
         )
     _check_fixed("fixed_conv_transpose2d", input, kernels, padding_mode)
-    geometry = [
-        _checked_pair("fixed_conv_transpose2d", name, value)
-        for name, value in (
-            ("stride", stride),
-            ("padding", padding),
-            ("output_padding", output_padding),
-            ("dilation", dilation),
-        )
-    ]
+    geometry = (
+        _checked_pair("fixed_conv_transpose2d", "stride", stride),
+        _checked_pair("fixed_conv_transpose2d", "padding", padding),
+        _checked_pair("fixed_conv_transpose2d", "output_padding", output_padding),
+        _checked_pair("fixed_conv_transpose2d", "dilation", dilation),
+    )
     replicate = padding_mode == "replicate"
     is_ours = _is_image(input) and not _untraced(_is_empty, input, kernels, geometry)
     if len(kernels) == 2 and is_ours:
-        return _separable(input, *kernels, geometry, replicate)
+        return _separable(input, kernels[0], kernels[1], geometry, replicate)
     weight = _depthwise_weight(input, kernels)
     if is_ours:
-        return _depthwise(input, weight, None, *geometry, replicate)
+        return _depthwise(input, weight, None, geometry, replicate)
     return _fixed_by_pytorch(input, weight, geometry, replicate)
 
 
 def bilinear_kernel(
     size: int,
     *,
-    convention: str = "centered",
+    convention: Convention = "centered",
     dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
+    device: Device = None,
 ) -> Tensor:
     """The bilinear interpolation kernel of a transposed convolution, ``(size, size)``.
 
@@ -210,9 +215,9 @@ def make_bilinear_weights(
     size: int,
     num_channels: int,
     *,
-    convention: str = "centered",
+    convention: Convention = "centered",
     dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
+    device: Device = None,
 ) -> Tensor:
     """`bilinear_kernel` for every channel: ``(num_channels, 1, size, size)``, a weight for
     `conv_transpose2d`.
@@ -262,7 +267,7 @@ def caffe_upsample_params(factor: int) -> tuple[int, int, int]:
     return 2 * factor - factor % 2, factor, factor // 2
 
 
-def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: str = "zeros") -> Tensor:
+def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: PaddingMode = "zeros") -> Tensor:
     """Caffe's bilinear upsampling layer: a transposed convolution with a fixed bilinear kernel.
 
     Equals ``F.conv_transpose2d(input, make_bilinear_weights(k, C), stride=s, padding=p, groups=C)`` with
@@ -297,7 +302,7 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: str =
     _, stride, padding = caffe_upsample_params(factor)
     _check_fixed("bilinear_conv_transpose2d", input, None, padding_mode)
     line = _line_for(input, factor)
-    geometry = [[n, n] for n in (stride, padding, 0, 1)]
+    geometry: _Geometry = ([stride, stride], [padding, padding], [0, 0], [1, 1])
     if _is_image(input) and not _untraced(_is_empty, input, (line, line), geometry):
         return _separable(input, line, line, geometry, padding_mode == "replicate")
     return _fixed_by_pytorch(
@@ -321,13 +326,13 @@ def _is_image(input: object) -> bool:
     )
 
 
-def _is_empty(input: Tensor, kernels: tuple, geometry: list) -> bool:
+def _is_empty(input: Tensor, kernels: Sequence[Tensor], geometry: _Geometry) -> bool:
     """Whether the image or its result is empty; such calls go to PyTorch, which accepts some of them."""
     kernel_size = [k.shape[0] for k in kernels] if len(kernels) == 2 else kernels[0].shape[-2:]
     return not all(extent != 0 for extent in (*input.shape[-3:], *_output_size(input, kernel_size, geometry)))
 
 
-def _output_size(input: Tensor, kernel_size, geometry: list) -> list:
+def _output_size(input: Tensor, kernel_size: Sequence[int], geometry: _Geometry) -> list[Int]:
     """``[H_out, W_out]`` of stride, padding, output_padding and dilation as pairs; may be 0 or less."""
     return [
         (size - 1) * step - 2 * cut + spread * (kernel - 1) + extra + 1
@@ -337,27 +342,37 @@ def _output_size(input: Tensor, kernel_size, geometry: list) -> list:
     ]
 
 
-def _pair(value: object, least: int) -> list | None:
+def _pair(value: object, least: int) -> list[Int] | None:
     """Two numbers from an int or a sequence of one or two; None if PyTorch would raise."""
     if isinstance(value, (tuple, list)) and len(value) == 1:
         value = value[0]
-    pair = as_pair(value, as_int)
+    pair = as_int_pair(value)
     return pair if pair is not None and all(item >= least for item in pair) else None
 
 
-def _untraced(judge, *arguments):
+def _untraced(judge: Callable[..., _Result], *arguments: object) -> _Result:
     """judge(*arguments) with tracing suspended: sizes are then numbers that compare without a warning."""
     tracing = None if _is_compiling() else torch._C._get_tracing_state()
     if tracing is None:
         return judge(*arguments)
-    torch._C._set_tracing_state(None)
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
     try:
         return judge(*arguments)
     finally:
-        torch._C._set_tracing_state(tracing)
+        torch._C._set_tracing_state(tracing)  # type: ignore[attr-defined]
 
 
-def _depthwise_geometry(input, weight, bias, stride, padding, output_padding, groups, dilation):
+def _depthwise_geometry(
+    input: Tensor,
+    weight: object,
+    bias: object,
+    stride: object,
+    padding: object,
+    output_padding: object,
+    groups: object,
+    dilation: object,
+) -> _Geometry | None:
+    """None where the call is PyTorch's."""
     if not (_is_image(input) and isinstance(weight, Tensor) and weight.dim() == 4):
         return None
     channels = input.shape[-3]
@@ -370,13 +385,16 @@ def _depthwise_geometry(input, weight, bias, stride, padding, output_padding, gr
             return None
         if not _goes_with(bias, input):
             return None
-    pairs = [_pair(stride, 1), _pair(padding, 0), _pair(output_padding, 0), _pair(dilation, 1)]
-    if None in pairs or not all(extent > 0 for extent in (*input.shape[-3:], *weight.shape[2:])):
+    strides, paddings = _pair(stride, 1), _pair(padding, 0)
+    output_paddings, dilations = _pair(output_padding, 0), _pair(dilation, 1)
+    if strides is None or paddings is None or output_paddings is None or dilations is None:
         return None
-    strides, _, output_paddings, dilations = pairs
+    if not all(extent > 0 for extent in (*input.shape[-3:], *weight.shape[2:])):
+        return None
     for step, extra, spread in zip(strides, output_paddings, dilations, strict=True):
         if not (extra < step or extra < spread):
             return None
+    pairs = (strides, paddings, output_paddings, dilations)
     return pairs if all(extent > 0 for extent in _output_size(input, weight.shape[2:], pairs)) else None
 
 
@@ -398,21 +416,25 @@ def _goes_with(tensor: Tensor, input: Tensor) -> bool:
 # ---- calls -------------------------------------------------------------------------------------------------
 
 
-def _depthwise(input, weight, bias, stride, padding, output_padding, dilation, replicate) -> Tensor:
+def _depthwise(
+    input: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry, replicate: bool
+) -> Tensor:
     op = torch.ops.upsample_ext.depthwise_conv_transpose2d.default
     batched = input if input.dim() == 4 else input.unsqueeze(0)
-    output = op(batched, weight, bias, stride, padding, output_padding, dilation, replicate)
+    output: Tensor = op(batched, weight, bias, *geometry, replicate)
     return output if input.dim() == 4 else output.squeeze(0)
 
 
-def _separable(input, kernel_h, kernel_w, geometry, replicate) -> Tensor:
+def _separable(
+    input: Tensor, kernel_h: Tensor, kernel_w: Tensor, geometry: _Geometry, replicate: bool
+) -> Tensor:
     op = torch.ops.upsample_ext.separable_conv_transpose2d.default
     batched = input if input.dim() == 4 else input.unsqueeze(0)
-    output = op(batched, kernel_h, kernel_w, *geometry, replicate)
+    output: Tensor = op(batched, kernel_h, kernel_w, *geometry, replicate)
     return output if input.dim() == 4 else output.squeeze(0)
 
 
-def _depthwise_weight(input: Tensor, kernels: tuple) -> Tensor:
+def _depthwise_weight(input: Tensor, kernels: Sequence[Tensor]) -> Tensor:
     """(C, 1, kH, kW) in the input's dtype; a view with channel stride 0 if all channels share a kernel."""
     kernel = torch.outer(*kernels) if len(kernels) == 2 else kernels[0]
     kernel = kernel.to(input.dtype)
@@ -421,7 +443,7 @@ def _depthwise_weight(input: Tensor, kernels: tuple) -> Tensor:
     return kernel.expand(input.shape[-3], 1, *kernel.shape)
 
 
-def _fixed_by_pytorch(input, weight, geometry, replicate) -> Tensor:
+def _fixed_by_pytorch(input: Tensor, weight: Tensor, geometry: _Geometry, replicate: bool) -> Tensor:
     """The same through PyTorch, for devices and dtypes that our ops do not support."""
     stride, padding, output_padding, dilation = geometry
     if replicate:
@@ -442,7 +464,7 @@ def _fixed_by_pytorch(input, weight, geometry, replicate) -> Tensor:
 # ---- checks ------------------------------------------------------------------------------------------------
 
 
-def _check_fixed(op: str, input: object, kernels: tuple | None, padding_mode: object) -> None:
+def _check_fixed(op: str, input: object, kernels: Sequence[Tensor] | None, padding_mode: object) -> None:
     if padding_mode not in ("zeros", "replicate"):
         raise ValueError(f"{op}: expected padding_mode to be 'zeros' or 'replicate', got {padding_mode!r}")
     if not isinstance(input, Tensor):
@@ -475,15 +497,15 @@ def _check_fixed(op: str, input: object, kernels: tuple | None, padding_mode: ob
         raise ValueError(f"{op}: expected a kernel ({input.shape[-3]}, kH, kW), got {shapes[0]}")
 
 
-def _checked_pair(op: str, name: str, value: object) -> list:
-    pair = as_pair(value, as_int)
+def _checked_pair(op: str, name: str, value: object) -> list[Int]:
+    pair = as_int_pair(value)
     if pair is None:
         raise TypeError(f"{op}: expected {name} to be an int of 64 bits or two, got {value!r}")
     return pair
 
 
 def _checked_int(op: str, name: str, value: object) -> int:
-    number = as_int(value)
+    number: Any = as_int(value)  # a symbolic one counts as an int, as in torch's own stubs
     if number is None:
         raise TypeError(f"{op}: expected {name} to be an int of 64 bits, got {value!r}")
     if number < 1:
@@ -501,14 +523,14 @@ def _checked_dtype(op: str, dtype: torch.dtype | None) -> torch.dtype:
 # ---- the bilinear line -------------------------------------------------------------------------------------
 
 
-def _line_values(position, size: int, convention: str):
+def _line_values(position: Tensor, size: int, convention: Convention) -> Tensor:
     """``1 - abs(i / f - c)``, computed in integers, which are exact, up to a single division."""
     factor = (size + 1) // 2
     twice_center = size - 1 if convention == "centered" else 2 * factor - 1 - factor % 2
     return (2 * factor - abs(2 * position - twice_center)) / (2 * factor)
 
 
-def _bilinear_line(op: str, size: int, convention: str, device) -> Tensor:
+def _bilinear_line(op: str, size: int, convention: Convention, device: Device) -> Tensor:
     size = _checked_int(op, "size", size)
     if convention not in ("centered", "caffe"):
         raise ValueError(f"{op}: expected convention to be 'centered' or 'caffe', got {convention!r}")

@@ -7,6 +7,7 @@ input.
 """
 
 from collections.abc import Sequence
+from typing import Literal, overload
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from torch.overrides import (
 
 from upsample_ext import _native
 from upsample_ext._library import C
-from upsample_ext._numbers import as_float, as_int, as_pair
+from upsample_ext._numbers import Int, as_float, as_int, as_int_pair
 from upsample_ext._transforms import is_distributed
 from upsample_ext.interpolate import _FLOATING, _is_filled, _is_ours, _resolve, interpolate
 
@@ -33,6 +34,42 @@ _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 _HALF_OR_SINGLE = frozenset((torch.float32, torch.float16, torch.bfloat16))
 # The op's NeedsGradient keeps one bit per input in an int64_t
 _MOST_INPUTS = 63
+
+
+@overload
+def upsample_argmax(
+    input: Tensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    align_corners: bool = False,
+    *,
+    dtype: torch.dtype = torch.int64,
+    return_score: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def upsample_argmax(
+    input: Tensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    align_corners: bool = False,
+    *,
+    dtype: torch.dtype = torch.int64,
+    return_score: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+
+
+@overload
+def upsample_argmax(
+    input: Tensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    align_corners: bool = False,
+    *,
+    dtype: torch.dtype = torch.int64,
+    return_score: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]: ...
 
 
 def upsample_argmax(
@@ -105,7 +142,9 @@ def _check_index(dtype: torch.dtype, classes: int) -> None:
         )
 
 
-def _resolve_logits(input, size, scale_factor, align_corners):
+def _resolve_logits(
+    input: Tensor, size: object, scale_factor: object, align_corners: object
+) -> tuple[list[Int], bool, float | None, float | None] | None:
     """Output size, align_corners, scale_h, scale_w for our ops; None if PyTorch must decide."""
     if not (_is_ours(input) and input.dtype in _FLOATING) or is_distributed(input):
         return None
@@ -115,7 +154,8 @@ def _resolve_logits(input, size, scale_factor, align_corners):
     if resolved is None:
         return None
     output_size, scales = resolved
-    return output_size, bool(align_corners), *(scales or (None, None))
+    scale_h, scale_w = scales or (None, None)
+    return output_size, bool(align_corners), scale_h, scale_w
 
 
 def upsample_threshold(
@@ -266,7 +306,7 @@ def upsample_cross_entropy(
     )
 
 
-def _fits_cross_entropy(input, target, weight) -> bool:
+def _fits_cross_entropy(input: Tensor, target: object, weight: object) -> bool:
     """Whether shapes, dtypes and devices are those that the fused op supports."""
     return (
         _is_ours(input)
@@ -283,7 +323,7 @@ def _fits_cross_entropy(input, target, weight) -> bool:
     )
 
 
-def _fits_weight(weight, input) -> bool:
+def _fits_weight(weight: object, input: Tensor) -> bool:
     return (
         isinstance(weight, Tensor)
         and weight.dim() == 1
@@ -403,7 +443,7 @@ def _is_plain_beside(other: object, input: Tensor) -> bool:
     )
 
 
-def _broadcasts_to(shape, target) -> bool:
+def _broadcasts_to(shape: Sequence[int], target: Sequence[int]) -> bool:
     """Whether the leading dimensions, aligned on the right, are 1 or the target's."""
     return all(n == 1 or n == wanted for n, wanted in zip(shape[::-1], target[::-1], strict=False))
 
@@ -413,7 +453,7 @@ def _is_exact_double(number: object) -> bool:
     return isinstance(number, float) or (isinstance(number, int) and abs(number) <= 2**53)
 
 
-def _check_concat(inputs) -> None:
+def _check_concat(inputs: Sequence[Tensor]) -> None:
     if not inputs:
         raise ValueError("upsample_concat: expected a non-empty list of tensors, got an empty one")
     for i, t in enumerate(inputs):
@@ -424,7 +464,7 @@ def _check_concat(inputs) -> None:
         raise RuntimeError(f"upsample_concat: expected inputs of one batch size, got shapes {shapes}")
 
 
-def _concat_size(inputs, size) -> list | None:
+def _concat_size(inputs: Sequence[Tensor], size: object) -> list[Int] | None:
     """The output size where the fused op takes these inputs, else None."""
     first = inputs[0]
     if len(inputs) > _MOST_INPUTS or not _is_ours(first) or is_distributed(first):
@@ -437,5 +477,5 @@ def _concat_size(inputs, size) -> list | None:
     # Under autocast, cat has other promotion rules and rejects some dtypes.
     if torch._C._is_any_autocast_enabled() and dtypes not in ({torch.float32}, {torch.float64}):
         return None
-    output_size = as_pair(size, as_int)
+    output_size = as_int_pair(size)
     return output_size if output_size is not None and _is_filled(output_size) else None

@@ -1,6 +1,7 @@
 """Bilinear resize: `interpolate`, the drop-in, and `upsample_bilinear2d`, the op itself."""
 
-import collections.abc
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from upsample_ext import _devices, _native, _transforms
 from upsample_ext._library import C
-from upsample_ext._numbers import as_float, as_int, as_pair
+from upsample_ext._numbers import Int, Real, as_float_pair, as_int_pair
 
 _FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
 _DTYPES = _FLOATING | {torch.uint8}
@@ -19,8 +20,8 @@ _is_compiling = torch.compiler.is_compiling
 
 def interpolate(
     input: Tensor,
-    size: int | collections.abc.Sequence[int] | None = None,
-    scale_factor: float | collections.abc.Sequence[float] | None = None,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
@@ -87,8 +88,8 @@ def interpolate(
 
 def upsample_bilinear2d(
     input: Tensor,
-    size: int | collections.abc.Sequence[int] | None = None,
-    scale_factor: float | collections.abc.Sequence[float] | None = None,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
     align_corners: bool = False,
     *,
     out: Tensor | None = None,
@@ -136,17 +137,17 @@ def upsample_bilinear2d(
     if resolved is None:
         # Not ours, or invalid: PyTorch's function has no out=, but its op has.
         checked = _native.interpolate(input, size, scale_factor, "bilinear", align_corners)
-        return torch._C._nn.upsample_bilinear2d(
+        return _native.upsample_bilinear2d(
             input, list(checked.shape[2:]), bool(align_corners), *_pair_or_none(scale_factor), out=out
         )
-    output_size, scales = resolved
-    scales = scales or (None, None)
+    (height, width), scales = resolved
+    scale_h, scale_w = scales or (None, None)
     if _is_compiling() or type(input) is not Tensor or type(out) is not Tensor:
         torch.ops.upsample_ext.upsample_bilinear2d.out(
-            input, output_size, bool(align_corners), *scales, out=out
+            input, [height, width], bool(align_corners), scale_h, scale_w, out=out
         )
     else:
-        C.upsample_bilinear2d_out(input, *output_size, bool(align_corners), *scales, out)
+        C.upsample_bilinear2d_out(input, height, width, bool(align_corners), scale_h, scale_w, out)
     return out
 
 
@@ -162,7 +163,9 @@ def _is_ours(input: object) -> bool:
     )
 
 
-def _general(input, size, scale_factor, align_corners, recompute_scale_factor) -> Tensor | None:
+def _general(
+    input: Tensor, size: object, scale_factor: object, align_corners: object, recompute_scale_factor: object
+) -> Tensor | None:
     """The general path by the op's name: symbolic sizes, tracing, subclasses. None if PyTorch must decide."""
     resolved = _resolve(input, size, scale_factor, recompute_scale_factor)
     if resolved is None or not (align_corners is None or isinstance(align_corners, bool)):
@@ -175,7 +178,9 @@ def _general(input, size, scale_factor, align_corners, recompute_scale_factor) -
     return ops.default(input, output_size, bool(align_corners), *(scales or (None, None)))
 
 
-def _resolve(input, size, scale_factor, recompute_scale_factor):
+def _resolve(
+    input: Tensor, size: object, scale_factor: object, recompute_scale_factor: object
+) -> tuple[list[Int], list[float] | None] | None:
     """The output size, and the scale factors that determine the coordinates (None: the sizes do), computed as
     F.interpolate does.
 
@@ -183,34 +188,37 @@ def _resolve(input, size, scale_factor, recompute_scale_factor):
     """
     if (size is None) == (scale_factor is None) or not _is_filled(input.shape[1:]):
         return None
+    scales: list[float] | None = None
     if size is not None:
         if recompute_scale_factor:
             return None
-        output_size, scales = as_pair(size, as_int), None
+        output_size = as_int_pair(size)
     else:
-        scales = as_pair(scale_factor, as_float)
-        if scales is None:
+        # Any: torch's stubs do not let a symbol be multiplied
+        factors: list[Any] | None = as_float_pair(scale_factor)
+        if factors is None:
             return None
-        extents = [n * scale for n, scale in zip(input.shape[2:], scales, strict=True)]
+        extents = [n * factor for n, factor in zip(input.shape[2:], factors, strict=True)]
         if not all(_fits_int64(extent) for extent in extents):
             return None
         output_size = [torch.sym_int(extent) for extent in extents]
-        scales = None if recompute_scale_factor else [float(scale) for scale in scales]
+        if not recompute_scale_factor:
+            scales = [float(factor) for factor in factors]
     if output_size is None or not _is_filled(output_size):
         return None
     return output_size, scales
 
 
-def _is_filled(extents) -> bool:
+def _is_filled(extents: Iterable[Int]) -> bool:
     """Whether no extent is 0 or less. While compiling this is left to our op, which raises; PyTorch's
     compiler would generate code that reads samples that do not exist."""
     return _is_compiling() or all(extent > 0 for extent in extents)
 
 
-def _fits_int64(extent) -> bool:
+def _fits_int64(extent: Real) -> bool:
     """False for infinity, NaN and numbers beyond 64 bits; symbolic extents always fit."""
     return not isinstance(extent, (int, float)) or -(2.0**63) <= extent < 2.0**63
 
 
-def _pair_or_none(scale_factor) -> list:
-    return (as_pair(scale_factor, as_float) if scale_factor is not None else None) or [None, None]
+def _pair_or_none(scale_factor: object) -> Sequence[Real | None]:
+    return (as_float_pair(scale_factor) if scale_factor is not None else None) or [None, None]

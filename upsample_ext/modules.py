@@ -4,13 +4,17 @@ Each is a subclass of the torch.nn class that it replaces, so that `isinstance`,
 and `state_dict` are the original's; what differs is `forward`.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.types import Device
 
 from upsample_ext.deconv import (
+    PaddingMode,
     _depthwise,
     _depthwise_geometry,
     _untraced,
@@ -49,7 +53,7 @@ class Upsample(nn.Upsample):
         torch.Size([1, 3, 8, 10])
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self: nn.Upsample, input: Tensor) -> Tensor:
         return interpolate(
             input,
             self.size,
@@ -163,8 +167,35 @@ class DepthwiseConvTranspose2d(nn.ConvTranspose2d):
         torch.Size([1, 8, 10, 12])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size, *args, **kwargs) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, *args, **kwargs)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        output_padding: int | tuple[int, int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | tuple[int, int] = 1,
+        padding_mode: Literal["zeros"] = "zeros",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            output_padding,
+            groups,
+            bias,
+            dilation,
+            padding_mode,
+            device,
+            dtype,
+        )
         if not self.groups == in_channels == out_channels:
             raise ValueError(
                 "DepthwiseConvTranspose2d: expected groups == in_channels == out_channels, got "
@@ -174,29 +205,41 @@ class DepthwiseConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         if self.padding_mode != "zeros":
             raise ValueError("Only `zeros` padding mode is supported for ConvTranspose2d")
-        return conv_transpose2d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self._output_padding(
-                input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation
-            ),
-            self.groups,
-            self.dilation,
-        )
+        return conv_transpose2d(input, self.weight, self.bias, *_geometry(self, input, output_size))
+
+
+def _geometry(
+    layer: nn.ConvTranspose2d, input: Tensor, output_size: list[int] | None
+) -> tuple[Sequence[int], Sequence[int], Sequence[int], int, Sequence[int]]:
+    """Stride, padding, output_padding, groups and dilation of a layer for this call."""
+    assert isinstance(layer.padding, tuple)  # the word that its class allows is for other convolutions
+    output_padding = layer._output_padding(
+        input,
+        output_size,
+        list(layer.stride),
+        list(layer.padding),
+        list(layer.kernel_size),
+        2,
+        list(layer.dilation),
+    )
+    return layer.stride, layer.padding, output_padding, layer.groups, layer.dilation
 
 
 def _replicated_conv_transpose2d(
-    input: Tensor, weight: Tensor, stride, padding, output_padding, groups: int, dilation
+    input: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int,
+    dilation: Sequence[int],
 ) -> Tensor:
     """`conv_transpose2d` of an image that is extended by its edge samples, for Caffe's geometry."""
-    pairs = _untraced(
+    geometry = _untraced(
         _depthwise_geometry, input, weight, None, stride, padding, output_padding, groups, dilation
     )
-    if pairs is not None:
-        return _depthwise(input, weight, None, *pairs, True)
+    if geometry is not None:
+        return _depthwise(input, weight, None, geometry, True)
     # No output of this geometry reads more than two samples beyond the edge, output_padding included
     input = F.pad(input, (2, 2, 2, 2), mode="replicate")
     padding = [cut + 2 * step for cut, step in zip(padding, stride, strict=True)]
@@ -252,6 +295,7 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
         tensor([0.5625, 0.9375, 1.3125, 1.1250])
     """
 
+    padding_mode: PaddingMode
     # The last weight outside of the CPU that was compared, its address and count of writes, and the result
     _compared: tuple[Tensor, tuple[int, int], bool] | None = None
 
@@ -260,9 +304,9 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
         channels: int,
         factor: int,
         learnable: bool = False,
-        padding_mode: str = "zeros",
-        device=None,
-        dtype=None,
+        padding_mode: PaddingMode = "zeros",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         if padding_mode not in ("zeros", "replicate"):
             raise ValueError(
@@ -301,10 +345,7 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         if output_size is None and self._is_separable(input):
             return bilinear_conv_transpose2d(input, self.factor, padding_mode=self.padding_mode)
-        output_padding = self._output_padding(
-            input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation
-        )
-        geometry = (self.stride, self.padding, output_padding, self.groups, self.dilation)
+        geometry = _geometry(self, input, output_size)
         if self.padding_mode == "zeros":
             return conv_transpose2d(input, self.weight, None, *geometry)
         return _replicated_conv_transpose2d(input, self.weight, *geometry)
@@ -351,7 +392,7 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
             self._compared = compared
         return compared[2]
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state.pop("_compared", None)
         return state

@@ -23,7 +23,7 @@ import importlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,8 @@ from upsample_ext import _devices
 from upsample_ext._library import C
 from upsample_ext.deconv import conv_transpose2d
 from upsample_ext.interpolate import _is_ours, interpolate
+
+Level = Literal["function", "dispatcher"]
 
 _logger = logging.getLogger("upsample_ext")
 
@@ -98,7 +100,7 @@ class _Dispatcher:
         return original(input, output_size, align_corners, scale_factors)
 
 
-_levels: dict[str, _Attributes | _Dispatcher] = {
+_levels: dict[Level, _Attributes | _Dispatcher] = {
     "function": _Attributes(F.__name__, {"interpolate": interpolate, "conv_transpose2d": conv_transpose2d}),
     "dispatcher": _Dispatcher(),
 }
@@ -146,10 +148,10 @@ class patch:
         >>> handle.undo()
     """
 
-    def __init__(self, level: str = "function") -> None:
+    def __init__(self, level: Level = "function") -> None:
         if level not in _levels:
             raise ValueError(f'patch: expected level to be "function" or "dispatcher", got {level!r}')
-        self.level = level
+        self.level: Level = level
         self._in_force = False
         self._entered = 0
         self._apply()

@@ -1,0 +1,71 @@
+"""The compiled extension, from csrc/bindings.cpp. Its ops stand in `torch.ops.upsample_ext`.
+
+The functions named after an op are its doors: they take what users pass, and give None for what is not
+theirs.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypedDict
+
+from torch import Tensor
+
+from upsample_ext._numbers import Int
+
+class _BuildInfo(TypedDict):
+    torch: str
+    cuda: bool
+    compiler: str
+    openmp: bool
+
+def upsample_bilinear2d(
+    input: object, size: object, scale_factor: object, align_corners: object
+) -> Tensor | None: ...
+def depthwise_conv_transpose2d(
+    input: object,
+    weight: object,
+    bias: object,
+    stride: object,
+    padding: object,
+    output_padding: object,
+    groups: object,
+    dilation: object,
+) -> Tensor | None: ...
+def upsample_add(input: object, other: object, align_corners: object) -> Tensor | None: ...
+def upsample_concat(inputs: object, size: object, align_corners: object) -> Tensor | None: ...
+def upsample_threshold(
+    input: object, size: object, scale_factor: object, align_corners: object, threshold: object
+) -> Tensor | None: ...
+def upsample_bilinear2d_out(
+    input: Tensor,
+    output_height: Int,
+    output_width: Int,
+    align_corners: bool,
+    scale_h: float | None,
+    scale_w: float | None,
+    out: Tensor,
+    /,
+) -> None: ...
+
+# The matrix of one axis in compressed rows: offsets, indices, weights
+def bilinear_table(
+    in_size: int, out_size: int, align_corners: bool, scale: float | None = None
+) -> tuple[list[int], list[int], list[float]]: ...
+def conv_transpose_table(
+    in_size: int,
+    kernel: Sequence[float],
+    stride: int,
+    padding: int,
+    output_padding: int,
+    dilation: int,
+    replicate: bool,
+) -> tuple[list[int], list[int], list[float]]: ...
+def level() -> str: ...
+def levels() -> list[str]: ...
+def set_level(name: str) -> None: ...
+def refused_level() -> str | None: ...
+def parallel_threads() -> int: ...
+def build_info() -> _BuildInfo: ...
+def judge_gpus_with(judge: Callable[[int], bool] | None) -> None: ...
+def gpu_is_served(index: int) -> bool: ...
+def enable_dispatcher_override() -> None: ...
+def disable_dispatcher_override() -> None: ...
