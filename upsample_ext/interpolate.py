@@ -176,8 +176,7 @@ def _general(input, size, scale_factor, align_corners, recompute_scale_factor) -
 
 
 def _resolve(input, size, scale_factor, recompute_scale_factor):
-    """The output size, and the scale factors that determine the coordinates (None: the sizes do), computed as
-    F.interpolate does.
+    """Output size, and the scale factors that set the coordinates (None: the sizes do), as in F.interpolate.
 
     None if the arguments are not of the form that PyTorch accepts, or the image or result is empty.
     """
