@@ -1,5 +1,4 @@
-"""Controls where new tensors are allocated during a measurement: on pages the process already holds, or new
-ones.
+"""Controls whether new tensors get pages that the process already holds, or new pages.
 
 By default glibc maps every large allocation anew and unmaps it when freed, so that a kernel that writes a
 fresh result pays a page fault per 4 KiB: several times the cost of a good kernel. Both situations are real (a

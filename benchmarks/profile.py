@@ -1,5 +1,4 @@
-"""One call of ours per row, between cudaProfilerStart and Stop: for Nsight Compute, which replays each
-kernel.
+"""One call of ours per row, between cudaProfilerStart and Stop, for Nsight Compute.
 
     ncu --profile-from-start off --nvtx ... python -m benchmarks --device cuda --quick --profile
 

@@ -35,8 +35,7 @@ def _replacement(module: nn.Module) -> type[nn.Module] | None:
 
 
 def convert(module: ModuleType, *, inplace: bool = False) -> ModuleType:
-    """Makes the bilinear upsampling and depthwise transposed convolution layers of a model run through this
-    package.
+    """Makes a model's bilinear upsampling and depthwise transposed convolution layers run on this package.
 
     Converts `nn.Upsample(mode="bilinear")`, `nn.UpsamplingBilinear2d` and `nn.ConvTranspose2d` with
     `groups == in_channels == out_channels`, anywhere in `module`, or `module` itself. Each converted layer is

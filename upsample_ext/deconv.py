@@ -219,8 +219,7 @@ def make_bilinear_weights(
     dtype: torch.dtype | None = None,
     device: Device = None,
 ) -> Tensor:
-    """`bilinear_kernel` for every channel: ``(num_channels, 1, size, size)``, a weight for
-    `conv_transpose2d`.
+    """A weight for `conv_transpose2d`: `bilinear_kernel` for each channel, ``(num_channels, 1, size, size)``.
 
     Args:
         size: of the kernel, at least 1.

@@ -181,8 +181,7 @@ def _general(
 def _resolve(
     input: Tensor, size: object, scale_factor: object, recompute_scale_factor: object
 ) -> tuple[list[Int], list[float] | None] | None:
-    """The output size, and the scale factors that determine the coordinates (None: the sizes do), computed as
-    F.interpolate does.
+    """Output size, and the scale factors that set the coordinates (None: the sizes do), as in F.interpolate.
 
     None if the arguments are not of the form that PyTorch accepts, or the image or result is empty.
     """

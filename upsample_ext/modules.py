@@ -85,8 +85,7 @@ class UpsamplingBilinear2d(nn.UpsamplingBilinear2d):
 
 
 class UpsampleCrossEntropyLoss(nn.CrossEntropyLoss):
-    """`nn.CrossEntropyLoss` of logits that are first resized to the target's size, without the resized
-    tensor.
+    """`nn.CrossEntropyLoss` of logits resized to the target's size, without storing the resized tensor.
 
     Equal to ``upsample_cross_entropy(input, target, ...)``: input ``(N, C, H, W)`` logits, float64, float32,
     float16 or bfloat16; target ``(N, H_out, W_out)`` class indices, int64; the loss is a scalar, or ``(N,
