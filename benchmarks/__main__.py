@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     device, allocation = torch.device(options.device), Allocation(options.cold)
     if device.type == "cuda":
-        # Native computes the same function then, by the fastest way it has.
+        # Native then computes the same function in its fastest way.
         torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = False, True
     if options.profile:
         return 0 if profile.once(rows, device, options.limit) else 1
@@ -83,7 +83,7 @@ def _measure(
     bandwidth: float | None,
     table: report.Table,
 ) -> Iterator[Result]:
-    """All rows on new pages first: once the heap has grown, new tensors come out of it."""
+    """Rows on new pages come first: once the heap has grown, new tensors reuse its pages."""
     for fresh in (True, False):
         chosen = [row for row in rows if (row.output == FRESH) == fresh]
         allocation.use_new_pages() if fresh else allocation.keep_pages(0)
@@ -138,7 +138,7 @@ def _all_rows(device: str) -> list[Row]:
         row for row in rows if row.output != FRESH
     ]
     named: dict[str, Row] = {}
-    for row in rows:  # a batch of one or of sixteen may be a row of its own already
+    for row in rows:  # a batch of 1 or 16 may already be listed as a row
         named.setdefault(row.name, row)
     return list(named.values())
 

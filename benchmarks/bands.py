@@ -1,8 +1,8 @@
-"""What a careful user writes today to save memory: a few rows of the image at a time.
+"""The chunked baseline: what a careful user writes today to save memory, a few rows of the image at a time.
 
-A band of result rows needs its own source rows and one more on each side. Interpolating that piece alone and
-dropping what lies outside the band gives the rows of the whole, because bilinear coordinates by an integer
-factor move with the piece, and the image's real borders stay borders.
+A band of result rows needs its source rows and one more on each side. Interpolating only that piece and
+dropping the rows outside the band gives the rows of the whole image, because with an integer factor the
+coordinates shift with the piece, and the borders of the image remain borders.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-# Of the interpolated piece. On the shapes of the fused rows, native is fastest in pieces of about this size:
-# 2 MiB and 32 MiB are slower by a tenth to a half.
+# Size of the interpolated piece. On the shapes of the fused rows, native is fastest with pieces of about this
+# size: 2 MiB and 32 MiB are slower by a tenth to a half.
 BAND_BYTES = 2**23
 
 
@@ -27,7 +27,7 @@ class Band:
     target: slice
     """Rows of the result that it gives."""
     inside: slice
-    """Those rows within the interpolated piece."""
+    """The same rows, relative to the interpolated piece."""
 
 
 def bands(input: Tensor, factor: int) -> Iterator[Band]:

@@ -19,7 +19,7 @@ SEGFORMER = (1, 256, 128, 128)
 """The largest map of a SegFormer head on 512x512 pixels; three more follow, each of half the extent."""
 SCALES = 4
 HEAD = (8, *SEGFORMER[1:])
-"""The same of a batch that fills a GPU."""
+"""The same for a batch that fills a GPU."""
 
 
 def make_add(row: Row, device: torch.device) -> Contest:
@@ -81,7 +81,7 @@ def rows() -> Iterator[Row]:
 
 
 def gpu_rows() -> Iterator[Row]:
-    """Of sizes that fill a GPU."""
+    """Rows of sizes that fill a GPU."""
     for dtype in (torch.float32, torch.float16):
         yield _row(make_add, PYRAMID, "x2", dtype=dtype, compiled="full", quick=True, headline=True)
         yield _row(make_add, PYRAMID, "x2", dtype=dtype, layout=CHANNELS_LAST, compiled="full")

@@ -1,9 +1,9 @@
 """What a benchmark row is: one op on one shape, and the sides that compute the same thing.
 
-A ``Row`` only describes; its ``make`` builds the ``Contest`` (tensors and callables) when its turn comes, so
-that one row's memory is gone before the next one starts. Families (resample.py, deconv.py, select.py,
-combine.py, cross_entropy.py) declare rows; ``contest`` below turns two functions, ours and PyTorch's, into
-the sides of one pass.
+A ``Row`` is only a description; its ``make`` builds the ``Contest`` (tensors and callables) when it is the
+row's turn, so that one row's memory is freed before the next one starts. Families (resample.py, deconv.py,
+select.py, combine.py, cross_entropy.py) declare rows; ``contest`` below turns two functions, ours and
+PyTorch's, into the sides of one pass.
 
 To add an op: write a function that returns ``contest(...)`` for a row, and list its rows in the family's
 ``rows()``.
@@ -25,11 +25,12 @@ Function = Callable[..., Tensor]
 FORWARD, BACKWARD, BACKWARD_WEIGHT, BOTH = "forward", "backward", "backward weight", "both"
 CONTIGUOUS, CHANNELS_LAST = "contiguous", "channels_last"
 
-# Where native's gradients are not deterministic unless asked to be: that is then a rival of its own.
+# Devices on which native's gradients are not deterministic by default: deterministic native is then a rival
+# too.
 NOT_DETERMINISTIC_ON = frozenset(("cuda",))
 
-# Where a result lands. OUT: a preallocated tensor. MAPPED: a new tensor on pages the process already holds.
-# FRESH: a new tensor on new pages, which the kernel faults in one by one.
+# Where a result is written. OUT: a preallocated tensor. MAPPED: a new tensor on pages the process already
+# holds. FRESH: a new tensor on new pages, which the kernel faults in one by one.
 OUT, MAPPED, FRESH = "out=", "mapped", "fresh"
 
 
@@ -43,19 +44,19 @@ class Row:
     """The output size, as ``x8`` or ``224x224``."""
     make: Callable[[Row, torch.device], Contest]
     variant: str = ""
-    """What else tells it from its neighbours: the kernel, align_corners."""
+    """What else distinguishes it from similar rows: the kernel, align_corners."""
     direction: str = FORWARD
     dtype: torch.dtype = torch.float32
     layout: str = CONTIGUOUS
     output: str = MAPPED
     quick: bool = False
-    """Is it measured under --quick?"""
+    """Whether it is measured under --quick."""
     compiled: str = "never"
     """When torch.compile is a rival (it takes a while to compile): "never", "full", "quick" (always)."""
     headline: bool = False
-    """Is it in the README's table (--markdown)?"""
+    """Whether it is in the markdown tables (--markdown) and docs/benchmarks.md."""
     memory: bool = False
-    """Is the peak memory of every side measured? True of the fused ops, which exist to save it."""
+    """Whether the peak memory of every side is measured: True for the fused ops, which exist to save it."""
 
     @property
     def input(self) -> str:
@@ -74,13 +75,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far one result is from the exact one."""
+    """The error of one result against the exact one."""
 
     error: float
     scale: float
-    """The largest exact value; a dtype's ``eps`` times it is the unit in which errors are told."""
+    """The largest exact value; a dtype's ``eps`` times it is the unit in which errors are reported."""
     decisions: int = 0
-    """Labels, or bits of a mask, that are not the exact ones."""
+    """How many labels, or bits of a mask, differ from the exact ones."""
 
 
 Exact = tuple[Tensor, ...]
@@ -93,8 +94,8 @@ class Contest:
 
     ours: Side
     rivals: dict[str, Side]
-    """By name: "native", "deterministic" (native told to be so), "chunked" (what one writes today to save
-    memory), "opencv", "resize" (our own resize to the same size)."""
+    """By name: "native", "deterministic" (native in deterministic mode), "chunked" (what one writes today to
+    save memory), "opencv", "resize" (our own resize to the same size)."""
     floor: Side
     """Writing the output (``fill_``), reading grad_output (``sum``), or both: what no kernel can avoid."""
     floor_bytes: int
@@ -105,13 +106,13 @@ class Contest:
     compiled: Callable[[], Side] | None = None
     """Builds the torch.compile side."""
     distances: Measure | None = None
-    """How far results are from the exact ones; None: the largest difference of values."""
+    """The errors of results against the exact ones; None: the largest difference of values."""
     compared_in: torch.dtype | None = None
     """The dtype whose rounding is the unit of errors; None: the row's."""
     native_strides: bool = True
-    """Must our results have the strides of native's?"""
+    """Whether our results must have native's strides."""
     intermediate_bytes: int = 0
-    """Of the interpolated tensor, where the result is smaller: what rivals need room for."""
+    """Size of the interpolated tensor if the result is smaller: rivals need room for it."""
 
 
 def random_input(row: Row, device: torch.device) -> Tensor:
@@ -195,7 +196,7 @@ def _moved(direction: str, inputs: Sequence[Tensor], gradient_of: Sequence[int],
 
 
 def deterministic(side: Side) -> Side:
-    """``side`` with PyTorch told to use deterministic algorithms, and nothing else that this switches on."""
+    """``side`` under PyTorch's deterministic algorithms, but without their filling of new tensors."""
 
     def run() -> object:
         before = torch.get_deterministic_debug_mode()
@@ -212,7 +213,7 @@ def deterministic(side: Side) -> Side:
 
 
 def compiled(function: Function) -> Function:
-    """``function`` under torch.compile, with nothing left of what was compiled before."""
+    """``function`` under torch.compile, after clearing everything that was compiled before."""
     torch.compiler.reset()
     # Several backward passes through one compiled graph need the buffers it would otherwise reuse.
     functorch_config.donated_buffer = False

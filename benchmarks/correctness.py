@@ -1,13 +1,13 @@
-"""How far each side is from the exact result, in float64.
+"""The error of each side against the exact result, in float64.
 
 The unit is the dtype's rounding step at the largest exact value (``eps * max|exact|``), or grey levels for
 uint8. The rule: our error is at most twice native's own, or within ``SLACK``; uint8 is within 0.55 levels of
-the exact value. Native's error is large where its float32 coordinates are (factors that are no power of two):
-a drop-in follows them.
+the exact value. Native's error is large if that of its float32 coordinates is (factors that are not powers of
+two); a drop-in has to follow them.
 
-A label map or a mask is as far off as the exact values say: a label by how much its exact logit is below the
-best, a bit of a mask by how far its exact logit is from the threshold. A tie that rounding decides is then no
-error, and a wrong decision is; how many decisions are not the exact ones is told in a note.
+The error of a label map or a mask is measured on the exact values: of a label by how much its exact logit is
+below the best, of a bit of a mask by how far its exact logit is from the threshold. So a tie that rounding
+decides is not an error, but a wrong decision is; a note says how many decisions differ from the exact ones.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Verdict:
     errors: dict[str, float]
     """By side; ``nan`` where a result is not a number."""
     wrong: str = ""
-    """Why our result is wrong; empty when it is right."""
+    """Why our result is wrong; empty if it is right."""
     notes: list[str] = field(default_factory=list)
 
 
 def judge(row: Row, contest: Contest) -> Verdict:
     """Runs ours and every rival once and compares them with the reference.
 
-    Rivals that fail here (OpenCV without this type, say) leave the contest; ours and native may not.
+    Rivals that fail here (OpenCV without this type, say) are dropped; ours and native must not fail.
     """
     results = {"ours": _tensors(contest.ours()), "native": _tensors(contest.rivals["native"]())}
     notes = []
@@ -99,7 +99,7 @@ def _differences(exact: Exact, results: tuple[Tensor, ...]) -> Iterator[Distance
 
 
 def _same(unit: str, errors: dict[str, float]) -> float:
-    """The error up to which a rival from elsewhere still counts as computing the same function."""
+    """The error up to which another rival counts as computing the same function."""
     return 2.5 if unit == "levels" else 64 + 16 * errors["native"]
 
 

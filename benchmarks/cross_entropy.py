@@ -123,7 +123,7 @@ def rows() -> Iterator[Row]:
 
 
 def gpu_rows() -> Iterator[Row]:
-    """Of sizes that fill a GPU; their float64 reference needs some 20 GiB."""
+    """Rows of sizes that fill a GPU; their float64 reference needs some 20 GiB."""
     for shape, to in ((TRAINING, "x4"), (STREET, "x8")):
         base = _row(shape, to, quick=True, compiled="full")
         yield replace(base, headline=shape == TRAINING)

@@ -119,7 +119,7 @@ def rows() -> Iterator[Row]:
 
 
 def gpu_rows() -> Iterator[Row]:
-    """Of sizes that fill a GPU."""
+    """Rows of sizes that fill a GPU."""
     for dtype in (torch.float32, torch.float16):
         same = {"dtype": dtype, "quick": True}
         for direction in (FORWARD, BACKWARD):

@@ -1,4 +1,4 @@
-"""What a measurement depends on, for the head of every output."""
+"""What a measurement depends on, for the header of every output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import gems
 
 
 def describe(device: torch.device, allocation: str, bandwidth: float | None = None) -> dict[str, str]:
-    """Name -> value, in the order in which to print them."""
+    """Name -> value, in printing order."""
     facts = {"upsample_ext": _version(), "level": C.level(), "torch": torch.__version__}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -46,13 +46,13 @@ def describe(device: torch.device, allocation: str, bandwidth: float | None = No
 
 
 class Neighbours:
-    """How much of the machine other programs take, from its making on (Linux only)."""
+    """How much of the machine other programs use, from the creation of this object on (Linux only)."""
 
     def __init__(self) -> None:
         self._start = _processor_seconds()
 
     def share(self) -> float | None:
-        """Of all cores, 0 to 1; None where the system does not tell."""
+        """The share of all cores, 0 to 1; None if the system does not report it."""
         if self._start is None or (now := _processor_seconds()) is None:
             return None
         busy, total, own = (after - before for before, after in zip(self._start, now, strict=True))
@@ -91,7 +91,7 @@ def _cudnn() -> str:
 
 
 def _driver() -> str:
-    """Of the GPU; what it says itself, since torch does not."""
+    """The version of the GPU driver, which torch does not report."""
     try:
         return Path("/proc/driver/nvidia/version").read_text().split("Module")[1].split()[0]
     except (OSError, IndexError):

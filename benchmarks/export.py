@@ -1,4 +1,4 @@
-"""Writes results as CSV and as the README's markdown tables."""
+"""Writes results as CSV and as markdown tables (those of docs/benchmarks.md)."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def _short(value: float | None) -> str:
 
 
 def write_markdown(path: Path, results: Sequence[Result], environment: dict[str, str], command: str) -> None:
-    """The README's tables: the headline rows, how much faster than each rival, how far from the floor, and
-    the memory of fused ops; of a GPU also its targets."""
+    """The markdown tables: the headline rows, how many times faster than each rival, the time over the floor,
+    and the memory of fused ops; for a GPU also the targets."""
     shown = [result for result in results if result.row.headline and result.samples]
     fused = [result for result in shown if result.row.memory]
     others = [result for result in shown if not result.row.memory]

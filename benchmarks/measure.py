@@ -2,9 +2,10 @@
 
 A shared machine drifts by tens of per cent within seconds. Sides are therefore measured alternately in one
 process (ours, native, OpenCV, floor, ours, ...), a ratio is taken within each round, and the median of the
-rounds' ratios is what we report, with its 0.2 and 0.8 quantiles. On the CPU a block is one
-``torch.utils.benchmark.Timer.timeit``, which runs the side twice before it reads the clock, so that no side
-pays for the cache its predecessor left behind. On a GPU it is one call between two events, see ``_Cuda``.
+rounds' ratios is reported, with the 0.2 and 0.8 quantiles. On the CPU a block is one
+``torch.utils.benchmark.Timer.timeit``, which runs the side twice before it starts the clock, so that no side
+is slowed by the cache contents that its predecessor left. On a GPU it is one call between two events, see
+``_Cuda``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Effort:
     min_rounds: int
     max_rounds: int = 200
     patience: float = 60.0
-    """Seconds after which even ``min_rounds`` are not waited for."""
+    """Seconds after which sampling stops even before ``min_rounds``."""
 
 
 QUICK = Effort(seconds=0.4, min_rounds=3, patience=7.0)
@@ -80,7 +81,7 @@ def sample(sides: dict[str, Side], device: torch.device, threads: int, effort: E
 
 
 def copy_bandwidth(device: torch.device, threads: int, size: int = 2**30) -> float:
-    """Bytes a second of ``copy_`` between tensors of ``size`` bytes, those read and those written counted."""
+    """Bytes per second of ``copy_`` between tensors of ``size`` bytes, counting reads and writes."""
     seconds = sample({"copy": copy_of(2 * size, device)}, device, threads, QUICK).time("copy").median
     return 2 * size / seconds
 
@@ -94,7 +95,7 @@ def _cpu_watch(side: Side, threads: int) -> Callable[[], float]:
         return benchmark.timer() - start
 
     estimate = once()
-    if estimate > _SLOW_SECONDS:  # no cache outlives such a call: warming up would only take time
+    if estimate > _SLOW_SECONDS:  # such a call replaces all cache contents: warming up would be useless
         return once
     timer = benchmark.Timer("side()", globals={"side": side}, num_threads=threads)
     calls = max(1, round(_BLOCK_SECONDS / estimate))
@@ -102,7 +103,7 @@ def _cpu_watch(side: Side, threads: int) -> Callable[[], float]:
 
 
 class _Cuda:
-    """What a measurement on a GPU begins with: a cold but clean L2 cache, and a head start for the host."""
+    """Prepares each measurement on a GPU: a cold but clean L2 cache, and a head start for the host."""
 
     HEAD_START, LONGEST = 2e-3, 50e-3
 
@@ -114,26 +115,26 @@ class _Cuda:
         self._cycles_per_second = self._count_cycles()
 
     def flush(self) -> None:
-        """Fills the L2 cache with lines of a buffer nobody needs, and has them clean.
+        """Fills the L2 cache with clean lines of an unused buffer.
 
-        Writing alone would leave it full of lines that differ from memory. They are written back when the
-        next kernel needs their place, which costs it up to a cache's worth of traffic; reading another buffer
-        afterwards does that before the clock starts.
+        Writing alone would leave it full of dirty lines. They would be written back when the next kernel
+        evicts them, which costs it up to a cache's worth of traffic; reading another buffer afterwards does
+        that before the clock starts.
         """
         self._written.zero_()
         torch.sum(self._read, dim=0, out=self._sum)
 
     def stall(self, seconds: float) -> None:
-        """Keeps the GPU busy with nothing.
+        """Stalls the GPU.
 
-        A side is launched meanwhile, all of it: the events then enclose its kernels one after the other, not
-        the time that Python and autograd take to launch them. What waits for the GPU in the midst of a side
+        Meanwhile all kernels of a side are launched, so that the events enclose only the kernels back to
+        back, not the time that Python and autograd take to launch them. A synchronisation within a side
         (reading a size back, say) still shows, as it would in a program.
         """
         torch.cuda._sleep(int(seconds * self._cycles_per_second))
 
     def head_start(self, side: Side) -> float:
-        """Seconds to stall for, by what the host takes for a call once everything is loaded."""
+        """Seconds to stall for, derived from the host's time for a call once everything is loaded."""
         for _ in range(2):
             side()
         torch.cuda.synchronize()
@@ -157,7 +158,7 @@ class _Cuda:
 
 
 def _cuda_watch(side: Side, cuda: _Cuda) -> Callable[[], float]:
-    """A function that measures one call, since the cache is flushed before each."""
+    """A function that measures a single call; the cache is flushed before each."""
     head_start = cuda.head_start(side)
 
     def once() -> float:
@@ -169,7 +170,7 @@ def _cuda_watch(side: Side, cuda: _Cuda) -> Callable[[], float]:
 
 
 def copy_of(moved_bytes: int, device: torch.device) -> Side:
-    """Copies so many bytes, read and written ones counted: the yardstick of a row that moves as many."""
+    """Copies this many bytes, counting those read and written: the yardstick for a row that moves as many."""
     source, target = (
         torch.ones(max(1, moved_bytes // 2), dtype=torch.uint8, device=device) for _ in range(2)
     )

@@ -1,12 +1,13 @@
-"""Where new tensors come from while we measure: pages the process already holds, or new ones.
+"""Controls whether new tensors get pages that the process already holds, or new pages.
 
 By default glibc maps every large allocation anew and unmaps it when freed, so that a kernel that writes a
 fresh result pays a page fault per 4 KiB: several times the cost of a good kernel. Both situations are real (a
-loop that reuses memory; a first call), so rows say which they measure, and page faults are counted as proof.
+loop that reuses memory; a first call), so rows say which one they measure, and page faults are counted to
+verify.
 
 ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` in the environment do the same from outside; where
-they are set, or under --cold, nothing here interferes. ``mallopt`` is used otherwise, because one process can
-then measure both.
+they are set, or under --cold, this module does nothing. ``mallopt`` is used otherwise, because one process
+can then measure both.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _LOWEST = 128 * 1024
 
 
 class Allocation:
-    """Steers glibc's malloc; does nothing on other systems or when told to leave it alone."""
+    """Controls glibc's malloc; does nothing on other systems, or if disabled."""
 
     def __init__(self, leave_alone: bool) -> None:
         chosen = [name for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_") if name in os.environ]
@@ -40,14 +41,14 @@ class Allocation:
         self._steer = not chosen and not leave_alone and self._mallopt is not None
 
     def use_new_pages(self) -> None:
-        """Large tensors get new pages from now on. Only true until ``keep_pages``: a heap does not shrink."""
+        """Large tensors get new pages from now on, until ``keep_pages``: a heap does not shrink."""
         if self._steer:
             self._mallopt(_M_MMAP_THRESHOLD, _LOWEST)
 
     def keep_pages(self, size: int) -> None:
-        """Large tensors stay on mapped pages from now on, of which at least ``size`` bytes lie in one piece.
+        """Large tensors reuse mapped pages from now on, of which at least ``size`` bytes are contiguous.
 
-        One piece, because glibc cannot reuse a freed block for an aligned one of the same size.
+        Contiguous, because glibc cannot reuse a freed block for an aligned one of the same size.
         """
         if self._steer:
             self._mallopt(_M_MMAP_THRESHOLD, _HIGHEST)
@@ -58,7 +59,7 @@ class Allocation:
 
 
 def return_freed_pages() -> None:
-    """Gives what is free back to the system, and large tensors as soon as they are freed from now on.
+    """Returns free memory to the system now, and from now on large tensors as soon as they are freed.
 
     For a process whose resident memory is to be read; glibc only.
     """

@@ -1,15 +1,16 @@
 """The most memory that one call of a side holds, beyond its inputs.
 
-On the CPU every side is measured in a process of its own, by the kernel's high-water mark of resident memory.
-It counts what a count of tensors misses, work memory that a kernel takes itself, and what it counts is what
-makes a process die. Three things would hide memory from it, hence:
+On the CPU every side is measured in a separate process, by the operating system's high-water mark of resident
+memory. Unlike a count of tensors, it includes scratch that a kernel allocates itself, and it is what gets a
+process killed. Three measures keep memory from being hidden:
 
-- The process is new. In an old one a call finds memory that others have freed, and takes no more pages.
-- malloc maps every block of 128 KiB or more anew and returns it when it is freed.
-- The side is called once beforehand, so that what happens once (threads start, code is loaded) is not
-  counted. What that call leaves behind, more than a MiB of it (a cache of the op), is added to the peak.
+- The process is new. In an old one a call would reuse memory freed by others, and need no new pages.
+- malloc maps every block of 128 KiB or more separately and returns it when it is freed.
+- The side is called once beforehand, so that one-time costs (starting threads, loading code) are not counted.
+If
+  that call leaves more than a MiB allocated (a cache of the op), this is added to the peak.
 
-Exact to some 0.2 MiB; tests/test_benchmarks.py checks it on allocations of known size. On CUDA it is the
+Accurate to some 0.2 MiB; tests/test_benchmarks.py checks it on allocations of known size. On CUDA it is the
 caching allocator's peak.
 """
 
@@ -28,7 +29,7 @@ from .contest import Row, Side
 from .memory import return_freed_pages
 
 _MIB = 2**20
-# What threads and caches of the first call leave behind in any case.
+# What threads and caches of the first call always leave allocated.
 _NOISE = _MIB
 
 
@@ -61,17 +62,17 @@ def build_side(row: Row, device: torch.device, name: str) -> Side:
 
 def of_row(row: Row, device: torch.device, name: str, threads: int) -> Peak | None:
     """The peak of one side of ``row`` on the CPU; see ``in_new_process``."""
-    # What torch.compile leaves behind is the compiler, not the op's.
+    # What torch.compile leaves allocated belongs to the compiler, not to the op.
     return in_new_process(build_side, row, device, name, threads=threads, count_kept=name != "compile")
 
 
 def in_new_process(
     build: Callable[..., Side], *arguments: object, threads: int = 1, count_kept: bool = True
 ) -> Peak | None:
-    """The peak of the side that ``build(*arguments)`` makes; None where the kernel does not tell it.
+    """The peak of the side that ``build(*arguments)`` makes; None if the system does not report it.
 
-    ``build`` and its arguments are pickled. ``count_kept``: does memory that the first call keeps count? An
-    exception of the side is raised here; a process that the kernel kills (out of memory) is a
+    ``build`` and its arguments are pickled. ``count_kept``: whether memory that the first call keeps counts.
+    An exception of the side is raised here; a process that the system kills (out of memory) raises
     ``BrokenProcessPool``.
     """
     with ProcessPoolExecutor(1, mp_context=_processes()) as pool:
@@ -92,7 +93,7 @@ def on_cuda(side: Side) -> Peak:
 def _processes() -> multiprocessing.context.BaseContext:
     """Forks of a server that has imported torch but computed nothing: new processes within milliseconds.
 
-    A fork of this process would inherit its heap, and hang: OpenMP's threads do not survive it.
+    A fork of this process would inherit its heap, and hang: OpenMP's threads do not survive a fork.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "upsample_ext", __name__])
@@ -114,7 +115,7 @@ def _measure(build: Callable[..., Side], arguments: tuple, threads: int, count_k
         before, anonymous = _status("VmRSS"), _status("RssAnon")
         result = side()
         peak = _status("VmHWM") - before
-        # A result may share memory with an input, or leave pages untouched: it is no more than what came.
+        # A result may share memory with an input, or have untouched pages: it counts at most as the growth.
         held = min(sum(_storages(result).values()), _status("RssAnon") - anonymous)
         return Peak(max(0, kept + peak), max(0, held))
     except FileNotFoundError:
@@ -122,14 +123,14 @@ def _measure(build: Callable[..., Side], arguments: tuple, threads: int, count_k
 
 
 def _settled() -> int:
-    """Anonymous resident bytes when all that is free has been given back."""
+    """Anonymous resident bytes, after free memory has been returned."""
     gc.collect()
     return_freed_pages()
     return _status("RssAnon")
 
 
 def _storages(result: object) -> dict[int, int]:
-    """Address -> bytes of the memory that the tensors of a result lie in."""
+    """Address -> bytes of the storages of a result's tensors."""
     tensors = [result] if isinstance(result, Tensor) else list(_tensors(result))
     storages = [tensor.untyped_storage() for tensor in tensors]
     return {storage.data_ptr(): storage.nbytes() for storage in storages}

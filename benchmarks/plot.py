@@ -1,8 +1,8 @@
 """Pictures of a CSV file: ``python -m benchmarks --plot DIR``, or ``python -m benchmarks.plot FILE.csv DIR``.
 
-Per family and thread count one picture. Left: how many times faster than each rival, with the 0.2-0.8
-quantiles. Next to it: how many times the floor ours and native take. For fused ops, right of that: the peak
-memory of a call beyond its inputs and its result.
+One picture per family and thread count. Left: how many times faster than each rival, with the 0.2 and 0.8
+quantiles. Next: the time of ours and of native over the floor. Right, for fused ops: the peak memory of a
+call beyond its inputs and its result.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _picture(records: Sequence[Record], title: str, path: Path) -> Path:
     gains.set_yticks(rows, [_label(record) for record in records], fontsize=8)
     gains.set_ylim(len(records) - 0.4, -0.6)
     for axes in (gains, floors, *rest):
-        # From 0 on where the axis is of memory: often there is none.
+        # The axis of memory starts at 0, as it is often 0.
         axes.set_xscale("symlog", linthresh=1) if axes in rest else axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(

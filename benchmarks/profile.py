@@ -1,4 +1,4 @@
-"""One call of ours a row, between cudaProfilerStart and Stop: for Nsight Compute, which replays each kernel.
+"""One call of ours per row, between cudaProfilerStart and Stop, for Nsight Compute.
 
     ncu --profile-from-start off --nvtx ... python -m benchmarks --device cuda --quick --profile
 
@@ -17,7 +17,7 @@ from .contest import Row
 
 
 def once(rows: Sequence[Row], device: torch.device, limit: float | None = None) -> int:
-    """Calls ours of every row that there is time for; returns how many were called."""
+    """Calls ours for every row for which there is time; returns the number of calls."""
     start, called = time.perf_counter(), 0
     for row in rows:
         if limit is not None and time.perf_counter() - start > limit:
@@ -37,7 +37,7 @@ def once(rows: Sequence[Row], device: torch.device, limit: float | None = None) 
 
 def _call(row: Row, device: torch.device) -> None:
     ours = row.make(row, device).ours
-    ours()  # loads code, fills caches: not what is asked about
+    ours()  # loads code and fills caches: not part of the profile
     if device.type != "cuda":
         ours()
         return

@@ -48,9 +48,9 @@ _COLUMNS = {
     "error": 12,
     "MiB": 22,
 }
-# Fused ops have other rivals, and their memory is measured: each kind of row gets the columns it fills.
+# Fused ops have other rivals, and their memory is measured: each kind of row has its own columns.
 _OF_FUSED, _OF_OTHERS = {"chunked", "MiB"}, {"opencv", "resize"}
-# As does each device.
+# So does each device.
 _OF_GPUS, _OF_CPUS = {"determ", "gems", "of copy"}, {"opencv", "output", "thr"}
 MEMORY_SIDES = ("ours", "native", "chunked", "compile")
 _LEFT = ("op", "kind", "input", "to", "dtype", "layout", "pass", "output")
@@ -185,7 +185,7 @@ def percent(share: float | None) -> str:
 
 
 def target_lines(results: Sequence[Result]) -> list[str]:
-    """The targets and what became of them, as a table."""
+    """The targets and their outcomes, as a table."""
     lines = [("for", "target", "outcome"), *targets.summary(results)]
     first, second = (max(len(line[column]) for line in lines) for column in (0, 1))
     return [f"{what:<{first}}  {goal:<{second}}  {outcome}" for what, goal, outcome in lines]

@@ -40,7 +40,7 @@ TINY = (1, 1, 2, 2)
 TRAINING = (8, 150, 128, 128)
 STREET = (1, 19, 256, 512)
 PYRAMID = (16, 256, 64, 64)
-# One image, as in inference, and batches of training: what a kernel reaches depends on how many waves it has.
+# One image, as in inference, and batches as in training: a kernel's speed depends on its number of waves.
 BATCHES = (1, 8, 16)
 
 
@@ -65,7 +65,7 @@ def make(row: Row, device: torch.device) -> Contest:
         return upsample_ext.interpolate(x, **target, mode="bilinear", align_corners=align_corners)
 
     def native(x: Tensor) -> Tensor:
-        if x.is_cuda and x.dtype == torch.uint8:  # native has no kernel for it: what one writes instead
+        if x.is_cuda and x.dtype == torch.uint8:  # native has no kernel for it: the usual workaround
             return native(x.float()).round().clamp(0, 255).to(torch.uint8)
         return F.interpolate(x, **target, mode="bilinear", align_corners=align_corners)
 
@@ -141,7 +141,7 @@ def batches(*shapes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 
 def gpu_rows() -> Iterator[Row]:
-    """Of sizes that fill a GPU: results from 256 MiB on, and the same shapes in batches of 1, 8 and 16."""
+    """Rows that fill a GPU: results of 256 MiB or more, and the same shapes in batches of 1, 8 and 16."""
     for shape, to in ((TRAINING, "x4"), (STREET, "x8"), (PYRAMID, "x2")):
         for dtype in (torch.float32, torch.float16):
             shown = shape == TRAINING
@@ -223,6 +223,6 @@ def _uint8() -> Iterator[Row]:
 
 
 def _overhead() -> Iterator[Row]:
-    """What a call costs when there is nothing to compute."""
+    """The cost of a call that has almost nothing to compute."""
     yield _row(TINY, "x2", quick=True, headline=True)
     yield _row(TINY, "x2", direction=BOTH, quick=True)

@@ -1,4 +1,4 @@
-"""Measures one row: its correctness, then its times, and the columns they become."""
+"""Measures one row: its correctness, then its times, and computes the columns of the table."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class Result:
     threads: int
     verdict: Verdict
     samples: Samples | None = None
-    """None when our side is wrong or failed: its speed means nothing then."""
+    """None if our side is wrong or failed: its speed is meaningless then."""
     floor_bytes: int = 0
     moved_bytes: int = 0
     bandwidth: float | None = None
-    """Bytes a second that the device copies at, reading and writing counted; measured on GPUs."""
+    """The device's copy bandwidth in bytes per second, counting reads and writes; measured on GPUs."""
     page_faults: int = 0
     """Of one call of ours."""
     peaks: dict[str, peak.Peak] = field(default_factory=dict)
     """By side: the most memory that one call holds, for rows on new pages and rows of fused ops."""
     neighbours: float | None = None
-    """The share of the cores that other programs took meanwhile."""
+    """The share of the cores that other programs used meanwhile."""
     notes: list[str] = field(default_factory=list)
 
     @property
     def disturbed(self) -> bool:
-        """Were other programs so busy that the times say as much about them?"""
+        """Whether other programs were so busy that the times are unreliable."""
         return (self.neighbours or 0) > 0.1
 
     @property
@@ -60,15 +60,14 @@ class Result:
 
     @property
     def of_copy(self) -> float | None:
-        """The share of the speed of a copy at which we move what must be moved: of a copy of as many bytes,
-        which was measured with the row, or of a large one."""
+        """Our bandwidth over that of a copy: one of as many bytes, measured with the row, or a large one."""
         if self.bandwidth and self.time("copy"):
             return self.samples.ratio("copy", "ours").median
         ours = self.time("ours")
         return self.moved_bytes / ours.median / self.bandwidth if ours and self.bandwidth else None
 
     def over_floor(self, side: str = "ours") -> Quantiles | None:
-        """How many times the floor ``side`` takes."""
+        """The time of ``side`` over that of the floor."""
         return self.samples.ratio(side, "floor") if self.time(side) else None
 
 
@@ -83,18 +82,16 @@ def run(
     bandwidth: float | None = None,
     progress: Callable[[str], None],
 ) -> Result:
-    """Builds the row's contest, judges it and times it."""
+    """Builds the row's contest, checks its results and times it."""
     torch.set_num_threads(threads)
     try:
         progress("checking")
         contest = row.make(row, device)
         verdict = judge(row, contest)
-    except (
-        torch.OutOfMemoryError
-    ) as error:  # of a GPU, whose memory may be too little for a row and its rivals
+    except torch.OutOfMemoryError as error:  # a GPU's memory may be too small for a row and its rivals
         notes = [f"not measured: {_one_line(error)}"]
         return Result(row, threads, Verdict("", {}), bandwidth=bandwidth, notes=notes)
-    except Exception as error:  # one row must not take the others with it; the table says what happened
+    except Exception as error:  # a failing row must not stop the others; the table says what happened
         return Result(row, threads, Verdict("", {}, f"raised {_one_line(error)}"), bandwidth=bandwidth)
     result = Result(row, threads, verdict, notes=verdict.notes, bandwidth=bandwidth)
     result.floor_bytes, result.moved_bytes = contest.floor_bytes, contest.moved_bytes

@@ -87,7 +87,7 @@ def make_threshold(row: Row, device: torch.device) -> Contest:
 
 
 def label_distances(exact: Exact, results: tuple[Tensor, ...]) -> Iterator[Distance]:
-    """How far the exact logits of the chosen classes are below the best ones; then the scores' errors."""
+    """How far the exact logits of the chosen classes are below the best; then the errors of the scores."""
     (logits,) = exact
     labels, *scores = results
     chosen = logits.gather(1, labels.long()[:, None])[:, 0]
@@ -136,7 +136,7 @@ def _contest(
 
 
 def _interpolated(x: Tensor, factor: int) -> Tensor:
-    """In float32 (float64 stays), since that is what ours compares: half logits would be rounded first."""
+    """Converts to float32 (float64 is kept), in which ours compares: half logits would be rounded first."""
     x = x if x.dtype == torch.float64 else x.float()
     return F.interpolate(x, scale_factor=factor, mode="bilinear")
 
@@ -152,7 +152,7 @@ def rows() -> Iterator[Row]:
 
 
 def gpu_rows() -> Iterator[Row]:
-    """Of sizes that fill a GPU."""
+    """Rows of sizes that fill a GPU."""
     for make in (make_argmax, make_threshold):
         for shape, to in ((TRAINING, "x4"), (STREET, "x8")):
             base = _row(make, shape, to, compiled="full", quick=True)

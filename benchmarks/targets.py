@@ -1,7 +1,7 @@
-"""What the CUDA kernels are meant to reach, in one place, and whether a measured row does.
+"""The performance targets of the CUDA kernels, and whether a measured row reaches them.
 
-Written down before any GPU had run them. ``python -m benchmarks --device cuda --targets`` lists them on any
-machine; a run on a GPU says under each row it concerns which of them is missed, and sums up at the end.
+Written before any GPU had run them. ``python -m benchmarks --device cuda --targets`` lists them on any
+machine; a run on a GPU reports missed targets under the row they apply to, and a summary at the end.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .result import Result
 
 HALF = (torch.float16, torch.bfloat16)
 LARGE = 64 * 2**20
-"""Bytes that a call moves at least where it is held to the speed of a copy: well beyond the L2 cache."""
+"""Calls that move at least this many bytes are held to the speed of a copy: well beyond the L2 cache."""
 SMALL = 2**20
-"""Below that a call costs its launch, which is told, but is no matter of kernels."""
+"""Smaller calls are launch-bound; they are reported but not held to a target."""
 
 RESIZE = ("interpolate", "upsample_bilinear2d")
 DEPTHWISE = ("conv_transpose2d", "fixed_conv_transpose2d", "bilinear_conv_transpose2d")
@@ -28,17 +28,17 @@ NOT_YET = "not yet measured"
 @dataclass(frozen=True)
 class Target:
     what: str
-    """The rows it is for, in words."""
+    """The rows it applies to, in words."""
     goal: str
-    """What is wanted of them, in words."""
+    """The goal for them, in words."""
     concerns: Callable[[Row], bool]
     value: Callable[[Result], float | None]
-    """What was measured; None where it was not."""
+    """The measured value; None if there is none."""
     limit: float
     at_most: bool = False
-    """Is `limit` the most that is allowed, and not the least that is wanted?"""
+    """Whether `limit` is an upper bound instead of a lower bound."""
     moved: int = SMALL
-    """Only of rows that move at least so many bytes."""
+    """Applies only to rows that move at least this many bytes."""
 
     def reached(self, value: float) -> bool:
         return value <= self.limit if self.at_most else value >= self.limit
@@ -87,8 +87,8 @@ TARGETS = tuple(_targets())
 
 
 def of_result(result: Result) -> Iterator[tuple[Target, float]]:
-    """The targets that a row measured on a GPU is held to, and what it reached."""
-    if result.bandwidth is None:  # of the processor
+    """The targets that apply to a row measured on a GPU, and the values it reached."""
+    if result.bandwidth is None:  # measured on the CPU
         return
     for target in TARGETS:
         if target.concerns(result.row) and result.moved_bytes >= target.moved:

@@ -1,8 +1,10 @@
-// The Python module: fast doors into the ops, the instruction-set levels, the tables, and what the build was.
+// The Python module: fast entry points ("doors") to the ops, the instruction-set levels, the tables, and the
+// build's configuration.
 //
-// A door takes what the Python API was given, decides whether the call is ours and plain, and calls the op's
-// typed handle. It returns None for everything else, so that the Python side can go the general way
-// (subclasses, tracing, symbolic sizes) or hand the call to PyTorch, whose errors are then PyTorch's own.
+// A door takes the arguments of the Python function, decides whether the call is ours and needs no special
+// treatment, and calls the op's typed handle. It returns None for everything else, so that the Python side
+// can take the general path (subclasses, tracing, symbolic sizes) or leave the call to PyTorch, whose errors
+// are then raised. CONTRIBUTING.md says why doors exist.
 #include <torch_headers.h>
 
 #include <torch/csrc/Exceptions.h>
@@ -65,7 +67,7 @@ static bool read_scales(PyObject* o, double out[2]) {
          read_number(PySequence_Fast_GET_ITEM(o, 1), out + 1);
 }
 
-// A plain dense 4-D image on a device and of a dtype that our kernels serve.
+// A dense 4-D image of a dtype and on a device that our kernels support.
 static bool is_ours(const Tensor& x, bool with_byte) {
   const at::ScalarType dtype = x.scalar_type();
   return x.dim() == 4 && on_our_device(x) && x.layout() == at::kStrided && !x.is_nested() &&
@@ -75,14 +77,14 @@ static bool is_ours(const Tensor& x, bool with_byte) {
 
 // ---- doors ----------------------------------------------------------------------------------------------
 
-// A resize as plain arguments describe it.
+// The parsed arguments of a resize.
 struct Resize {
   SymInt extent[2];
   std::optional<double> scale_h, scale_w;
   bool align_corners;
 };
 
-// False where the general way must be taken.
+// False if the general path must be taken.
 static bool read_resize(const Tensor& x, py::handle size, py::handle scale_factor, py::handle align_corners,
                         Resize* resize) {
   if (size.is_none() == scale_factor.is_none()) return false;
@@ -115,7 +117,7 @@ static bool read_resize(const Tensor& x, py::handle size, py::handle scale_facto
   return true;
 }
 
-// The tensor itself, where nothing watches what is done to it.
+// The tensor, or null if it is of a subclass (__torch_function__, __torch_dispatch__) or no tensor at all.
 static const Tensor* plain_tensor(py::handle o) {
   return THPVariable_CheckExact(o.ptr()) ? &THPVariable_Unpack(o.ptr()) : nullptr;
 }
@@ -130,7 +132,7 @@ static py::object without_gil(Call&& call) {
   return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(result)));
 }
 
-// upsample_bilinear2d for plain arguments; None where the general way must be taken.
+// upsample_bilinear2d; None if the general path must be taken.
 static py::object upsample_door(py::handle input, py::handle size, py::handle scale_factor,
                                 py::handle align_corners) {
   const Tensor* x = plain_tensor(input);
@@ -143,7 +145,7 @@ static py::object upsample_door(py::handle input, py::handle size, py::handle sc
       [&] { return upsample_op().call(*x, to.extent, to.align_corners, to.scale_h, to.scale_w); });
 }
 
-// An int for both axes, or two of them, none below `least`.
+// Reads an int for both axes, or two ints, none below `least`.
 static bool read_pair(py::handle o, int64_t least, SymInt out[2]) {
   int64_t value[2];
   if (!read_size(o.ptr(), value)) {
@@ -155,7 +157,7 @@ static bool read_pair(py::handle o, int64_t least, SymInt out[2]) {
   return value[0] >= least && value[1] >= least;
 }
 
-// A tensor beside the image x, on its device and of its dtype.
+// Whether t is a dense tensor on the device and of the dtype of the image x.
 static bool goes_with(const Tensor& t, const Tensor& x) {
   return t.device() == x.device() && t.layout() == at::kStrided && t.scalar_type() == x.scalar_type();
 }
@@ -163,8 +165,8 @@ static bool goes_with(const Tensor& t, const Tensor& x) {
 // Whether autocast may change the dtypes of what is done to x.
 static bool under_autocast(const Tensor& x) { return at::autocast::is_autocast_enabled(x.device().type()); }
 
-// conv_transpose2d of plain arguments that describe a well-formed depthwise one; None where the general way
-// must be taken (or autocast is on: dtypes then need not agree).
+// A well-formed depthwise conv_transpose2d; None if the general path must be taken (also under autocast,
+// where dtypes need not agree).
 static py::object depthwise_door(py::handle input, py::handle weight, py::handle bias, py::handle stride,
                                  py::handle padding, py::handle output_padding, py::handle groups,
                                  py::handle dilation) {
@@ -211,7 +213,7 @@ static py::object depthwise_door(py::handle input, py::handle weight, py::handle
   return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(result)));
 }
 
-// The fused ops for plain arguments; None where the general way must be taken.
+// The fused ops; None if the general path must be taken.
 static py::object add_door(py::handle input, py::handle other, py::handle align_corners) {
   const Tensor *x = plain_tensor(input), *y = plain_tensor(other);
   if (x == nullptr || y == nullptr || torch::jit::tracer::isTracing() || !PyBool_Check(align_corners.ptr()) ||
@@ -270,8 +272,8 @@ static py::object threshold_door(py::handle input, py::handle size, py::handle s
   });
 }
 
-// upsample_bilinear2d into `out`. Bound through torch's wrapper, which turns the warning about a full tensor
-// that is resized into Python's; torch.ops does not.
+// upsample_bilinear2d into `out`. Bound through torch's wrapper, which turns the C++ warning about resizing a
+// non-empty tensor into a Python warning; torch.ops does not.
 static void upsample_out(const Tensor& input, int64_t height, int64_t width, bool align_corners,
                          std::optional<double> scale_h, std::optional<double> scale_w, Tensor out) {
   const SymInt extent[] = {height, width};
@@ -319,15 +321,15 @@ static void force_level(const std::string& name) {
   TORCH_CHECK_VALUE(set_level(name.c_str()), "set_level: expected one of ", level_names(), ", got ", name);
 }
 
-// The function that knows whether a GPU is served: int -> bool. Never destroyed: at exit Python is gone
-// first.
+// The Python function that decides whether a GPU is served: int -> bool. Never destroyed: at exit the
+// interpreter is gone first.
 static py::object& gpu_judge() {
   static py::object* const judge = new py::object(py::none());
   return *judge;
 }
 
 bool ask_whether_gpu_is_served(int index) {
-  const py::gil_scoped_acquire gil;  // the dispatcher's kernels and autograd's threads come without it
+  const py::gil_scoped_acquire gil;  // kernels and autograd's threads run without it
   if (gpu_judge().is_none()) return true;
   const bool served = gpu_judge()(index).cast<bool>();
   gpu_answers[index] = served ? GpuAnswer::kServed : GpuAnswer::kNotServed;
@@ -345,7 +347,8 @@ static bool checked_gpu_is_served(int index) {
   return gpu_is_served(index);
 }
 
-// How many threads really run a parallel loop: each must take its part before any may finish.
+// How many threads really run a parallel loop: each waits until all have started, or until it has spun for
+// long.
 static int64_t parallel_threads() {
   const int64_t wanted = at::get_num_threads();
   std::atomic<int64_t> arrived{0};

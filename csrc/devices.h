@@ -1,4 +1,4 @@
-// Which devices this build has kernels for. What lies on any other is PyTorch's.
+// Which devices this build has kernels for. Tensors on any other are left to PyTorch.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,12 +14,12 @@ constexpr bool kBuiltWithCuda = true;
 constexpr bool kBuiltWithCuda = false;
 #endif
 
-// One answer for each GPU, asked for when its first tensor comes: to know a GPU's architecture initialises
-// CUDA, which importing a package must not do.
+// One cached answer per GPU, determined at its first tensor: querying a GPU's architecture initialises CUDA,
+// which importing a package must not do.
 enum class GpuAnswer : signed char { kUnknown, kServed, kNotServed };
 inline std::array<std::atomic<GpuAnswer>, 128> gpu_answers{};
 
-// Asks Python, remembers the answer where there is one, and warns of the first GPU that is not served.
+// Asks Python, caches the answer if there is one, and warns about the first GPU that is not served.
 bool ask_whether_gpu_is_served(int index);
 
 // Whether the machine code of this build runs on the GPU of this index.

@@ -1,12 +1,12 @@
 // The override of aten::upsample_bilinear2d (functional and .out) and aten::upsample_bilinear2d_backward
 // (functional and .grad_input) below autograd, on the keys of the devices that this build has kernels for.
 //
-// A GPU that the build has no machine code for keeps PyTorch's kernels too.
+// On a GPU that the build has no machine code for, calls go to PyTorch's kernels.
 //
 // Everything above those keys stays native: PyTorch's autograd formula, vmap rules, autocast and tracing run
-// as before and arrive here with plain tensors, the backward op too. Requests that are not plainly valid
-// (ranks, empty sizes, dtypes we have no kernel for, aliased results) go to the native kernel, called
-// directly and not through the dispatcher, so that the errors are PyTorch's own to the letter.
+// as before and call this with plain tensors; the backward op too. Calls that are not clearly valid (rank,
+// empty sizes, dtypes we have no kernel for, aliased results) go to the native kernel, called directly and
+// not through the dispatcher, so that the errors are exactly PyTorch's.
 #include <torch_headers.h>
 
 #include "dispatcher_override.h"
@@ -39,14 +39,14 @@ bool differentiable_dtype(const Tensor& tensor) {
   return type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16;
 }
 
-// Four dimensions, none of them empty but the batch: what native's own check lets through.
+// Four dimensions, of which only the batch may be empty: what native's own check accepts.
 bool plain_image(IntArrayRef sizes) {
   return sizes.size() == 4 && sizes[0] >= 0 && sizes[1] > 0 && sizes[2] > 0 && sizes[3] > 0;
 }
 
 bool plain_extent(IntArrayRef size) { return size.size() == 2 && size[0] > 0 && size[1] > 0; }
 
-// A result that our kernels may write and that needs none of native's complaints.
+// A result that our kernels may write and about which native would raise or warn nothing.
 bool plain_result(const Tensor& result, const Tensor& source) {
   return result.scalar_type() == source.scalar_type() && result.device() == source.device() &&
          at::has_internal_overlap(result) != at::MemOverlap::Yes &&
@@ -65,8 +65,8 @@ bool takes_backward(const Tensor& grad_output, IntArrayRef output_size, IntArray
          grad_output.size(2) == output_size[0] && grad_output.size(3) == output_size[1];
 }
 
-// Ours, through the dispatcher (so that profilers name the op that really ran), with autograd left out:
-// whoever called the native kernel has dealt with it.
+// Calls our op through the dispatcher (so that profilers show the op that really ran), below autograd, which
+// the caller of the native kernel has already handled.
 Tensor run_backward(const Tensor& grad_output, IntArrayRef input_size, bool align_corners,
                     optional<double> scale_h, optional<double> scale_w) {
   const at::AutoDispatchBelowADInplaceOrView guard;
@@ -92,7 +92,7 @@ struct NativeCuda {
 };
 #endif
 
-// What takes the place of one device's native kernels.
+// The replacements of one device's native kernels.
 template <class Native>
 struct Replacement {
   static Tensor forward(const Tensor& input, IntArrayRef output_size, bool align_corners,
@@ -131,7 +131,7 @@ struct Replacement {
                                   grad_input);
     }
     const Tensor result = run_backward(grad_output, input_size, align_corners, scale_h, scale_w);
-    // The layout of a result that has to be resized is the op's; one of the right size keeps its own.
+    // A result that has to be resized gets the op's layout; one of the right size keeps its layout.
     if (at::native::resize_output(grad_input, result.sizes())) {
       grad_input.unsafeGetTensorImpl()->empty_tensor_restride(grad_output.suggest_memory_format());
     }
@@ -139,8 +139,8 @@ struct Replacement {
   }
 };
 
-// Drops the dispatcher's note that a kernel was replaced, which is the very purpose here, and lets everything
-// else pass.
+// Suppresses the dispatcher's warning that a kernel was overridden, which is intended here, and passes on all
+// other warnings.
 class DropOverrideNote : public c10::WarningHandler {
  public:
   explicit DropOverrideNote(c10::WarningHandler* next) : next_(next) {}
@@ -166,14 +166,14 @@ std::unique_ptr<torch::Library> register_kernels() {
   return library;
 }
 
-// A registration for each device; none while disabled.
+// One registration per device; none while disabled.
 using Libraries = std::vector<std::unique_ptr<torch::Library>>;
 
 Libraries register_for_every_device() {
   DropOverrideNote handler(c10::WarningUtils::get_warning_handler());
   const c10::WarningUtils::WarningHandlerGuard handler_guard(&handler);
-  // The note is given once in a process; "always" keeps ours from using up the one that someone else's
-  // override is due.
+  // The warning is issued once per process; "always" keeps our override from consuming the one that is due
+  // for an override by other code.
   const c10::WarningUtils::WarnAlways always;
   Libraries libraries;
   libraries.push_back(register_kernels<NativeCpu>());
@@ -188,7 +188,7 @@ struct Override {
   Libraries libraries;
 };
 
-// Never destroyed: at exit the dispatcher may already be gone.
+// Never destroyed: at exit the dispatcher may already have been destroyed.
 Override& override_state() {
   static Override* const state = new Override;
   return *state;

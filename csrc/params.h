@@ -1,5 +1,5 @@
-// What a launcher hands to a kernel: pointers, sizes, strides (in elements) and the tables of both axes.
-// No tensor, no dtype: the kernel's own template parameters say what the pointers hold.
+// What a launcher passes to a kernel: pointers, sizes, strides (in elements) and the tables of both axes. No
+// tensor, no dtype: the kernel's own template parameters say what the pointers hold.
 #pragma once
 
 #include "geometry/axis.h"
@@ -26,14 +26,14 @@ struct ResampleParams {
   int64_t batch, channels;
   Strides in, out;
   AxisTaps<acc> height, width;
-  // Where `height` is the transpose of another table, that one; empty otherwise.
+  // If `height` is the transpose of another table, that table; otherwise empty.
   AxisTaps<acc> height_forward;
-  // Rows of work are (n, c, output row), or (n, output row) with all channels at once when both sides hold
-  // the channels of a pixel side by side.
+  // Rows of work are (n, c, output row), or (n, output row) with all channels at once if the channels of a
+  // pixel are adjacent in both images.
   bool channels_last;
-  // The output is too large to stay in cache: write past it.
+  // The output is too large to stay in cache: use streaming stores.
   bool stream;
-  // What the fused kernels take besides: an image that lies as the output does, and a number.
+  // Operands of the fused kernels: an image with the output's strides, and a number.
   const void* other;
   acc threshold;
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
@@ -42,8 +42,8 @@ struct ResampleParams {
   int64_t rows() const { return batch * (channels_last ? 1 : channels) * height.out_size; }
 };
 
-// Depthwise transposed convolution, every channel with a kernel of its own. With o = i * stride - padding + k
-// * dilation along both axes, summed over the taps that meet at what is written:
+// Depthwise transposed convolution: every channel has its own kernel. With o = i * stride - padding + k *
+// dilation along both axes, summed over all taps that contribute to the element written:
 //   forward          output[o] = bias + sum of input[i] * weight[k]
 //   backward_input   input[i]  = sum of output[o] * weight[k]
 //   backward_weight  weight[k] = sum of input[i] * output[o], over the batch too
@@ -58,9 +58,9 @@ struct DeconvParams {
   int64_t weight_channel, weight_height, weight_width;  // strides, 0 where one kernel serves all channels
   int64_t bias_stride;
   ConvTransposeAxis height, width;
-  // Both images hold the channels of a pixel side by side: vectors run over channels, not along rows.
+  // The channels of a pixel are adjacent in both images: vectors run over channels, not along rows.
   bool channels_last;
-  // What is written is too large to stay in cache: write past it.
+  // The result is too large to stay in cache: use streaming stores.
   bool stream;
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
   const void* plan;
@@ -87,7 +87,7 @@ struct LogitsParams {
   const void* plan;
 };
 
-// index[n, y, x] = the class whose resized logit is the largest there; compared in float32.
+// index[n, y, x] = the class with the largest resized logit; compared in float32.
 struct ArgmaxParams {
   LogitsParams<float> logits;
   void* index;          // (batch, height, width), contiguous
@@ -107,8 +107,8 @@ struct CrossEntropyParams {
   acc smoothing;
   acc* loss;         // of each pixel, (batch, height, width), contiguous; or null
   double* row_loss;  // the sum over the pixels of each unit of work
-  // The gradient of the loss to the logits, or null. Each pixel's loss arrives multiplied by its grad_output,
-  // (batch, height, width), or where that is null by `scale`.
+  // The gradient of the loss with respect to the logits, or null. Upstream gradient per pixel, (batch,
+  // height, width), or `scale` for all pixels if null.
   void* grad_input;
   Strides grad;
   const acc* grad_output;

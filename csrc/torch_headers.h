@@ -1,8 +1,8 @@
-// The headers of torch that most sources of the op and launcher floors need. They take ten times as long to
-// read as the sources themselves, so the build compiles this file once (setup.py: Build.precompile_headers)
-// and each source includes it, as <torch_headers.h>, before anything else: a compiler that has no precompiled
-// form of it reads it like any other header. A source includes what it uses besides; what only one needs is
-// not here.
+// The headers of torch that most op and launcher sources need. They take ten times as long to parse as the
+// sources themselves, so the build precompiles this file once (setup.py: Build.precompile_headers) and each
+// source includes it, as <torch_headers.h>, before anything else: a compiler without a precompiled form of it
+// reads it like any other header. Each source includes what else it uses; a header that only one source needs
+// does not belong here.
 #ifndef UPSAMPLE_EXT_TORCH_HEADERS_H_  // g++ warns of "#pragma once" in a file that it compiles by itself
 #define UPSAMPLE_EXT_TORCH_HEADERS_H_
 

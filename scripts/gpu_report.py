@@ -1,9 +1,10 @@
-"""Puts what gpu.sh has found into one folder: a page to read, the same as JSON at its end, and a few files.
+"""Collects the findings of gpu.sh in one folder: a page to read, the same as JSON at its end, and a few
+files.
 
     python scripts/gpu_report.py WORK OUTPUT
 
-WORK is where the steps leave what they find. OUTPUT gets gpu-result.md, benchmark.csv, profile.csv and
-logs.txt, none of them larger than FILE_BYTES, so that the folder can be sent by any way.
+WORK is where the steps store their findings. OUTPUT gets gpu-result.md, benchmark.csv, profile.csv and
+logs.txt, none of them larger than FILE_BYTES, so that the folder is easy to send.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def environment() -> dict[str, str]:
 
 
 def commit() -> str:
-    """What git says, or the file commit.txt of a checkout that has left its history behind."""
+    """The commit from git, or from the file commit.txt of a checkout without history."""
     try:
         command = ["git", "describe", "--always", "--dirty"]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -116,7 +117,7 @@ def version_of(program: str) -> str:
 
 
 def benchmark_rows(folder: pathlib.Path) -> list[dict]:
-    """Of all parts and kinds that were measured; a row that two of them have is the later one's."""
+    """The rows of all parts and kinds that were measured; of a row measured twice, the later result."""
     rows: dict[tuple, dict] = {}
     for path in sorted(folder.glob("benchmark*.csv"), key=lambda path: path.stat().st_mtime):
         with path.open(newline="") as file:

@@ -1,7 +1,7 @@
-"""The steps of gpu.sh: what each runs, what it leaves out, when it stops. Imports nothing but Python's own.
+"""The steps of gpu.sh: what each runs, what it leaves out, when it stops. Uses only the standard library.
 
-Each step can be run in a call of its own. What it found is kept in build/gpu, and every step of every call
-writes the report anew from all that is there (gpu_report.py), so that it survives what ends the next step.
+Each step can be run in a separate call. Its findings are kept in build/gpu, and every step of every call
+rewrites the report from all findings (gpu_report.py), so that they survive a crash of the next step.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 # Every kernel, in every dtype and layout, on shapes of a few hundred elements.
 SMALL_TESTS = "tests/test_every_kernel.py"
 SMOKE_TESTS = (SMALL_TESTS, "tests/test_devices.py")
-# What says by which unit a kernel is bound: the memory, the issue slots, latency, a pipe.
+# Metrics that show which unit limits a kernel: memory, issue slots, latency, a pipe.
 SECTIONS = (
     "SpeedOfLight",
     "MemoryWorkloadAnalysis",
@@ -39,7 +39,7 @@ SECTIONS = (
     "ComputeWorkloadAnalysis",
     "LaunchStats",
 )
-# Of each kind of kernel one row that the CPU computes in seconds.
+# One row of each kind of kernel that the CPU computes in seconds.
 REHEARSED_ROWS = "^(interpolate 1x1x2x2|upsample_threshold 3x1x256x256 x4 forward float32)"
 NEEDED = {"smoke": ("pytest", "numpy"), "sanitize": ("pytest", "numpy"), "bench": ("numpy",)}
 NEEDED |= {"tests": ("pytest", "numpy", "hypothesis"), "profile": ("numpy",)}
@@ -80,7 +80,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def gpus() -> list[str]:
-    """Name, driver, memory, architecture and clocks of every GPU, as nvidia-smi tells them."""
+    """Name, driver, memory, architecture and clocks of every GPU, from nvidia-smi."""
     asked = "name,driver_version,memory.total,compute_cap,clocks.max.sm,clocks.max.memory,power.limit"
     try:
         command = ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"]
@@ -249,7 +249,7 @@ class Steps:
         return limit - (time.monotonic() - self.start) - REPORT_SECONDS
 
     def limit_of(self) -> list[str]:
-        """For programs that end in time by themselves, and then tell more than one that is ended."""
+        """For programs that stop in time by themselves, and then report more than one that is killed."""
         if self.options.limit is None:
             return []
         return ["--limit", str(max(1, int(self.left()) - LAST_WORDS))]
@@ -293,7 +293,7 @@ class Steps:
         self.note(name, "left out", 0.0, why)
 
     def note(self, name: str, status: int | str, seconds: float, words: str) -> None:
-        """In place of what an earlier call noted of the step."""
+        """Replaces what an earlier call recorded for the step."""
         if self.options.dry_run:
             print(f"{name}: {words}")
             return
@@ -389,7 +389,7 @@ def is_built(environment: dict[str, str]) -> bool:
 
 
 def why_not(options: argparse.Namespace) -> str:
-    """Why nothing can be measured here; empty where it can."""
+    """Why nothing can be measured here; empty if it can."""
     if options.dry_run or options.rehearse:
         return ""
     if not gpus():

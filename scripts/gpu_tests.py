@@ -1,10 +1,9 @@
 """Runs the tests of one device in many processes, and reports whatever ends them.
 
 A faulty CUDA kernel takes its process's context with it, and every later test in that process fails as well;
-a hang or a crash ends it. So the tests are dealt out in portions of one file each, and every portion has a
-process of its own; one that stops early is followed by another for the rest of its portion.
-tests/run_record.py writes down each test as it starts and ends, so that a run that is out of time still tells
-what it has seen.
+a hang or a crash ends it. So the tests are split into portions of one file each, and every portion runs in a
+separate process; one that stops early is followed by another for the rest of its portion. tests/run_record.py
+records each test as it starts and ends, so that a run that is out of time still reports what it has seen.
 
     python scripts/gpu_tests.py [--device cuda] [--jobs N] [--limit SECONDS] [--folder FOLDER] [FILE...]
 """
@@ -27,7 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PORTION = 250
 SECONDS_OF_A_TEST = 180
 STOP = threading.Event()
-# A run that is told to end its last test and to write its summary gets so long for it.
+# Seconds that a run has to finish its last test and write its summary when it is asked to stop.
 GRACE = 10
 
 

@@ -1,10 +1,10 @@
 """Fixtures: every device, every instruction-set level the processor runs, a thread count that is restored.
 
 The suite runs a second time with the CUDA code on CPU tensors (tests/cuda_emulation). The device is then
-"cuda-emulated", and what is of the CPU kernels alone, or needs no device at all, is deselected, see below.
+"cuda-emulated", and CPU-only and device-free tests are deselected, see below.
 
-UPSAMPLE_EXT_DEVICES=cuda chooses the devices, by commas, and leaves only what runs on one: what a machine
-with a GPU is for. scripts/gpu.sh does so; run_record.py has what else it asks for.
+UPSAMPLE_EXT_DEVICES=cuda (a comma-separated list) chooses the devices, and deselects tests that do not run on
+a device, as on a machine with a GPU. scripts/gpu.sh does so; run_record.py has its other options.
 """
 
 import os
@@ -25,10 +25,10 @@ else:
     DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 LEVELS = C.levels()[:1] if EMULATED or "cpu" not in DEVICES else C.levels()
 
-# Name no device, and yet are of one: they make tensors on a GPU themselves, or ask what calls it gets.
+# Tests without a device fixture that need a device: they make tensors on a GPU, or check which calls it gets.
 ON_A_GPU = ("test_devices.py", "test_transforms.py::test_cuda_graphs_and_streams")
 
-# A file, or a test in it, and why it does not run a second time.
+# Files, or tests, that do not run under the emulation, and why.
 NOT_EMULATED = {
     "test_axis_bounds.py": "the geometry alone, on the host",
     "test_levels.py": "instruction-set levels are of the CPU kernels",
@@ -86,9 +86,9 @@ def pytest_configure(config):
         config.pluginmanager.register(record)
     if EMULATED:
         C.set_level(LEVELS[0])
-    # Native's float32 convolutions on CUDA round to TF32 unless told not to: no reference for ours.
+    # By default native's float32 convolutions on CUDA round to TF32 and are no reference for ours.
     torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True  # what is "native to the last bit" has such bits
+    torch.backends.cudnn.deterministic = True  # tests that compare bits with native need reproducible ones
     # Workers share the cores: threads that wait by spinning would slow each other down.
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
@@ -107,8 +107,8 @@ def device(request):
 
 @pytest.fixture
 def default_device(device):
-    """Has every tensor and module that names no device made on `device`."""
-    if device == "cpu":  # it is the default: nothing stands between a call and PyTorch
+    """Makes `device` the default for new tensors and modules."""
+    if device == "cpu":  # already the default: no mode is needed
         yield device
         return
     torch.set_default_device(device)

@@ -1,4 +1,4 @@
-"""Which ops a function calls: what tells our kernels from a silent fall-back to PyTorch's."""
+"""Records which ops a function calls, to distinguish our kernels from a silent fallback to PyTorch's."""
 
 from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -21,7 +21,7 @@ MESSAGE_LENGTH = 300
 
 
 class RunRecord:
-    """A pytest plugin. `lost` tells whether the device can no longer be used."""
+    """A pytest plugin. `lost` says whether the device can no longer be used."""
 
     def __init__(self, tests=None, record=None, seconds=None, lost=None):
         self.tests = set(pathlib.Path(tests).read_text().splitlines()) if tests else None

@@ -44,7 +44,7 @@ def test_any_resize_and_its_gradient(device, resize, dtype, layout, align_corner
 
     grad_output = LAYOUTS[layout](torch.randn(*shape[:2], *size, device=device).to(dtype))
     gradient = torch.ops.upsample_ext.upsample_bilinear2d_backward(grad_output, shape[2:], align_corners)
-    # Coordinates are those of the dtype's own precision, so the reference is told it.
+    # Coordinates are computed in the dtype's precision, so the reference needs it.
     exact = reference.resize_adjoint(grad_output, shape[2:], align_corners)
     assert_close(gradient, exact, reference.resize_adjoint(grad_output.abs(), shape[2:], align_corners))
 

@@ -328,7 +328,7 @@ def both_raise(call):
 
 
 def raises_at_a_wrong_target(message):
-    """IndexError; on CUDA, emulated too, the device's assertion: no value is read back to be told."""
+    """IndexError; on CUDA (emulated too) a device-side assertion, as no value is read back to the host."""
     if EMULATED:
         return pytest.raises(RuntimeError, match="device-side assert triggered")
     return pytest.raises(IndexError, match=message)

@@ -59,7 +59,7 @@ def measured(tmp_path_factory):
 
 
 def cases(measure):
-    """Of the ops that write what they read, resized; of the others the table of traffic.py tells."""
+    """The cases of ops whose output is the resized input; traffic.py prints those of the others too."""
     found = []
     for name in traffic.cases():
         if name.split()[0] in ("argmax", "cross-entropy"):

@@ -1,6 +1,6 @@
 """Which devices are ours: decided by what the extension was built for, alike in every function.
 
-A fake tensor may say that it lies on a GPU where there is none, so these decisions are tested everywhere.
+A fake tensor may claim to be on a GPU on a machine without one, so these decisions are tested everywhere.
 """
 
 import contextlib

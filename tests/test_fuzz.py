@@ -1,7 +1,7 @@
 """A fixed share of the fuzzer (tests/fuzz), the same cases each time. `python -m tests.fuzz` has others.
 
-Known faults, a table in tests/fuzz/known.py, fail no case. Each has a test of its own, which fails when the
-fault is mended.
+Known faults, a table in tests/fuzz/known.py, do not fail a case. Each has a separate test, which fails once
+the fault is fixed.
 """
 
 import inspect

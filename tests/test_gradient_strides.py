@@ -1,5 +1,5 @@
-"""Gradients lie in memory as native's do, strides of dimensions of size 1 included: what follows in a model's
-backward then runs as it ran before, and DistributedDataParallel finds its buckets."""
+"""Gradients have native's strides, also in dimensions of size 1, so that the rest of a model's backward runs
+as before and DistributedDataParallel's buckets match."""
 
 import functools
 import itertools

@@ -30,7 +30,7 @@ RESIZES = [
     ((1, 19, 8, 16), (64, 128)),
     ((2, 3, 4, 4), (1, 1)),
     ((0, 3, 4, 5), (8, 9)),
-    # Rows long enough for taps that lie one, two and four vectors apart, and windows, of the widest vector.
+    # Rows long enough for taps one, two and four of the widest vectors apart, and for windows.
     ((1, 3, 3, 70), (6, 140)),
     ((1, 2, 5, 33), (20, 132)),
     ((1, 3, 4, 40), (12, 120)),
@@ -117,7 +117,7 @@ def test_gradients_of_scale_factors(scale_factor, device):
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_sums_of_half_types_are_wide(dtype, device, level):
-    """A sum of thousands of ones stops growing in a half type: 2048 + 1 = 2048."""
+    """A sum of thousands of ones would stop growing in a half type: 2048 + 1 = 2048."""
     grad_output = torch.ones(1, 2, 90, 90, dtype=dtype, device=device)
     for layout in ("contiguous", "channels_last"):
         result = backward(LAYOUTS[layout](grad_output), (1, 1))

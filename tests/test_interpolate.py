@@ -40,7 +40,7 @@ RESIZES = [
     ((4, 33, 3, 4), (6, 8)),
     ((1, 2, 3, 4), (1, 1)),
     ((0, 3, 4, 5), (8, 9)),
-    # Rows long enough for taps that lie one, two and four vectors apart, and farther, of the widest vector.
+    # Rows long enough for taps one, two and four of the widest vectors apart, and farther.
     ((1, 3, 3, 70), (12, 140)),
     ((1, 2, 5, 131), (7, 180)),
     ((1, 3, 7, 150), (5, 90)),
@@ -168,7 +168,7 @@ def test_float64_coordinates_are_floored_as_on_the_device(device):
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize(("shape", "scale_factor"), [((1, 3, 360, 640), 4), ((1, 32, 64, 64), 8)])
 def test_values_larger_than_the_caches(shape, scale_factor, layout, dtype, device, level):
-    """Results that are written past the caches (on most processors), to memory that holds something else."""
+    """Results written by streaming stores (on most processors), to memory that holds other values."""
     x = image(shape, dtype, device, layout)
     expected = upsample_ext.interpolate(x[:, :, :9], scale_factor=scale_factor, mode="bilinear")
     whole = torch.full_like(F.interpolate(x, scale_factor=scale_factor), 77)
@@ -538,7 +538,7 @@ def test_out_keeps_its_strides(layout, dtype, device, level):
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 9), (2, 3, 5, 4)])
 def test_an_out_that_copies_on_write_leaves_its_twin_alone(shape, device):
-    """The memory is shared until one of both is written: a kernel must ask for it as such."""
+    """Memory is shared until one of the two is written: kernels must request a mutable pointer."""
     x = image((2, 3, 5, 4), torch.float32, device)
     twin = torch.full(shape, -7.0, device=device)
     out = torch._lazy_clone(twin)
@@ -612,7 +612,7 @@ def test_out_that_is_no_tensor_raises(out):
 
 
 def lazy_views(*shape):
-    """Views whose memory holds the negated values, in the three ways there are to come by one."""
+    """Views whose memory holds negated values, created in each of the three possible ways."""
     yield torch.zeros(shape, dtype=torch.complex64).conj().imag
     yield torch._neg_view(torch.zeros(shape))
     yield torch._neg_view(torch.zeros(*shape[:-1], 2 * shape[-1]))[..., ::2]

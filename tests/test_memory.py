@@ -1,4 +1,4 @@
-"""Memory beyond the result: bounded by the work that is done, and its want told as PyTorch tells it."""
+"""Memory beyond the result: bounded by the work, and running out of it raises PyTorch's error."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 
 def run(program, gigabytes=None):
-    """Runs a program in a process of its own, with so much address space beyond what the imports took."""
+    """Runs a program in a separate process, with this much address space beyond what the imports took."""
     limit = ""
     if gigabytes is not None:
         limit = f"""

@@ -1,4 +1,4 @@
-"""The modules against the torch.nn modules they stand for."""
+"""The modules against the torch.nn modules that they replace."""
 
 import copy
 import doctest
@@ -24,7 +24,7 @@ def profiled_ops(function):
 
 
 def bilinear_layer(channels, factor, dtype=torch.float32):
-    """What BilinearConvTranspose2d stands for, in plain torch.nn."""
+    """The equivalent of BilinearConvTranspose2d in plain torch.nn."""
     kernel, stride, padding = upsample_ext.caffe_upsample_params(factor)
     layer = nn.ConvTranspose2d(
         channels, channels, kernel, stride=stride, padding=padding, groups=channels, bias=False, dtype=dtype

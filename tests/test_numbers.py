@@ -1,4 +1,4 @@
-"""Sizes, steps and factors that are not Python's ints and floats: what native takes, the fused path takes."""
+"""Sizes, steps and factors that are not Python ints or floats: the fused path accepts what native accepts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a call costs beyond its arithmetic: a 2x2 input, against native in the same process."""
+"""The overhead of a call: a 2x2 input, compared with native in the same process."""
 
 import statistics
 
@@ -35,7 +35,7 @@ def test_overhead(statement, requires_grad, most):
     try:
         x = torch.rand(1, 1, 2, 2, requires_grad=requires_grad)
         setting = {"x": x, "g": torch.ones(1, 1, 4, 4)}
-        # Noise of the machine only ever adds: the best of a few attempts is nearest to the truth
+        # Noise of the machine only adds time: the best of a few attempts is the most accurate
         best = min(ratio(statement, setting) for _ in range(3))
     finally:
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""patch(): what each level catches, that gradients go through this package, and that undoing is exact."""
+"""patch(): which calls each level redirects, gradients through this package, and exact undoing."""
 
 import copy
 import doctest
@@ -127,14 +127,14 @@ def test_dispatcher_level_catches_what_was_imported_by_name(device):
 
 
 class OnAnotherDevice(torch.Tensor):
-    """Says that it is not on the CPU, while its memory is the CPU's: what Python asks of a GPU's tensor."""
+    """A tensor in CPU memory that claims not to be on the CPU, as Python code sees a GPU's tensor."""
 
     is_cpu = False
 
 
 @pytest.fixture
 def deterministic(monkeypatch):
-    """Deterministic algorithms, and a dispatcher level that has kernels besides the CPU's."""
+    """Deterministic algorithms, and a dispatcher level that has kernels for another device than the CPU."""
     monkeypatch.setattr(patch_module._levels["dispatcher"], "devices", frozenset({"cpu"}))
     torch.use_deterministic_algorithms(True)
     yield
@@ -540,7 +540,7 @@ def test_many_threads_may_patch_and_undo():
 
 
 def test_the_dispatcher_level_says_nothing_and_lets_others_be_heard():
-    """PyTorch notes a replaced kernel once per process: ours is silent and leaves that one to others."""
+    """PyTorch warns of an overridden kernel once per process: ours is silent and leaves it to others."""
     ours = """
 import sys, torch, upsample_ext
 for _ in range(2):

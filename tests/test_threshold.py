@@ -192,7 +192,7 @@ def test_it_has_no_gradient(device):
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(x.detach(), torch.ones_like(x))
         assert torch.equal(upsample_threshold(dual, (5, 6)), result)
-    # A mask is a constant of the function that uses it.
+    # A mask is constant with respect to differentiation.
     gradient = torch.func.grad(
         lambda t: (interpolate(t, (5, 6), mode="bilinear") * upsample_threshold(t, (5, 6))).sum()
     )

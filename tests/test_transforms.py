@@ -324,7 +324,7 @@ def test_exported_programs_can_be_saved(tmp_path):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("way", WAYS)
 def test_trace(way, device):
-    """A trace made at one size serves others, wherever the size is not written in the code."""
+    """A trace made at one size is valid for others, unless the size is a constant in the code."""
     function = up(upsample_ext.interpolate, **WAYS[way])
     traced = torch.jit.trace(function, torch.randn(1, 2, 4, 6, device=device))
     assert "upsample_ext::" in str(traced.graph)

@@ -1,4 +1,4 @@
-"""What older versions of torch lack, for tests that ask for it."""
+"""Features that older versions of torch lack, for tests that need them."""
 
 import pytest
 import torch

@@ -1,11 +1,11 @@
-"""upsample_ext: upsampling in PyTorch at the speed of memory.
+"""upsample_ext: fast bilinear upsampling for PyTorch.
 
-Drop-ins for `F.interpolate(mode="bilinear")` and depthwise `F.conv_transpose2d`, with native's semantics
-and deterministic gradients, the fixed bilinear transposed convolution of Caffe, and the answer to why the
-two differ.
+Drop-ins for `F.interpolate(mode="bilinear")` and depthwise `F.conv_transpose2d`, with PyTorch's semantics and
+deterministic gradients; upsampling fused with argmax, threshold, cross-entropy, add and concat; Caffe's fixed
+bilinear transposed convolution; and `compare`, which shows why the two kinds of upsampling differ.
 """
 
-from upsample_ext import _flops  # noqa: F401  (registers what our ops count)
+from upsample_ext import _flops  # noqa: F401  (registers the FLOP counts of our ops)
 from upsample_ext._version import __version__
 from upsample_ext.compare import Comparison, compare
 from upsample_ext.convert import convert

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # The 2x2 inputs of the question that compare() answers
 _QUESTION = ("1 0; 0 1", "1 2; 3 4")
-# A longer message, of a name or number without end, is cut in its middle
+# Longer messages, with an overlong name or number, are shortened in the middle
 _MESSAGE = 600
 
 
@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (that of the process by default).
 
     Returns:
-        The exit status: 0, or 2 after a one-line message on stderr when the arguments, a file, a missing
-        optional package or the memory stand in the way. As a shell tells of a program that was stopped, 130
-        after Ctrl-C, and 141 where what reads stdout has gone.
+        The exit status: 0, or 2 after a one-line message on stderr if the arguments, a file, a missing
+        optional package or a lack of memory prevent the command. By the shell's convention for signals, 130
+        after Ctrl-C, and 141 if the reader of stdout is gone.
 
     Example:
         >>> main(["compare", "--factor", "0"])
@@ -79,7 +79,7 @@ def _run(parser: _Parser, argv: Sequence[str] | None) -> None:
 
 
 def _failed(program: str, message: str) -> int:
-    """Prints the message, in one line whatever a file is called, and gives the exit status."""
+    """Prints the message, in one line whatever a file is called, and returns the exit status."""
     line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
     if sys.stderr is not None:
         if len(line) > _MESSAGE:
@@ -90,7 +90,7 @@ def _failed(program: str, message: str) -> int:
 
 
 def _drop_output() -> None:
-    """Sends nowhere what stdout cannot take, or Python would try again when it ends, and complain."""
+    """Discards what cannot be written to stdout, which Python would otherwise retry and report at exit."""
     try:
         sys.stdout.flush()
     except (AttributeError, OSError, ValueError):
@@ -154,7 +154,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _plot_path(name: str) -> str:
-    """Where the picture goes, `.png` added where there is no ending; raises what stands in its way."""
+    """The path of the picture, with `.png` added if it has no suffix; raises if it cannot be written."""
     if not name:
         raise ValueError("--plot: expected the name of a file, got an empty one")
     try:

@@ -1,7 +1,7 @@
-"""Which tensors' devices this build has kernels for; what lies on any other is PyTorch's.
+"""Which devices this build has kernels for; tensors on any other are left to PyTorch.
 
-A build without CUDA leaves all CUDA tensors to PyTorch, and one whose machine code a GPU cannot run leaves
-that GPU's tensors to PyTorch, where they would otherwise end in "no kernel image is available".
+A build without CUDA leaves all CUDA tensors to PyTorch, and a build whose machine code a GPU cannot run
+leaves that GPU's tensors to PyTorch; our kernels would fail there with "no kernel image is available".
 """
 
 import re
@@ -32,12 +32,12 @@ def serves(arch_list: str, capability: tuple[int, int]) -> bool:
 
 
 def remedy(capability: tuple[int, int]) -> str:
-    """What to type for a build that serves a GPU of this compute capability."""
+    """The command for a build that supports a GPU of this compute capability."""
     return f"TORCH_CUDA_ARCH_LIST={capability[0]}.{capability[1]} {rebuild()}"
 
 
 def _judge(index: int) -> bool:
-    """Whether this build serves a GPU; the library asks once for each. The first that it does not, warns."""
+    """Whether this build supports a GPU; called once for each. Warns about the first that it does not."""
     global _warned
     capability = torch.cuda.get_device_capability(index)
     if serves(_build_info.cuda_arch_list, capability):
@@ -59,12 +59,12 @@ C.judge_gpus_with(_judge)
 
 
 def _gpu_is_served(index: int) -> bool:
-    """The library's answer; True where CUDA is not running, since a CUDA tensor is then a fake one."""
+    """The library's cached answer; True if CUDA is not initialised: a CUDA tensor is then a fake one."""
     return not torch.cuda.is_initialized() or C.gpu_is_served(index)
 
 
-# torch.compile takes the answer for a constant. This is what torch.compiler.assume_constant_result does,
-# without the second that importing the compiler takes.
+# Makes torch.compile treat the answer as a constant. torch.compiler.assume_constant_result does the same, but
+# takes a second to import the compiler.
 _gpu_is_served._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 

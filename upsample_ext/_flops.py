@@ -1,7 +1,7 @@
-"""What our transposed convolutions count in `torch.utils.flop_counter.FlopCounterMode`.
+"""FLOP counts of our transposed convolutions for `torch.utils.flop_counter.FlopCounterMode`.
 
-As much as the convolutions of PyTorch's that they equal; but of the gradient of a depthwise weight what is
-computed, where PyTorch counts that of a convolution between all channels.
+They are those of the PyTorch convolutions that they equal, except for the gradient of a depthwise weight: the
+count is of what is computed, whereas PyTorch counts a convolution between all channels.
 """
 
 from collections.abc import Sequence

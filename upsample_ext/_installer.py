@@ -1,6 +1,6 @@
-"""The words that install something into the Python that is running, as messages name them.
+"""The commands that install something into the running Python, as messages name them.
 
-Imports nothing of the package, so that the build can read them from here too.
+Imports nothing from the package, so that the build can use it too.
 """
 
 import os

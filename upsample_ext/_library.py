@@ -1,7 +1,7 @@
-"""Loads the compiled extension, after a check that it was built for the torch that is running.
+"""Loads the compiled extension, after checking that it was built for the running torch.
 
-A library built against another minor version of torch would fail with "undefined symbol", or worse, not fail.
-The check reads what the build has recorded (`_build_info.py`) before anything is loaded.
+A library built against another minor version of torch would fail with "undefined symbol" or, worse, not fail.
+The check reads what the build recorded (`_build_info.py`) before anything is loaded.
 """
 
 import importlib

@@ -1,13 +1,13 @@
-"""How much memory a process may still take, where a control group limits it too.
+"""How much memory a process may still allocate, control group limits included.
 
-Imports nothing of the package, so that the build can ask from here too.
+Imports nothing from the package, so that the build can use it too.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# Limit, usage, and what of the usage the kernel takes back, in both versions of control groups
+# Limit, usage, and the part of the usage that the kernel can reclaim, in both versions of control groups
 _FILES = {
     "v2": ("memory.max", "memory.current", "inactive_file"),
     "v1": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -15,9 +15,9 @@ _FILES = {
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
-    """What the machine has free, or what a control group of this process leaves where that is less.
+    """The free memory of the machine, or what a control group of this process leaves if that is less.
 
-    None where the machine does not tell.
+    None if the machine does not report it.
     """
     free = [_free_in_group(folder, version) for folder, version in _groups(root)]
     found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
@@ -37,9 +37,9 @@ def _free_in_group(folder: Path, version: str) -> int | None:
 
 
 def _groups(root: Path) -> Iterator[tuple[Path, str]]:
-    """This process's control group for memory and all that it lies in, each as (folder, version).
+    """This process's control group for memory, and all groups that contain it, each as (folder, version).
 
-    A container sees its own group at the mount's root; a path that is the host's leads nowhere from there.
+    A container sees its own group at the root of the mount; a path that is the host's does not exist there.
     """
     mount = root / "sys/fs/cgroup"
     for line in (_text(root / "proc/self/cgroup") or "0::/\n0:memory:/").splitlines():

@@ -1,6 +1,6 @@
 """PyTorch's own functions, captured when this package is first imported.
 
-`patch()` replaces them in `torch.nn.functional`; what this package hands back to PyTorch must reach these.
+`patch()` replaces them in `torch.nn.functional`; calls that this package leaves to PyTorch must use these.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""Sizes, steps and factors: what PyTorch takes for an int, a number, or a pair of them.
+"""Sizes, steps and factors: converts what PyTorch accepts as an int, a number, or a pair of them.
 
-Beside Python's numbers that is numpy's, and, where an int is wanted, a tensor that holds a single one. Each
-function returns None for what PyTorch refuses, so that the call can be left to it and the error is its own.
+Besides Python's numbers these are numpy's and, for an int, a tensor with a single element. Each function
+returns None for what PyTorch rejects, so that the call can be left to PyTorch, which raises its own error.
 """
 
 import numbers
@@ -17,7 +17,7 @@ Real = float | torch.SymInt | torch.SymFloat
 
 
 def as_int(value: object) -> Int | None:
-    """An int of 64 bits. While a graph is recorded, a tensor is none: it may hold another number in it."""
+    """A 64-bit int. None for a tensor while a graph is recorded: the graph may run with other values."""
     if isinstance(value, torch.SymInt):
         return value
     if isinstance(value, int):
@@ -47,7 +47,7 @@ def _numpy_int(value: object) -> int | None:
 
 
 def as_float(value: object) -> Real | None:
-    """A real number, as it stands or as the Python number that it equals."""
+    """A real number, unchanged or converted to the Python number that it equals."""
     if isinstance(value, (float, int, torch.SymInt, torch.SymFloat)):
         return None if isinstance(value, bool) else value
     numpy = sys.modules.get("numpy")

@@ -1,4 +1,4 @@
-"""How our ops pass through torch.vmap and DTensor: rules for each op, backward ops included."""
+"""Support for torch.vmap and DTensor: rules for each op, backward ops included."""
 
 from __future__ import annotations  # VmapInfo is in a module that torch imports late
 
@@ -26,7 +26,7 @@ Rule = Callable[..., tuple[Any, Any]]
 
 
 # ---- vmap: bilinear resize ---------------------------------------------------------------------------------
-# The mapped dimension becomes part of the batch and is taken out of it again.
+# The mapped dimension is folded into the batch, and unfolded again from the result.
 
 
 def _fold_into_batch(x: Tensor, dim: int) -> tuple[Tensor, Sequence[int]]:
@@ -52,7 +52,7 @@ def _upsample_backward_vmap(info: VmapInfo, in_dims: Dims, grad_output: Tensor, 
 
 
 def is_distributed(tensor: object) -> bool:
-    """A DTensor: it knows how to shard native's ops, and of ours the bilinear resize alone."""
+    """Whether a tensor is a DTensor, which can shard PyTorch's ops, but of ours only the bilinear resize."""
     distributed = sys.modules.get("torch.distributed.tensor")
     return distributed is not None and isinstance(tensor, distributed.DTensor)
 
@@ -61,7 +61,7 @@ _sharding_registered = False
 
 
 def register_sharding_if_distributed(input: object) -> None:
-    """Registers the sharding rules once a DTensor turns up; importing torch.distributed.tensor is slow."""
+    """Registers the sharding rules at the first DTensor; importing torch.distributed.tensor is slow."""
     global _sharding_registered
     distributed = sys.modules.get("torch.distributed.tensor")
     if _sharding_registered or distributed is None or not isinstance(input, distributed.DTensor):
@@ -70,7 +70,7 @@ def register_sharding_if_distributed(input: object) -> None:
     from torch.distributed.tensor import Placement, Replicate, Shard
     from torch.distributed.tensor.experimental import register_sharding
 
-    # Every plane is resized by itself: batch and channels may be sharded, height and width may not.
+    # Planes are resized independently: batch and channels may be sharded, height and width may not.
     def by_plane(image: object, *settings: object) -> list[tuple[list[Placement], list[Placement | None]]]:
         rest = [None] * len(settings)
         return [([placement], [placement, *rest]) for placement in (Replicate(), Shard(0), Shard(1))]
@@ -80,12 +80,12 @@ def register_sharding_if_distributed(input: object) -> None:
 
 
 # ---- vmap: transposed convolution --------------------------------------------------------------------------
-# Images mapped alone become part of the batch. Where a weight or bias is mapped too, or the result sums over
-# the batch, the mapped dimension becomes part of the channels.
+# If only images are mapped, the mapped dimension is folded into the batch. If a weight or bias is mapped too,
+# or the result sums over the batch, it is folded into the channels.
 
 
 def _register_vmap(name: str) -> Callable[[Rule], Rule]:
-    """Registers a rule that need not know of empty mapped dimensions: no op takes an image of no channels."""
+    """Registers a rule that need not handle empty mapped dimensions (ops reject images without channels)."""
     op = getattr(_OPS, name)
 
     def register(rule: Rule) -> Rule:
@@ -134,7 +134,7 @@ def _separable_by_batch(
     if in_dims[1] is None and in_dims[2] is None:
         folded, batch = _fold_into_batch(image, in_dims[0])
         return op(folded, kernel_h, kernel_w, *geometry).unflatten(0, batch), 0
-    # One pair of kernels an image: each is a table of its own.
+    # A separate pair of kernels per image, hence separate tables: one call each.
     mapped = [
         [tensor] * info.batch_size if dim is None else tensor.unbind(dim)
         for tensor, dim in zip((image, kernel_h, kernel_w), in_dims, strict=False)
@@ -143,7 +143,7 @@ def _separable_by_batch(
 
 
 def _fold_into_channels(x: Tensor, dim: Dim, batch_size: int, channel_dim: int) -> Tensor:
-    """The mapped dimension beside the channels, the two as one; repeats what is not mapped."""
+    """Folds the mapped dimension into the channels; a tensor that is not mapped is repeated."""
     x = x.unsqueeze(channel_dim) if dim is None else x.movedim(dim, channel_dim)
     shape = list(x.shape)
     shape[channel_dim] = batch_size
@@ -212,14 +212,14 @@ for _name in ("upsample_argmax", "upsample_argmax_with_score"):
 
 
 def _items(x: Tensor, dim: int) -> Sequence[Tensor]:
-    """The items along a dimension; of none, one of zeros, which tells the shape of the result."""
+    """The items along a dimension; if there are none, one of zeros, which determines the result's shape."""
     if x.shape[dim] == 0:
         return [x.new_zeros(x.movedim(dim, 0).shape[1:])]
     return x.unbind(dim)
 
 
 def _one_by_one(op: Callable[..., Any]) -> Rule:
-    """A loss sums over its batch: each mapped item is a call of its own."""
+    """A rule that calls the op once per mapped item, because a loss sums over its batch."""
 
     def rule(info: VmapInfo, in_dims: Dims, *arguments: Any) -> tuple[Any, Any]:
         size = info.batch_size
@@ -247,12 +247,12 @@ for _name in (
 
 
 def _batch_below(x: Tensor, dim: Dim) -> int:
-    """The batch size of an image beside the mapped dimension."""
+    """The batch size of an image without the mapped dimension."""
     return x.shape[0] if dim is None else x.movedim(dim, 0).shape[1]
 
 
 def _fold_expanded(x: Tensor, dim: Dim, batch_size: int) -> Tensor:
-    """The image of every index of the mapped dimension, in one batch; repeats one that is not mapped."""
+    """Folds the mapped dimension into the batch; an image that is not mapped is repeated."""
     x = x.expand(batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
     return x.flatten(0, 1)
 

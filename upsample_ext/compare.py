@@ -1,7 +1,7 @@
 """Why do bilinear interpolation and a transposed convolution with bilinear weights differ?
 
-Both are `output = A_h @ input @ A_w.T`, with one banded matrix per axis. `compare` runs the four ways of
-upsampling by an integer factor, puts their matrices side by side, and says, from what it measured, where the
+Both are `output = A_h @ input @ A_w.T`, with one banded matrix per axis. `compare` upsamples by an integer
+factor in four ways, shows their matrices side by side, and explains from the measured differences where the
 results differ and how to make them equal.
 """
 
@@ -32,12 +32,12 @@ _FULL_PLANES = 4
 _TABLE_ROWS = 8
 # Sentences are wrapped to this many characters
 _LINE = 110
-# As many outputs of a way are computed at a time: few enough for a processor's cache, and so many that its
-# table, which is made for each part, costs little
+# Outputs of a way computed at a time: few enough for a processor's cache, but so many that its table, which
+# is built for each part, costs little
 _STRIPE = 2**19
-# The most work that a comparison may be, in outputs of each way: some minutes
+# The maximum work of a comparison, in outputs of each way: some minutes
 _MOST_WORK = 2**32
-# The differences that the explanation is about
+# The differences that the explanation covers
 _PAIRS = ((CORNERS, CENTRES), (ZEROS, CENTRES), (REPLICATE, CENTRES), (CORNERS, ZEROS))
 
 
@@ -81,7 +81,7 @@ class Comparison:
         return {name: self.difference(name) for name in self.ways if name != CENTRES}
 
     def _measure(self, pairs: Iterable[tuple[str, str]], ranges: bool = False) -> None:
-        """Finds these differences, and the range of each result's values, in one pass over the results."""
+        """Computes these differences, and the range of each result's values, in one pass over the results."""
         pairs = [pair for pair in pairs if pair not in self._differences]
         ranges = ranges and not self._ranges
         if not pairs and not ranges:
@@ -93,7 +93,7 @@ class Comparison:
             )
             for first, second in pairs
         }
-        # Plain numbers: small tensors that stay would keep the memory around them from being used again
+        # Plain numbers: small tensors that stay alive would prevent the reuse of memory around them
         extremes: dict[str, list[float]] = {name: [] for name in names}
         for planes, rows, outputs in self._stripes(names):
             for (first, second), measurement in found.items():
@@ -130,13 +130,13 @@ class Comparison:
                     rows = slice(row, min(row + some_rows, height))
                     outputs = {name: planes.rows(rows) for name, planes in planes_of.items()}
                     yield group, rows, outputs
-                    outputs.clear()  # their memory serves the next
+                    outputs.clear()  # so that the next part can reuse their memory
                     done += (group.stop - group.start) * (rows.stop - rows.start)
                     if self._progress is not None:
                         self._progress(done / total)
 
     def _groups(self, images: int | None = None) -> list[slice]:
-        """The `N * C` planes of the first images, as many at a time as make a part."""
+        """The `N * C` planes of the first images, in parts of as many as fit."""
         count, channels, height, width = self._output_shape
         planes = (count if images is None else images) * channels
         some = max(1, _STRIPE // (height * width))
@@ -149,7 +149,7 @@ class Comparison:
 
     @cached_property
     def _rounding(self) -> float:
-        """How far two right results may be apart.
+        """How much two correct results may differ.
 
         Interpolation computes coordinates in float32 (float64 for double), so that its weights are off by a
         few rounding errors of a number as large as the input's extent; sums round, and so does the result.
@@ -164,7 +164,7 @@ class Comparison:
 
     @property
     def explanation(self) -> str:
-        """Where and why the ways differ on this input, and how to make them equal; from the measurements."""
+        """Where and why the ways differ on this input, and how to make them equal, from the measurements."""
         return "\n".join(_explain(self))
 
     def __str__(self) -> str:
@@ -207,7 +207,7 @@ class Comparison:
 
 
 def compare(input: Tensor | Sequence[Any], factor: int) -> Comparison:
-    """Upsamples by `factor` in four ways and tells where and why they differ.
+    """Upsamples by `factor` in four ways and explains where and why they differ.
 
     The ways are `interpolate(mode="bilinear")` with `align_corners` True and False, and
     `bilinear_conv_transpose2d`, the Caffe layer with kernel `2 * factor - factor % 2`, stride `factor` and
@@ -241,16 +241,16 @@ def compare(input: Tensor | Sequence[Any], factor: int) -> Comparison:
     x = _as_images(input)
     check_work(x.shape, factor)
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
-    # A copy: the results are computed from it when they are asked for
+    # A copy, from which the results are computed when they are first used
     x = x.to(dtype, memory_format=torch.contiguous_format, copy=True)
     return compare_images(x, factor)
 
 
 def compare_images(x: Tensor, factor: int, progress: Callable[[float], None] | None = None) -> Comparison:
-    """`compare` of checked arguments, `x` being `(N, C, H, W)`, contiguous, and not to be changed any more.
+    """`compare` of checked arguments; `x` is `(N, C, H, W)`, contiguous, and must not be modified any more.
 
     Args:
-        progress: called with the part that is done, 0 to 1, in each pass over the results.
+        progress: called with the fraction that is done, 0 to 1, in each pass over the results.
     """
     ways = make_ways(x, factor)
     zeros = ways[ZEROS]
@@ -258,7 +258,7 @@ def compare_images(x: Tensor, factor: int, progress: Callable[[float], None] | N
 
 
 def checked_factor(factor: int) -> int:
-    """The factor as an int; TypeError or ValueError if it is none, or below 1."""
+    """The factor as an int; TypeError if it is not an int, ValueError if it is below 1."""
     try:
         value = operator.index(factor)
     except TypeError:
@@ -269,7 +269,7 @@ def checked_factor(factor: int) -> int:
 
 
 def check_work(shape: Sequence[int], factor: int) -> None:
-    """ValueError if to compare an input of this shape, `(..., H, W)`, would take more than some minutes."""
+    """ValueError if comparing an input of this shape, `(..., H, W)`, would take more than some minutes."""
     if _work(shape, factor) <= _MOST_WORK:
         return
     most = bisect_right(range(1, _MOST_WORK), _MOST_WORK, key=lambda smaller: _work(shape, smaller))
@@ -281,10 +281,10 @@ def check_work(shape: Sequence[int], factor: int) -> None:
 
 
 def _work(shape: Sequence[int], factor: int) -> int:
-    """How long the comparison takes, in the time for an output of each way."""
+    """The duration of the comparison, in units of the time for an output of each way."""
     *planes, height, width = shape
     outputs = math.prod(shape) * factor**2
-    # Each part of a result has a table made, in which every output of an axis is tried with every kernel tap
+    # For each part of a result a table is built, which tries every output of an axis with every kernel tap
     parts = math.prod(planes) + outputs // _STRIPE
     taps = 2 * factor * factor
     return outputs + (taps * width * parts + taps * height * math.prod(planes)) // 4
@@ -306,7 +306,7 @@ def bytes_needed(shape: Sequence[int], factor: int) -> int:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Each step on a part is so short that to wait for other threads would take longer, on a busy machine."""
+    """Each step on a part is so short that waiting for threads on a busy machine would take longer."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -316,7 +316,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _digits(value: int) -> str:
-    """An int in words of one line: Python refuses to print those of thousands of digits."""
+    """An int in one line: Python refuses to print those of thousands of digits."""
     return str(value) if abs(value) < 10**20 else f"{'-' if value < 0 else ''}10**20 or more"
 
 
@@ -473,7 +473,7 @@ def _report(c: Comparison) -> str:
     if not full:
         c._measure(_PAIRS, ranges=True)
     parts = [f"x: {_tensor_type(c.input)}, upsampled by {c.factor}"]
-    # The two of the question first
+    # The two that the question is about come first
     for name in (CORNERS, ZEROS, CENTRES, REPLICATE):
         way = c.ways[name]
         parts.append("\n".join([way.call, *(_matrices(way.output) if full else _summary(c, name))]))
@@ -484,7 +484,7 @@ def _report(c: Comparison) -> str:
 
 
 def _tensor_type(x: Tensor, shape: Sequence[int] | None = None) -> str:
-    """As PyTorch named them when this was asked; of another shape, if one is given."""
+    """The type and size as old PyTorch printed them; with another shape, if one is given."""
     return f"{x.type()} of size {'x'.join(map(str, shape or x.shape))}"
 
 
@@ -496,7 +496,7 @@ def _number_format(values: Tensor) -> str:
 
 
 def _matrices(output: Tensor) -> list[str]:
-    """Every plane, a row a line, then type and size, as PyTorch printed tensors when this was asked."""
+    """Every plane, one line per row, then type and size, as old PyTorch printed tensors."""
     form = _number_format(output)
     lines = []
     for n in range(output.shape[0]):

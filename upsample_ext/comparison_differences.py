@@ -1,6 +1,6 @@
 """How two of the ways of upsampling differ, measured from parts of their results.
 
-No more of a result is needed at a time than a few rows, so that a photo takes little memory.
+Only a few rows of a result are needed at a time, so that a photo takes little memory.
 """
 
 import math
@@ -22,13 +22,13 @@ class Difference:
         first, second: names of the two ways.
         map: `first - second`, `(N, C, H * factor, W * factor)`; equal infinities and two NaN differ by 0.
             Computed when it is first asked for.
-        inside: largest absolute difference where the transposed convolution reads only the image; None when
-            there is no such place.
-        border: the same where it also reads outside, None when there is no such place.
+        inside: largest absolute difference where the transposed convolution reads only the image; None if
+            there are no such outputs.
+        border: the same where it also reads outside the image; None if there are no such outputs.
         largest: the larger of the two.
         where: `(n, c, row, column)` of the largest.
         count: how many outputs differ by more than rounding.
-        rounding: what may be blamed on rounding, for these values and sizes.
+        rounding: the largest difference that rounding can explain, for these values and sizes.
     """
 
     first: str
@@ -48,18 +48,18 @@ class Difference:
 
     @property
     def equal(self) -> bool:
-        """Whether the two are the same everywhere, to rounding."""
+        """Whether the two are the same everywhere, up to rounding."""
         return self.largest <= self.rounding
 
 
 class Measurement:
-    """Gathers a `Difference` from parts of two results, which come in the order of the outputs.
+    """Computes a `Difference` from parts of two results, which are added in the order of the outputs.
 
     Args:
         first, second: the two ways.
         border_rows, border_columns: `(H * factor,)` and `(W * factor,)` bool, the outputs for which the
             transposed convolution reads outside the image: the ends, all of an axis, or none.
-        rounding: what may be blamed on rounding.
+        rounding: the largest difference that rounding can explain.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Measurement:
         self._count = 0
 
     def add(self, plane: int, row: int, a: Tensor, b: Tensor) -> None:
-        """Takes `(planes, rows, W * factor)` of both results, which begin at this plane and row."""
+        """Adds `(planes, rows, W * factor)` of both results, which begin at this plane and row."""
         size = absolute_difference(a, b)
         top, bottom = (min(max(edge - row, 0), size.shape[1]) for edge in self._inside_rows)
         left, right = self._inside_columns
@@ -95,7 +95,7 @@ class Measurement:
             self._count += size.numel() - int((size <= self._rounding).count_nonzero())
 
     def result(self, channels: int) -> Difference:
-        """What was found, the input having so many channels."""
+        """The result, for an input with this many channels."""
         plane, row, column = self._where
         first, second = self.ways
         assert self._largest is not None, "add comes first"
@@ -129,7 +129,7 @@ def _inside(border: Tensor) -> tuple[int, int]:
 
 
 def _largest(parts: Iterable[Tensor]) -> float | None:
-    """The largest of all, NaN if there is one, None if there is nothing."""
+    """The largest of all; NaN if there is one, None if there are no values."""
     largest = None
     for part in parts:
         if part.numel():
@@ -138,7 +138,7 @@ def _largest(parts: Iterable[Tensor]) -> float | None:
 
 
 def _larger(a: float | None, b: float | None) -> float | None:
-    """The larger; None is nothing, and NaN is above all numbers."""
+    """The larger of two; None counts as absent, and NaN as above all numbers."""
     if a is None or b is None:
         return b if a is None else a
     return b if _exceeds(b, a) else a

@@ -1,4 +1,4 @@
-"""What the command compares: a typed matrix or a picture. Sizes are judged before memory is taken."""
+"""The input of the command: a typed matrix or a picture. Sizes are checked before memory is allocated."""
 
 import importlib.util
 import math
@@ -15,13 +15,13 @@ from upsample_ext.compare import bytes_needed, check_work
 
 
 def parse_matrix(text: str) -> Tensor:
-    """The matrix written as `"1 2; 3 4"`: rows parted by `;` or newlines, numbers by blanks or commas.
+    """The matrix written as `"1 2; 3 4"`: rows separated by `;` or newlines, numbers by spaces or commas.
 
     Returns:
         `(rows, columns)` float32.
 
     Raises:
-        ValueError: something is not a number, the rows are not of one length, or there is none.
+        ValueError: something is not a number, the rows differ in length, or there are none.
 
     Example:
         >>> parse_matrix("1 2; 3 4")
@@ -57,7 +57,7 @@ def read_image(name: str, factor: int = 1) -> Tensor:
     Of several pictures in a file, such as an animation, it is the first.
 
     Args:
-        factor: by which it is to be upsampled; what is too large for that is not read.
+        factor: by which it will be upsampled; a picture that is too large for that is not read.
 
     Returns:
         `(1, H, W)` or `(3, H, W)` float32, 8-bit values scaled to 0..1; transparency is dropped.
@@ -74,7 +74,7 @@ def read_image(name: str, factor: int = 1) -> Tensor:
     path = _image_path(name)
     _check_memory(f"--image: {name}, were it read at once,", path.stat().st_size)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about damaged metadata, and about sizes, which are judged here
+        warnings.simplefilter("ignore")  # about damaged metadata, and about sizes, which are checked here
         with _damage_told(name):
             picture = Image.open(path)
         with picture:
@@ -117,7 +117,7 @@ def _check_picture(size: tuple[int, int], mode: str, factor: int) -> None:
         raise ValueError(f"--image: the picture is empty, {width} x {height} pixels")
     shape = (1 if _is_grey(mode) else 3, height, width)
     check_size(shape, factor)
-    # As it is decoded, in the mode that is wanted, and as bytes on the way to a tensor of float32
+    # As decoded, in the requested mode, and as bytes that are then converted to a float32 tensor
     _check_memory(f"--image: to read {width} x {height} pixels", 9 * math.prod(shape))
 
 
@@ -127,10 +127,10 @@ def _image_path(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    if path.exists():  # a pipe would be waited for, a device never ends
+    if path.exists():  # reading a pipe would block, a device never ends
         kind = "a directory" if path.is_dir() else "a pipe or a device"
         raise OSError(f"--image: {name} is {kind}, expected a regular file")
-    # The samples that come with scikit-image are files beside its code; nothing is downloaded
+    # The samples that come with scikit-image are files in its package; nothing is downloaded
     package = importlib.util.find_spec("skimage")
     samples = []
     if package is not None and package.origin is not None:
@@ -147,7 +147,7 @@ def _image_path(name: str) -> Path:
 
 
 def check_size(shape: Sequence[int], factor: int) -> None:
-    """ValueError if `(C, H, W)` upsampled by factor is too much to compare, or for the memory there is."""
+    """ValueError if `(C, H, W)` upsampled by factor is too much to compare, or for the available memory."""
     check_work(shape, factor)
     _check_memory("x".join(map(str, shape)) + f" upsampled by {factor}", bytes_needed(shape, factor))
 

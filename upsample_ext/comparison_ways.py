@@ -1,8 +1,8 @@
 """The four ways of upsampling that `compare` compares: their names, their matrices, their results.
 
-A result is `A_h @ input @ A_w.T`. It is taken whole, by the one call that a user would write, or a few rows
-at a time: the height first, as the kernels do, then the width for the rows that are asked for. Both give the
-same bits on a CPU, and the same to rounding on a GPU.
+A result is `A_h @ input @ A_w.T`. It is computed as a whole, by the call that a user would write, or a few
+rows at a time: first vertically, as the kernels do, then horizontally for the requested rows. Both give the
+same bits on a CPU, and the same up to rounding on a GPU.
 """
 
 from dataclasses import dataclass, field
@@ -45,8 +45,8 @@ _CALLS = {
 class AxisTable:
     """The matrix `A` of one axis, `output = A @ input`, in compressed rows.
 
-    Row `i` has the weights `weight[offset[i]:offset[i + 1]]` at the input samples `index[...]` of that slice;
-    an index that comes twice counts twice.
+    Row `i` has the weights `weight[offset[i]:offset[i + 1]]` at the input samples `index[...]` of the same
+    slice; an index that occurs twice counts twice.
 
     Attributes:
         in_size: samples of the input along this axis, the columns of `A`.
@@ -64,7 +64,7 @@ class AxisTable:
 
     @classmethod
     def from_lists(cls, in_size: int, rows: tuple[list[int], list[int], list[float]]) -> "AxisTable":
-        """Takes the three lists that the extension gives."""
+        """From the three lists that the extension returns."""
         offset, index, weight = rows
         return cls(
             in_size,
@@ -83,12 +83,12 @@ class AxisTable:
         return matrix.index_put_(at, self.weight[:taps], accumulate=True)
 
     def row_sums(self) -> Tensor:
-        """What each output is for a constant input of ones, `(out_size,)` float64."""
+        """Each output for an input of ones, `(out_size,)` float64."""
         return torch.zeros(self.out_size, dtype=torch.float64).index_add_(0, self._row, self.weight)
 
     @cached_property
     def _row(self) -> Tensor:
-        """The row that each tap is of, `(taps,)` int64."""
+        """The row of each tap, `(taps,)` int64."""
         return torch.repeat_interleave(torch.arange(self.out_size), self.offset.diff())
 
 
@@ -121,8 +121,8 @@ class Way:
 class Planes:
     """Gives the result of a way a few rows at a time, of some of the `N * C` planes that it consists of.
 
-    It holds these planes with their height upsampled. Where `Way.output` was asked for before, the rows are
-    taken from there.
+    It holds these planes, upsampled vertically. If `Way.output` was computed before, the rows are taken from
+    it.
     """
 
     def __init__(self, way: Way) -> None:
@@ -131,15 +131,15 @@ class Planes:
         self._tall: Tensor | None = None
 
     def turn_to(self, planes: slice) -> None:
-        """Takes these planes, and forgets those before."""
+        """Selects these planes, and releases those before."""
         way = self._way
-        self._whole = self._tall = None  # their memory serves for the next
+        self._whole = self._tall = None  # so that the next planes can reuse their memory
         if "output" in way.__dict__:
             self._whole = way.output.flatten(0, 1)[planes]
             return
         x = way._input.flatten(0, 1)[None, planes]
         if not all(v.isfinite() for v in torch.aminmax(x)):
-            # No weight, times infinity, is NaN: each pass would spread it further
+            # 0 times infinity is NaN, which each pass would spread further
             self._whole = _upsample(way.name, x, way._factor)[0]
             return
         # Half types are rounded once, at the end
@@ -174,7 +174,7 @@ def make_ways(x: Tensor, factor: int) -> dict[str, Way]:
 
 @torch.no_grad()
 def _upsample(name: str, x: Tensor, factor: int, axis: int | None = None) -> Tensor:
-    """Upsamples `(N, C, H, W)` in the way of this name, along the height (axis 0), the width (1) or both."""
+    """Upsamples `(N, C, H, W)` in the way of this name, vertically (axis 0), horizontally (1) or both."""
     if name in (CORNERS, CENTRES):
         scale = (factor if axis != 1 else 1, factor if axis != 0 else 1)
         return interpolate(x, scale_factor=scale, mode="bilinear", align_corners=name == CORNERS)

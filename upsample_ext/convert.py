@@ -1,10 +1,10 @@
-"""Swaps the layers of a model that this package can stand for, in place and without touching what they hold.
+"""Replaces the layers of a model for which this package has an equivalent, in place, keeping their state.
 
-A layer is swapped by assigning its class: `Upsample`, `UpsamplingBilinear2d` and `DepthwiseConvTranspose2d`
-are subclasses of the `torch.nn` classes that change `forward` and nothing else. Parameters, buffers, hooks
-of every kind, the training flag, names, entries of an optimiser, places where one instance is used twice:
-everything is kept because it is the same object. PyTorch's lazy modules turn into regular ones in the same
-way.
+A layer is replaced by assigning its `__class__`: `Upsample`, `UpsamplingBilinear2d` and
+`DepthwiseConvTranspose2d` are subclasses of the `torch.nn` classes that change only `forward`. Parameters,
+buffers, hooks of every kind, the training flag, names, an optimiser's references, an instance that is used in
+two places: everything is kept because it is the same object. PyTorch's lazy modules become regular ones in
+the same way.
 """
 
 import copy
@@ -21,9 +21,9 @@ ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
 def _replacement(module: nn.Module) -> type[nn.Module] | None:
-    """The class of ours that stands for this very module, if any."""
+    """Our class that can replace the class of this module, if any."""
     if "forward" in vars(module):
-        return None  # someone replaced the method on the instance: the class's is not what runs
+        return None  # `forward` was replaced on the instance: the class's method is not what runs
     kind = type(module)
     if kind is nn.Upsample and module.mode == "bilinear":
         return Upsample
@@ -35,26 +35,25 @@ def _replacement(module: nn.Module) -> type[nn.Module] | None:
 
 
 def convert(module: ModuleType, *, inplace: bool = False) -> ModuleType:
-    """Makes the bilinear upsampling and depthwise transposed convolution layers of a model run through this
-    package.
+    """Makes a model's bilinear upsampling and depthwise transposed convolution layers run on this package.
 
-    Swapped are `nn.Upsample(mode="bilinear")`, `nn.UpsamplingBilinear2d` and `nn.ConvTranspose2d` with
-    `groups == in_channels == out_channels`, wherever they sit below `module` and when `module` is one.
-    Every swapped layer is still an instance of the class it had, with the same Parameters, buffers, hooks,
-    names and `state_dict` keys, and gives the same values within rounding.
+    Converts `nn.Upsample(mode="bilinear")`, `nn.UpsamplingBilinear2d` and `nn.ConvTranspose2d` with
+    `groups == in_channels == out_channels`, anywhere in `module`, or `module` itself. Each converted layer is
+    still an instance of its original class, with the same Parameters, buffers, hooks, names and `state_dict`
+    keys, and gives the same values up to rounding.
 
-    Left alone: subclasses, which may do more than their base (`nn.LazyConvTranspose2d` before its first
-    call, layers under `torch.nn.utils.parametrizations`), scripted modules, and layers whose `forward` was
-    replaced on the instance. The older `torch.nn.utils.weight_norm` keeps its layer's class, so its layer
-    is swapped and keeps working. Functional calls inside a model's own `forward` are out of reach here:
-    `upsample_ext.patch` catches them.
+    Not converted: subclasses, which may do more than their base class (`nn.LazyConvTranspose2d` before its
+    first call, layers under `torch.nn.utils.parametrizations`), scripted modules, and layers whose `forward`
+    was replaced on the instance. The older `torch.nn.utils.weight_norm` keeps its layer's class, so that its
+    layer is converted and keeps working. Functional calls in a model's own `forward` cannot be converted; use
+    `upsample_ext.patch` for them.
 
     Args:
         module: the model.
-        inplace: convert `module` itself; otherwise a deep copy is converted and `module` stays as it is.
+        inplace: convert `module` itself; otherwise a deep copy is converted and `module` is unchanged.
 
     Returns:
-        The converted module: `module` itself when `inplace`. What was swapped is logged by
+        The converted module: `module` itself if `inplace`. Conversions are logged by
         `logging.getLogger("upsample_ext")` at level INFO.
 
     Example:

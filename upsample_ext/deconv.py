@@ -1,4 +1,4 @@
-"""Transposed convolution: `conv_transpose2d`, the drop-in, fixed kernels, and the bilinear layer of Caffe."""
+"""Transposed convolution: the drop-in `conv_transpose2d`, fixed kernels, and Caffe's bilinear layer."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -40,24 +40,25 @@ def conv_transpose2d(
     """Drop-in for `torch.nn.functional.conv_transpose2d`: same signature, results, memory format and errors.
 
     A depthwise one (``groups == in_channels == out_channels``) runs on this package's kernels, with gradients
-    to input, weight and bias that are bit for bit the same for any number of threads. Every other call goes
-    to PyTorch unchanged, and so do calls with wrong arguments, whose errors are therefore PyTorch's own.
+    with respect to input, weight and bias that are bit for bit the same for any number of threads. Every
+    other call, including one with invalid arguments, is passed to PyTorch unchanged, which then raises its
+    own errors.
 
     Args:
         input: ``(N, C, H, W)`` or ``(C, H, W)``, float64, float32, float16 or bfloat16, any strides.
-        weight: ``(C, 1, kH, kW)`` in the input's dtype, any strides; an expanded view is read as it lies.
+        weight: ``(C, 1, kH, kW)`` in the input's dtype, any strides; an expanded view is read without a copy.
         bias: ``(C,)`` or None.
         stride: output pixels per input pixel, ``(H, W)`` or one int for both; at least 1.
-        padding: output pixels cut off at each end (so that a convolution with this padding would undo the
-            size).
+        padding: output pixels cut off at each end, so that a convolution with the same padding maps the
+            output's size back to the input's.
         output_padding: output pixels added at the bottom and right; smaller than the stride or the dilation.
-        groups: C for a depthwise one.
+        groups: C for a depthwise convolution.
         dilation: output pixels between neighbouring kernel taps; at least 1.
 
     Returns:
         ``(N, C, (H - 1) * stride - 2 * padding + dilation * (kH - 1) + output_padding + 1, ...)``,
-        channels-last where the input or the weight is. Sums of half types are kept in float32. Under autocast
-        the arguments are cast as for the native function.
+        channels-last if the input or the weight is. Half types are summed in float32. Under autocast the
+        arguments are cast as for PyTorch's function.
 
     Raises:
         What `torch.nn.functional.conv_transpose2d` raises for the same arguments.
@@ -106,32 +107,34 @@ def fixed_conv_transpose2d(
 ) -> Tensor:
     """Depthwise transposed convolution with a kernel that is not learned.
 
-    With zeros it equals ``F.conv_transpose2d(input, weight, None, stride, padding, output_padding, C,
-    dilation)``, where weight is the kernel expanded to ``(C, 1, kH, kW)``. Kernel values on a device are not
-    read back.
+    With ``padding_mode="zeros"`` it equals ``F.conv_transpose2d(input, weight, None, stride, padding,
+    output_padding, C, dilation)``, where weight is the kernel expanded to ``(C, 1, kH, kW)``. Kernel values
+    on a GPU are not read back to the host.
 
     Args:
         input: ``(N, C, H, W)`` or ``(C, H, W)``, float64, float32, float16 or bfloat16, any strides.
-        kernel: the same kernel for all channels, ``(kH, kW)`` or a pair of 1-D tensors ``(kernel_h,
-            kernel_w)`` that stands for their outer product and costs two 1-D passes; or one for each channel,
-            ``(C, kH, kW)``. Any floating dtype. A pair is applied in float32 (float64 for a double input) as
-            it is; the other forms are first rounded to the input's dtype, as a convolution's weight is.
+        kernel: the same kernel for all channels, ``(kH, kW)``, or a pair of 1-D tensors ``(kernel_h,
+            kernel_w)`` that represents their outer product and takes two 1-D passes; or one for each channel,
+            ``(C, kH, kW)``. Any floating dtype. A pair is applied in float32 (float64 for a float64 input)
+            without rounding; the other forms are first rounded to the input's dtype, like a convolution's
+            weight.
         stride: output pixels per input pixel, ``(H, W)`` or one int for both.
         padding: output pixels cut off at each end.
         output_padding: output pixels added at the bottom and right; smaller than the stride or the dilation.
         dilation: output pixels between neighbouring kernel taps.
-        padding_mode: what the kernel reads beyond the input: ``"zeros"``, or with ``"replicate"`` the nearest
-            edge sample. The output's size is the same.
+        padding_mode: what the kernel reads beyond the input: zeros (``"zeros"``) or the nearest edge sample
+            (``"replicate"``). The output's size is the same.
 
     Returns:
-        ``(N, C, H_out, W_out)``, H_out as for `conv_transpose2d`, in the input's dtype; under autocast in
-        that of autocast, as the native expression. Differentiable to the input.
+        ``(N, C, H_out, W_out)``, with ``H_out = (H - 1) * stride - 2 * padding + dilation * (kH - 1) +
+        output_padding + 1``, in the input's dtype; under autocast in autocast's dtype, like that expression.
+        Differentiable with respect to the input.
 
     Raises:
         TypeError: kernel is neither a tensor nor a pair of tensors, or not of a floating dtype.
         ValueError: shapes or padding_mode are not as above.
-        RuntimeError: the kernel requires grad (`conv_transpose2d` learns one), the input is of integers, or
-            the geometry is impossible.
+        RuntimeError: the kernel requires grad (use `conv_transpose2d` to learn one), the input is of an
+            integer dtype, or the geometry is invalid.
 
     Example:
         >>> tent = torch.tensor([0.25, 0.75, 0.75, 0.25])
@@ -181,17 +184,18 @@ def bilinear_kernel(
 ) -> Tensor:
     """The bilinear interpolation kernel of a transposed convolution, ``(size, size)``.
 
-    It is the outer product of ``1 - abs(i / f - c)``, ``i = 0 .. size - 1``, with ``f = ceil(size / 2)``.
+    It is the outer product with itself of ``1 - abs(i / f - c)``, ``i = 0 .. size - 1``, with
+    ``f = ceil(size / 2)``.
 
     Args:
         size: at least 1.
         convention: ``"centered"``, the default: ``c = (size - 1) / (2 * f)``, symmetric for every size, as in
             newer Caffe and in common PyTorch code. ``"caffe"``: ``c = (2 * f - 1 - f % 2) / (2 * f)``, as in
-            older Caffe and MXNet, off-centre when size mod 4 is 2 or 3 (never for a size that
-            `caffe_upsample_params` gives).
+            older Caffe and MXNet, off-centre if size mod 4 is 2 or 3 (never for a size that
+            `caffe_upsample_params` returns).
         dtype: a floating dtype; default `torch.get_default_dtype()`. Values are computed in float64 and
             rounded once.
-        device: default PyTorch's.
+        device: default PyTorch's default device.
 
     Raises:
         TypeError: size is not an int, or dtype is not floating.
@@ -215,15 +219,20 @@ def make_bilinear_weights(
     dtype: torch.dtype | None = None,
     device: Device = None,
 ) -> Tensor:
-    """`bilinear_kernel` for every channel: ``(num_channels, 1, size, size)``, a weight for
-    `conv_transpose2d`.
+    """A weight for `conv_transpose2d`: `bilinear_kernel` for each channel, ``(num_channels, 1, size, size)``.
 
     Args:
-        size, convention, dtype, device: as for `bilinear_kernel`.
+        size: of the kernel, at least 1.
         num_channels: at least 1.
+        convention: ``"centered"``, the default, is symmetric for every size; ``"caffe"`` is that of older
+            Caffe and MXNet, off-centre if size mod 4 is 2 or 3.
+        dtype: a floating dtype; default `torch.get_default_dtype()`. Values are computed in float64 and
+            rounded once.
+        device: default PyTorch's default device.
 
     Raises:
-        What `bilinear_kernel` raises, and the same for num_channels.
+        TypeError: size or num_channels is not an int, or dtype is not floating.
+        ValueError: size or num_channels is below 1, or the convention is unknown.
 
     Example:
         >>> make_bilinear_weights(4, 3).shape
@@ -267,15 +276,17 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
     Args:
         input: ``(N, C, H, W)`` or ``(C, H, W)``, float64, float32, float16 or bfloat16, any strides.
         factor: output pixels per input pixel, at least 1.
-        padding_mode: beyond the image there are ``"zeros"`` (the border fades: for factor 2 the edge of a
-            constant becomes 0.75), or with ``"replicate"`` the edge samples.
+        padding_mode: what is read beyond the image: zeros (``"zeros"``; the border fades: for factor 2 the
+            edge of a constant image becomes 0.75) or the nearest edge sample (``"replicate"``).
 
     Returns:
-        ``(N, C, factor * H, factor * W)`` in the input's dtype; under autocast in that of autocast, with
-        either padding_mode. The 1-D kernels are kept in float32 for half types.
+        ``(N, C, factor * H, factor * W)`` in the input's dtype; under autocast in autocast's dtype, with
+        either padding_mode. The 1-D kernels stay in float32 for half types.
 
     Raises:
-        TypeError, ValueError, RuntimeError: as `fixed_conv_transpose2d` and `caffe_upsample_params`.
+        TypeError: input is not a tensor, or factor is not an int.
+        ValueError: factor is below 1, the input is neither 3-D nor 4-D, or padding_mode is unknown.
+        RuntimeError: the input is of an integer dtype.
 
     Example:
         >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
@@ -298,11 +309,11 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
     )
 
 
-# ---- whose call it is, and its geometry --------------------------------------------------------------------
+# ---- which calls are ours, and their geometry --------------------------------------------------------------
 
 
 def _is_image(input: object) -> bool:
-    """Whether our ops take this tensor, batched or not."""
+    """Whether our ops accept this tensor, batched or not."""
     return (
         isinstance(input, Tensor)
         and input.dtype in _FLOATING
@@ -315,7 +326,7 @@ def _is_image(input: object) -> bool:
 
 
 def _is_empty(input: Tensor, kernels: Sequence[Tensor], geometry: _Geometry) -> bool:
-    """Whether the image or its result has no samples: PyTorch's, which takes some such calls."""
+    """Whether the image or its result is empty; such calls go to PyTorch, which accepts some of them."""
     kernel_size = [k.shape[0] for k in kernels] if len(kernels) == 2 else kernels[0].shape[-2:]
     return not all(extent != 0 for extent in (*input.shape[-3:], *_output_size(input, kernel_size, geometry)))
 
@@ -331,7 +342,7 @@ def _output_size(input: Tensor, kernel_size: Sequence[int], geometry: _Geometry)
 
 
 def _pair(value: object, least: int) -> list[Int] | None:
-    """Two numbers from an int or a sequence of one or two; None where native would complain."""
+    """Two numbers from an int or a sequence of one or two; None if PyTorch would raise."""
     if isinstance(value, (tuple, list)) and len(value) == 1:
         value = value[0]
     pair = as_int_pair(value)
@@ -339,7 +350,7 @@ def _pair(value: object, least: int) -> list[Int] | None:
 
 
 def _untraced(judge: Callable[..., _Result], *arguments: object) -> _Result:
-    """judge(*arguments), while tensors' sizes are numbers, which may be compared without a warning."""
+    """judge(*arguments) with tracing suspended: sizes are then numbers that compare without a warning."""
     tracing = None if _is_compiling() else torch._C._get_tracing_state()
     if tracing is None:
         return judge(*arguments)
@@ -387,7 +398,7 @@ def _depthwise_geometry(
 
 
 def _goes_with(tensor: Tensor, input: Tensor) -> bool:
-    """Same device, and same dtype once autocast has had its say."""
+    """Same device, and same dtype after autocast."""
     if tensor.device != input.device or tensor.layout is not torch.strided:
         return False
     if tensor.dtype == input.dtype:
@@ -423,7 +434,7 @@ def _separable(
 
 
 def _depthwise_weight(input: Tensor, kernels: Sequence[Tensor]) -> Tensor:
-    """(C, 1, kH, kW) in the input's dtype; a view with channel stride 0 where one kernel serves all."""
+    """(C, 1, kH, kW) in the input's dtype; a view with channel stride 0 if all channels share a kernel."""
     kernel = torch.outer(*kernels) if len(kernels) == 2 else kernels[0]
     kernel = kernel.to(input.dtype)
     if kernel.dim() == 3:
@@ -432,10 +443,10 @@ def _depthwise_weight(input: Tensor, kernels: Sequence[Tensor]) -> Tensor:
 
 
 def _fixed_by_pytorch(input: Tensor, weight: Tensor, geometry: _Geometry, replicate: bool) -> Tensor:
-    """The same through PyTorch, for devices and dtypes that our ops do not take."""
+    """The same through PyTorch, for devices and dtypes that our ops do not support."""
     stride, padding, output_padding, dilation = geometry
     if replicate:
-        # As many edge samples as the kernel reaches, and as much more output to cut off.
+        # Pad by as many edge samples as the kernel reaches, and cut off the additional output.
         reach = [
             max(0, -(-((kernel - 1) * spread + extra) // step))
             for kernel, spread, extra, step in zip(
@@ -512,7 +523,7 @@ def _checked_dtype(op: str, dtype: torch.dtype | None) -> torch.dtype:
 
 
 def _line_values(position: Tensor, size: int, convention: Convention) -> Tensor:
-    """``1 - abs(i / f - c)``, over integers that are exact up to the one division."""
+    """``1 - abs(i / f - c)``, computed in integers, which are exact, up to a single division."""
     factor = (size + 1) // 2
     twice_center = size - 1 if convention == "centered" else 2 * factor - 1 - factor % 2
     return (2 * factor - abs(2 * position - twice_center)) / (2 * factor)
@@ -534,7 +545,7 @@ def _cached_line(factor: int, dtype: torch.dtype, device: torch.device) -> Tenso
 
 
 def _line_for(input: Tensor, factor: int) -> Tensor:
-    """The 1-D kernel of the Caffe layer: one for all plain calls, made afresh where something watches."""
+    """The 1-D kernel of the Caffe layer: cached, except for subclasses, tracing and transforms."""
     dtype = torch.float64 if input.dtype in (torch.float64, torch.complex128) else torch.float32
     if (
         not _is_compiling()
@@ -544,7 +555,7 @@ def _line_for(input: Tensor, factor: int) -> Tensor:
         and torch._C._functorch.peek_interpreter_stack() is None
     ):
         return _cached_line(factor, dtype, input.device)
-    # From the input, so that it is of its kind: fake, symbolic, a subclass.
+    # Derived from the input, so that it is of the same kind: fake, symbolic, a subclass.
     size = caffe_upsample_params(factor)[0]
     position = input.detach().new_ones(size, dtype=torch.float64).cumsum(0) - 1
     return _line_values(position, size, "centered").to(dtype)

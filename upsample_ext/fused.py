@@ -1,8 +1,9 @@
-"""Upsampling and what follows it in one pass, so that what lies between is never stored.
+"""Upsampling and what follows it in one pass, so that the upsampled tensor is never stored.
 
-Every function here is defined by a native expression, which it also is, unfused, for what our kernels do not
-take: other devices, dtypes and layouts, and wrong arguments, whose errors are therefore PyTorch's own. The
-fused results are bit for bit the reduction of our own `interpolate` of the float32 input.
+Every function here is defined by an expression in PyTorch's ops. It evaluates that expression, unfused, for
+arguments that our kernels do not support (other devices, dtypes and layouts) and for invalid ones, so that
+the errors are PyTorch's. Fused results are bit for bit the reduction of our own `interpolate` of the float32
+input.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ _LARGEST_INDEX = {
 }
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 _HALF_OR_SINGLE = frozenset((torch.float32, torch.float16, torch.bfloat16))
-# What one node of the autograd graph can tell apart
+# The op's NeedsGradient keeps one bit per input in an int64_t
 _MOST_INPUTS = 63
 
 
@@ -82,24 +83,26 @@ def upsample_argmax(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The class of every pixel: ``interpolate(input.float(), ...).argmax(1)``, without the resized logits.
 
-    Logits are interpolated and compared in float32, also those of half types, which native would round first,
-    and of float64. The first of equal classes wins; a NaN wins over every number, as in `torch.argmax`.
+    Logits are interpolated and compared in float32: also those of half types, which PyTorch's interpolate
+    would round to the half type first, and of float64. The first of equal classes wins; a NaN wins over every
+    number, as in `torch.argmax`.
 
     Args:
         input: ``(N, C, H, W)`` logits, float64, float32, float16 or bfloat16, any strides.
         size: output ``(H, W)`` in pixels, or one int for both.
         scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
-        align_corners: see `interpolate`.
-        dtype: of the class indices: uint8, int16, int32 or int64. The result is all the memory there is, and
-            with uint8 an eighth of it.
-        return_score: also return the softmax probability of the winner.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
+        dtype: of the class indices: uint8, int16, int32 or int64. uint8 makes the result 8 times smaller than
+            int64.
+        return_score: also return the softmax probability of the chosen class.
 
     Returns:
         ``(N, H_out, W_out)`` class indices; with `return_score` also their probabilities, float32 of the same
         shape, equal to ``interpolate(input.float(), ...).softmax(1).amax(1)``. Neither has a gradient.
 
     Raises:
-        RuntimeError: the classes do not fit `dtype`, or it is none of the four.
+        RuntimeError: there are more classes than `dtype` can hold, or it is not one of the four.
         Otherwise what `torch.nn.functional.interpolate` raises for the same arguments.
 
     Example:
@@ -142,7 +145,7 @@ def _check_index(dtype: torch.dtype, classes: int) -> None:
 def _resolve_logits(
     input: Tensor, size: object, scale_factor: object, align_corners: object
 ) -> tuple[list[Int], bool, float | None, float | None] | None:
-    """Output size, align_corners, scale_h, scale_w for our ops; None for what only PyTorch can judge."""
+    """Output size, align_corners, scale_h, scale_w for our ops; None if PyTorch must decide."""
     if not (_is_ours(input) and input.dtype in _FLOATING) or is_distributed(input):
         return None
     if not (align_corners is None or isinstance(align_corners, bool)):
@@ -163,20 +166,21 @@ def upsample_threshold(
     *,
     threshold: float = 0.0,
 ) -> Tensor:
-    """Resizes an image of logits and tells where it is above a threshold: the masks of SAM.
+    """Resizes an image of logits and compares it with a threshold, as for the masks of SAM.
 
     Equals ``F.interpolate(input.float(), size, scale_factor, "bilinear", align_corners) > threshold``,
-    without the resized image. The comparison is in float32, and false for NaN.
+    without storing the resized image. Compares in float32; NaN gives False.
 
     Args:
-        input: ``(N, C, H, W)`` of any real dtype.
+        input: ``(N, C, H, W)`` logits of any real dtype.
         size: output ``(H, W)`` in pixels, or one int for both.
         scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
-        align_corners: see `interpolate`.
-        threshold: a number.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
+        threshold: a number; logits above it give True.
 
     Returns:
-        bool ``(N, C, H_out, W_out)`` in the memory format of native's expression. It has no gradient.
+        bool ``(N, C, H_out, W_out)`` in the memory format of that expression. It has no gradient.
 
     Raises:
         What that expression raises.
@@ -231,31 +235,33 @@ def upsample_cross_entropy(
     Equals ``F.cross_entropy(interpolate(input, size=target.shape[-2:], mode="bilinear",
     align_corners=align_corners), target, weight, ignore_index=..., reduction=..., label_smoothing=...)``,
     forward and backward, with no tensor of N * C * H_out * W_out elements. With a reduction, memory beyond
-    the input is one gradient of the input's size (two where the loss is scaled before `backward`); with
-    "none", and for half types, it is a copy of the logits, which backward reads again; on CUDA a gradient
-    takes two numbers a pixel of the target while it is computed. As natively, the logits may be changed once
-    the loss is known (with a reduction not before a second derivative, which reads them). Sums are float32,
-    float64 for float64 inputs; the gradient is bit for bit the same for any number of threads.
+    the input is one gradient of the input's size (two if the loss is scaled before `backward`); with "none",
+    and for half types, it is a copy of the logits, which backward reads again; on CUDA a gradient takes two
+    numbers per pixel of the target while it is computed. As with PyTorch's loss, the logits may be modified
+    once the loss has been computed (with a reduction, not if a second derivative is needed, which reads
+    them). Sums are float32, or float64 for float64 inputs; the gradient is bit for bit the same for any
+    number of threads.
 
     Args:
         input: ``(N, C, H, W)`` logits, float64, float32, float16 or bfloat16, any strides.
-        target: ``(N, H_out, W_out)`` class indices, int64. On CPU all are checked before anything is
-            computed; on CUDA, where nothing waits for the device, by the kernel that reads them.
+        target: ``(N, H_out, W_out)`` class indices, int64. On the CPU all are checked before anything is
+            computed; on CUDA, to avoid a synchronisation, by the kernel that reads them.
         weight: ``(C,)`` in the input's dtype, the weight of each class, or None.
         ignore_index: the target value of pixels that have no loss.
-        reduction: ``"mean"`` (weighted, over the pixels that count), ``"sum"`` or ``"none"``.
+        reduction: ``"mean"`` (weighted, over the pixels that are not ignored), ``"sum"`` or ``"none"``.
         label_smoothing: between 0 and 1, the share of the target that is spread over all classes.
-        align_corners: see `interpolate`.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
 
     Returns:
-        A scalar, or ``(N, H_out, W_out)`` with "none", in the input's dtype; float32 under autocast. A mean
-        over no pixel is NaN, its gradient 0. Second and higher derivatives, and forward mode, go through the
+        A scalar, or ``(N, H_out, W_out)`` with "none", in the input's dtype; float32 under autocast. The mean
+        over no pixels is NaN and its gradient 0. Second and higher derivatives, and forward-mode AD, use the
         unfused expression.
 
     Raises:
-        IndexError: a target is neither a class nor `ignore_index`. On CUDA that is, as natively, a failed
-            assertion on the device: RuntimeError at a later call, and the end of the process's use of it.
-        Otherwise what the native expression raises. Class probabilities as targets are computed by it.
+        IndexError: a target is neither a class nor `ignore_index`. On CUDA this is a device-side assertion,
+            as in PyTorch: a later call raises RuntimeError, and the process cannot use the device any more.
+        Otherwise what that expression raises. It also computes the loss if targets are class probabilities.
 
     Example:
         >>> logits = torch.zeros(1, 3, 2, 2, requires_grad=True)
@@ -301,7 +307,7 @@ def upsample_cross_entropy(
 
 
 def _fits_cross_entropy(input: Tensor, target: object, weight: object) -> bool:
-    """Whether shapes, dtypes and devices are those of one segmentation batch of ours."""
+    """Whether shapes, dtypes and devices are those that the fused op supports."""
     return (
         _is_ours(input)
         and input.dtype in _FLOATING
@@ -322,7 +328,7 @@ def _fits_weight(weight: object, input: Tensor) -> bool:
         isinstance(weight, Tensor)
         and weight.dim() == 1
         and weight.shape[0] == input.shape[1]
-        # Autocast brings both to float32, whatever they are.
+        # Autocast casts both to float32, whatever their dtypes.
         and (weight.dtype is input.dtype or torch.is_autocast_enabled(input.device.type))
         and weight.dtype in _FLOATING
         and weight.device == input.device
@@ -333,17 +339,19 @@ def upsample_add(input: Tensor, other: Tensor, align_corners: bool = False) -> T
     """Resizes `input` to the size of `other` and adds the two: the top-down step of a feature pyramid.
 
     Equals ``F.interpolate(input, size=other.shape[-2:], mode="bilinear", align_corners=align_corners) +
-    other``. In one pass, without the resized image, where the two have one floating dtype and `other` has
-    the resized image's shape or broadcasts to it; else it is that expression. The sum of half types is
-    rounded once, native's twice.
+    other``. It takes one pass, without storing the resized image, if the two have the same floating dtype and
+    `other` has the resized image's shape or broadcasts to it; otherwise that expression is evaluated. The sum
+    of half types is rounded once, by that expression twice.
 
     Args:
         input: ``(N, C, H, W)``.
-        other: ``(N, C, H_out, W_out)``, or what broadcasts with it.
-        align_corners: see `interpolate`.
+        other: ``(N, C, H_out, W_out)``, or a tensor that broadcasts with it; its last two dimensions are the
+            output size.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
 
     Returns:
-        ``(N, C, H_out, W_out)`` in the dtype and layout that native's expression gives. Differentiable to
+        ``(N, C, H_out, W_out)`` in the dtype and layout of that expression. Differentiable with respect to
         both arguments.
 
     Raises:
@@ -382,23 +390,25 @@ def upsample_concat(
     """Resizes images to one size and concatenates their channels: U-Net, UPerNet and SegFormer decoders.
 
     Equals ``torch.cat([F.interpolate(t, size, mode="bilinear", align_corners=align_corners) for t in inputs],
-    1)``. Each image is resized straight into its channels of the result, and one that has the size already is
-    copied (where native multiplies by 1 and 0, which makes NaN of an infinity).
+    1)``. Each image is resized straight into its channels of the result; one that already has the size is
+    copied (where PyTorch multiplies by 1 and 0, which turns an infinity into NaN).
 
     Args:
-        inputs: list or tuple of ``(N, C_i, H_i, W_i)``. Of several dtypes, each is resized in its own and
-            then converted, as torch.cat promotes them.
-        size: output ``(H, W)`` in pixels, or one int for both. Without it, the size of the first input.
-        align_corners: see `interpolate`.
+        inputs: list or tuple of ``(N, C_i, H_i, W_i)``. If dtypes differ, each is resized in its own dtype
+            and then converted to the dtype to which torch.cat promotes them.
+        size: output ``(H, W)`` in pixels, or one int for both; default the size of the first input.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
 
     Returns:
-        ``(N, sum of C_i, H, W)``, channels-last where all inputs are. Differentiable to every input.
+        ``(N, sum of C_i, H, W)``, channels-last if all inputs are. Differentiable with respect to every
+        input.
 
     Raises:
         ValueError: there are no inputs.
         TypeError: `inputs` is not a list or tuple of tensors.
         RuntimeError: the inputs differ in batch size or device.
-        What `interpolate` raises for an input that is not 4-D, or a bad size.
+        What `interpolate` raises for an input that is not 4-D, or an invalid size.
 
     Example:
         >>> upsample_concat([torch.ones(1, 2, 8, 10), torch.ones(1, 3, 4, 5)]).shape
@@ -422,7 +432,7 @@ def upsample_concat(
 
 
 def _is_plain_beside(other: object, input: Tensor) -> bool:
-    """Whether `other` is a dense tensor on the input's device, and neither is sharded."""
+    """Whether `other` is a dense tensor on the input's device, and neither is a DTensor."""
     return (
         isinstance(other, Tensor)
         and other.device == input.device
@@ -434,12 +444,12 @@ def _is_plain_beside(other: object, input: Tensor) -> bool:
 
 
 def _broadcasts_to(shape: Sequence[int], target: Sequence[int]) -> bool:
-    """Whether leading dimensions, aligned at their ends, are 1 or the target's."""
+    """Whether the leading dimensions, aligned on the right, are 1 or the target's."""
     return all(n == 1 or n == wanted for n, wanted in zip(shape[::-1], target[::-1], strict=False))
 
 
 def _is_exact_double(number: object) -> bool:
-    """Whether a Python number reaches float32 by way of float64 as it does natively."""
+    """Whether a Python number converted to float32 by way of float64 is what PyTorch compares with."""
     return isinstance(number, float) or (isinstance(number, int) and abs(number) <= 2**53)
 
 
@@ -464,7 +474,7 @@ def _concat_size(inputs: Sequence[Tensor], size: object) -> list[Int] | None:
     if not all(_is_filled(t.shape[1:]) for t in inputs):
         return None
     dtypes = {t.dtype for t in inputs}
-    # Under autocast cat promotes in a way of its own, and refuses some dtypes.
+    # Under autocast, cat has other promotion rules and rejects some dtypes.
     if torch._C._is_any_autocast_enabled() and dtypes not in ({torch.float32}, {torch.float64}):
         return None
     output_size = as_int_pair(size)

@@ -1,4 +1,4 @@
-"""What this installation is: versions, what the extension was built for, instruction-set level, threads."""
+"""Describes this installation: versions, build targets, instruction-set level, threads."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from upsample_ext._version import __version__
 
 @dataclass(frozen=True)
 class Info:
-    """The answer of `info()`; `print` shows it as a table.
+    """The result of `info()`; `print` shows it as a table.
 
     Attributes:
         version: of upsample_ext.
@@ -71,7 +71,7 @@ def info() -> Info:
     """Describes this installation.
 
     Returns:
-        An `Info`, with the answers as attributes and a printable table as its `str`.
+        An `Info`, with one attribute per property and a printable table as its `str`.
 
     Example:
         >>> import upsample_ext

@@ -29,25 +29,26 @@ def interpolate(
 ) -> Tensor:
     """Drop-in for `torch.nn.functional.interpolate`: same signature, results, memory format and errors.
 
-    A 4-D input with ``mode="bilinear"`` and without antialiasing runs on this package's kernels; every other
-    call goes to PyTorch unchanged, and so do wrong arguments, whose errors are therefore PyTorch's own.
+    A 4-D input with ``mode="bilinear"`` and without antialiasing runs on this package's kernels. Every other
+    call, including one with invalid arguments, is passed to PyTorch unchanged, which then raises its own
+    errors.
 
     Args:
         input: ``(N, C, H, W)``, float64, float32, float16, bfloat16 or uint8, any strides.
         size: output ``(H, W)`` in pixels, or one int for both.
         scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
-        mode: only ``"bilinear"`` is ours.
+        mode: ``"bilinear"`` runs here, every other mode in PyTorch.
         align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
-            False (or None) treats samples as areas, ``source = (out_index + 0.5) * scale - 0.5``, clamped
-            at 0.
-        recompute_scale_factor: True derives the scale from the sizes instead of taking scale_factor itself.
-        antialias: only False is ours.
+            False (or None) samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``,
+            clamped at 0.
+        recompute_scale_factor: True derives the scale from the sizes instead of using scale_factor itself.
+        antialias: False runs here, True in PyTorch.
 
     Returns:
         ``(N, C, H_out, W_out)`` in the input's dtype and suggested memory format. The gradient is bit for
-        bit the same for any number of threads; sums of half types are kept in float32. Where PyTorch's CPU
-        and CUDA kernels differ (equal sizes, an axis whose size stays, float64 beyond 4000 columns), values
-        follow the one of the input's device.
+        bit the same for any number of threads; half types are summed in float32. Where PyTorch's CPU and CUDA
+        kernels differ (equal sizes, an axis whose size does not change, float64 beyond 4000 columns), values
+        follow those of the input's device.
 
     Raises:
         What `torch.nn.functional.interpolate` raises for the same arguments.
@@ -99,9 +100,10 @@ def upsample_bilinear2d(
         input: ``(N, C, H, W)``, float64, float32, float16, bfloat16 or uint8, any strides.
         size: output ``(H, W)`` in pixels, or one int for both.
         scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
-        align_corners: see `interpolate`.
-        out: where to write, by PyTorch's rules: an empty tensor is resized, strides of one that fits are
-            kept. No gradient is recorded.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
+        out: the tensor to write to, by PyTorch's rules: an empty tensor is resized, the strides of one of
+            the right size are kept. No gradient is recorded.
 
     Returns:
         ``(N, C, H_out, W_out)``, or `out`.
@@ -133,7 +135,7 @@ def upsample_bilinear2d(
     if _is_ours(input) and (align_corners is None or isinstance(align_corners, bool)):
         resolved = _resolve(input, size, scale_factor, False)
     if resolved is None:
-        # Not ours, or malformed: PyTorch's function has no out=, its op has.
+        # Not ours, or invalid: PyTorch's function has no out=, but its op has.
         checked = _native.interpolate(input, size, scale_factor, "bilinear", align_corners)
         return _native.upsample_bilinear2d(
             input, list(checked.shape[2:]), bool(align_corners), *_pair_or_none(scale_factor), out=out
@@ -150,7 +152,7 @@ def upsample_bilinear2d(
 
 
 def _is_ours(input: object) -> bool:
-    """Whether our ops take this tensor; FakeTensor, DTensor and other dispatching subclasses included."""
+    """Whether our ops accept this tensor; it may be a FakeTensor, DTensor or other dispatching subclass."""
     return (
         isinstance(input, Tensor)
         and input.dtype in _DTYPES
@@ -164,7 +166,7 @@ def _is_ours(input: object) -> bool:
 def _general(
     input: Tensor, size: object, scale_factor: object, align_corners: object, recompute_scale_factor: object
 ) -> Tensor | None:
-    """By the op's name: symbolic sizes, tracing, subclasses. None for what only PyTorch can judge."""
+    """The general path by the op's name: symbolic sizes, tracing, subclasses. None if PyTorch must decide."""
     resolved = _resolve(input, size, scale_factor, recompute_scale_factor)
     if resolved is None or not (align_corners is None or isinstance(align_corners, bool)):
         return None
@@ -179,10 +181,9 @@ def _general(
 def _resolve(
     input: Tensor, size: object, scale_factor: object, recompute_scale_factor: object
 ) -> tuple[list[Int], list[float] | None] | None:
-    """Output size, and the scale factors that set the coordinates (None: the sizes do), as F.interpolate
-    finds them.
+    """Output size, and the scale factors that set the coordinates (None: the sizes do), as in F.interpolate.
 
-    None when the arguments are not of native's form, or make an empty image.
+    None if the arguments are not of the form that PyTorch accepts, or the image or result is empty.
     """
     if (size is None) == (scale_factor is None) or not _is_filled(input.shape[1:]):
         return None
@@ -208,13 +209,13 @@ def _resolve(
 
 
 def _is_filled(extents: Iterable[Int]) -> bool:
-    """Whether no extent is 0 or less. While compiling, our op is to find out: it raises, PyTorch's compiler
-    would compute from samples that are not there."""
+    """Whether no extent is 0 or less. While compiling this is left to our op, which raises; PyTorch's
+    compiler would generate code that reads samples that do not exist."""
     return _is_compiling() or all(extent > 0 for extent in extents)
 
 
 def _fits_int64(extent: Real) -> bool:
-    """False for infinity, NaN and numbers that only Python can hold; symbolic extents always fit."""
+    """False for infinity, NaN and numbers beyond 64 bits; symbolic extents always fit."""
     return not isinstance(extent, (int, float)) or -(2.0**63) <= extent < 2.0**63
 
 

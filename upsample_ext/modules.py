@@ -1,7 +1,7 @@
-"""Modules: stand-ins for torch.nn's upsampling layers, and the Caffe upsampling layer.
+"""Modules: replacements for torch.nn's upsampling layers, and the Caffe upsampling layer.
 
-Each is a subclass of the class it stands for, so `isinstance`, constructor, attributes, `extra_repr`,
-parameter names and `state_dict` are the original's; `forward` is what differs.
+Each is a subclass of the torch.nn class that it replaces, so that `isinstance`, attributes, parameter names
+and `state_dict` are the original's; what differs is `forward`.
 """
 
 from collections.abc import Sequence
@@ -26,15 +26,25 @@ from upsample_ext.deconv import (
 from upsample_ext.fused import upsample_cross_entropy
 from upsample_ext.interpolate import interpolate
 
-# Devices whose memory can be read without waiting for them
+# Devices whose memory can be read without synchronisation
 _READ_AT_ONCE = ("cpu",)
 
 
 class Upsample(nn.Upsample):
-    """`nn.Upsample` whose 4-D bilinear mode runs here; the other modes run in PyTorch.
+    """`nn.Upsample` whose 4-D bilinear mode runs on this package's kernels; other modes run in PyTorch.
 
-    Constructor, attributes, shapes, dtypes and errors are those of `torch.nn.Upsample`. Equal to
-    `F.interpolate(input, size, scale_factor, mode, align_corners, recompute_scale_factor)`.
+    Equal to ``F.interpolate(input, size, scale_factor, mode, align_corners, recompute_scale_factor)``. The
+    input of the bilinear mode is ``(N, C, H, W)``, float64, float32, float16, bfloat16 or uint8, and the
+    output ``(N, C, H_out, W_out)`` in the same dtype. Errors are those of `torch.nn.Upsample`.
+
+    Args:
+        size: output ``(H, W)`` in pixels, or one int for both.
+        scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
+        mode: ``"bilinear"`` runs here; ``"nearest"``, the default, and all others run in PyTorch.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False (or None) samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``,
+            clamped at 0.
+        recompute_scale_factor: True derives the scale from the sizes instead of using scale_factor itself.
 
     Example:
         >>> import torch, upsample_ext
@@ -55,9 +65,15 @@ class Upsample(nn.Upsample):
 
 
 class UpsamplingBilinear2d(nn.UpsamplingBilinear2d):
-    """`nn.UpsamplingBilinear2d`, that is bilinear upsampling with `align_corners=True`, run here.
+    """`nn.UpsamplingBilinear2d`, bilinear upsampling with `align_corners=True`, on this package's kernels.
 
-    Constructor, attributes, shapes, dtypes and errors are those of `torch.nn.UpsamplingBilinear2d`.
+    Equal to ``F.interpolate(input, size, scale_factor, "bilinear", align_corners=True)``. The input is ``(N,
+    C, H, W)``, float64, float32, float16, bfloat16 or uint8, and the output ``(N, C, H_out, W_out)`` in the
+    same dtype. Errors are those of `torch.nn.UpsamplingBilinear2d`.
+
+    Args:
+        size: output ``(H, W)`` in pixels, or one int for both.
+        scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
 
     Example:
         >>> import torch, upsample_ext
@@ -69,11 +85,22 @@ class UpsamplingBilinear2d(nn.UpsamplingBilinear2d):
 
 
 class UpsampleCrossEntropyLoss(nn.CrossEntropyLoss):
-    """`nn.CrossEntropyLoss` of logits that are resized to the target first, without the resized tensor.
+    """`nn.CrossEntropyLoss` of logits resized to the target's size, without storing the resized tensor.
 
-    Equal to `upsample_cross_entropy(input, target, ...)`, which has shapes, dtypes and errors. Constructor,
-    attributes and `state_dict` are those of `torch.nn.CrossEntropyLoss`, and `align_corners` is added at the
-    end.
+    Equal to ``upsample_cross_entropy(input, target, ...)``: input ``(N, C, H, W)`` logits, float64, float32,
+    float16 or bfloat16; target ``(N, H_out, W_out)`` class indices, int64; the loss is a scalar, or ``(N,
+    H_out, W_out)`` with reduction "none", in the input's dtype. Attributes and `state_dict` are those of
+    `torch.nn.CrossEntropyLoss`.
+
+    Args:
+        weight: ``(C,)`` in the input's dtype, the weight of each class, or None.
+        size_average: deprecated, as in `torch.nn.CrossEntropyLoss`; use reduction.
+        ignore_index: the target value of pixels that have no loss.
+        reduce: deprecated, as in `torch.nn.CrossEntropyLoss`; use reduction.
+        reduction: ``"mean"`` (weighted, over the pixels that are not ignored), ``"sum"`` or ``"none"``.
+        label_smoothing: between 0 and 1, the share of the target that is spread over all classes.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
 
     Example:
         >>> import torch, upsample_ext
@@ -108,13 +135,29 @@ class UpsampleCrossEntropyLoss(nn.CrossEntropyLoss):
 
 
 class DepthwiseConvTranspose2d(nn.ConvTranspose2d):
-    """`nn.ConvTranspose2d` with one kernel per channel (`groups == in_channels == out_channels`), run here.
+    """`nn.ConvTranspose2d` with one kernel per channel, on this package's kernels.
 
-    Constructor, attributes, `output_size` argument, shapes, dtypes, errors and `state_dict` are those of
-    `torch.nn.ConvTranspose2d`; weight and bias are learned as there. Input `(N, C, H, W)` or `(C, H, W)`.
+    Constructor, attributes, the `output_size` argument of `forward`, errors and `state_dict` are those of
+    `torch.nn.ConvTranspose2d`; weight and bias are learned in the same way. Input ``(N, C, H, W)`` or ``(C,
+    H, W)``, float64, float32, float16 or bfloat16.
+
+    Args:
+        in_channels: C.
+        out_channels: also C.
+        kernel_size: of the kernel, ``(H, W)`` or one int for both.
+        stride: output pixels per input pixel, ``(H, W)`` or one int for both; default 1.
+        padding: output pixels cut off at each end; default 0.
+        output_padding: output pixels added at the bottom and right, fewer than the stride or the dilation;
+            default 0.
+        groups: also C; the default, 1, is only valid for a single channel.
+        bias: whether there is a learned bias; default True.
+        dilation: output pixels between neighbouring kernel taps; default 1.
+        padding_mode: only ``"zeros"``, the default.
+        device: of the parameters; default PyTorch's default device.
+        dtype: of the parameters; default `torch.get_default_dtype()`.
 
     Raises:
-        ValueError: the arguments describe a convolution that mixes channels.
+        ValueError: the convolution mixes channels: not ``groups == in_channels == out_channels``.
 
     Example:
         >>> import torch, upsample_ext
@@ -190,7 +233,7 @@ def _replicated_conv_transpose2d(
     groups: int,
     dilation: Sequence[int],
 ) -> Tensor:
-    """`conv_transpose2d` of an image whose edge samples go on beyond it, for Caffe's geometry."""
+    """`conv_transpose2d` of an image that is extended by its edge samples, for Caffe's geometry."""
     geometry = _untraced(
         _depthwise_geometry, input, weight, None, stride, padding, output_padding, groups, dilation
     )
@@ -204,17 +247,17 @@ def _replicated_conv_transpose2d(
 
 @lru_cache(maxsize=64)
 def _bilinear_weight(size: int, channels: int, dtype: torch.dtype) -> Tensor:
-    """(channels, 1, size, size) in memory, to compare a layer's weight with."""
+    """(channels, 1, size, size) on the CPU, to compare a layer's weight with."""
     return make_bilinear_weights(size, channels, dtype=dtype, device="cpu")
 
 
 class BilinearConvTranspose2d(nn.ConvTranspose2d):
     """The Caffe upsampling layer, "Deconvolution" with a bilinear filler.
 
-    Stands for `nn.ConvTranspose2d(channels, channels, k, stride=factor, padding=p, groups=channels,
-    bias=False)` with `k, factor, p = caffe_upsample_params(factor)` and the weight set to
-    `make_bilinear_weights(k, channels)`; it is one, and its `state_dict` has the same single key, `weight`,
-    of shape `(channels, 1, k, k)`.
+    Equal to ``nn.ConvTranspose2d(channels, channels, k, stride=factor, padding=p, groups=channels,
+    bias=False)`` with ``k, factor, p = caffe_upsample_params(factor)`` and the weight set to
+    ``make_bilinear_weights(k, channels)``. It is a subclass of `nn.ConvTranspose2d`, and its `state_dict` has
+    the same single key, `weight`, of shape `(channels, 1, k, k)`.
 
     Input `(N, C, H, W)` or `(C, H, W)`, float64, float32, float16 or bfloat16; output `(..., factor * H,
     factor * W)`.
@@ -222,21 +265,27 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
     Args:
         channels: C.
         factor: the integer upsampling factor.
-        learnable: let training change the weight. Otherwise `weight` is a Parameter with
-            `requires_grad=False`: the keys of the `state_dict` and `parameters()` are those of the layer it
-            stands for, an optimiser has no gradient to step by, and DistributedDataParallel neither reduces
-            it nor, as it would a buffer, broadcasts it at each call.
-        padding_mode: `"zeros"` reads zeros outside the image, as Caffe does; with `"replicate"`, which
-            repeats the edge, the layer equals `F.interpolate(scale_factor=factor, mode="bilinear",
+        learnable: whether the weight is trained. Otherwise `weight` is a Parameter with
+            `requires_grad=False`: the keys of the `state_dict` and `parameters()` are those of the plain
+            layer, an optimiser has no gradient to apply, and DistributedDataParallel neither reduces it nor,
+            as it would a buffer, broadcasts it at each call.
+        padding_mode: `"zeros"` reads zeros outside the image, as Caffe does; `"replicate"` repeats the edge,
+            and the layer then equals `F.interpolate(scale_factor=factor, mode="bilinear",
             align_corners=False)`.
+        device: of the weight; default PyTorch's default device.
+        dtype: of the weight; default `torch.get_default_dtype()`.
 
-    The weight in the layer is the one that is applied, wherever it came from: a checkpoint with other
-    values is honoured. While a weight that needs no gradient holds the bilinear values, the same result is
-    computed by the two 1-D passes of `bilinear_conv_transpose2d`. Whether it does is known without waiting
-    for a device: on the CPU the values are compared, elsewhere they are read back once and after that
-    PyTorch's count of in-place writes tells of changes. That count misses writes through `weight.data` and
-    `weight.detach()`; on a device write to `weight` itself, under `torch.no_grad()`. Compiled, traced and
-    exported code always contains the 2-D form, so that a weight loaded later is honoured there too.
+    Raises:
+        TypeError: factor is not an int.
+        ValueError: factor is below 1, or padding_mode is unknown.
+
+    The layer always applies its current weight, wherever it came from: a checkpoint with other values takes
+    effect. While a weight that needs no gradient holds the bilinear values, the same result is computed by
+    the two 1-D passes of `bilinear_conv_transpose2d`. Checking this does not synchronise with a GPU at each
+    call: on the CPU the values are compared; elsewhere they are read back once, and later changes are
+    detected by PyTorch's count of in-place writes. That count misses writes through `weight.data` and
+    `weight.detach()`; on a GPU write to `weight` itself, under `torch.no_grad()`. Compiled, traced and
+    exported code always contains the 2-D form, so that a weight loaded later takes effect there too.
 
     Example:
         >>> import torch, upsample_ext
@@ -246,7 +295,7 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
     """
 
     padding_mode: PaddingMode
-    # The weight last compared away from the CPU, its memory and count of writes, the verdict
+    # The last weight outside of the CPU that was compared, its address and count of writes, and the result
     _compared: tuple[Tensor, tuple[int, int], bool] | None = None
 
     def __init__(
@@ -280,7 +329,7 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
         self.weight.requires_grad_(learnable)
 
     def reset_parameters(self) -> None:
-        """Sets the bilinear weights. Draws no random numbers."""
+        """Sets the bilinear weights, without drawing random numbers."""
         with torch.no_grad():
             self.weight.copy_(
                 make_bilinear_weights(
@@ -307,10 +356,10 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
         )
 
     def _is_separable(self, input: Tensor) -> bool:
-        """Whether the two 1-D passes may stand for the weight in the layer."""
+        """Whether the two 1-D passes may replace a convolution with the layer's weight."""
         weight = self._parameters.get("weight")
         return (
-            # Another type is a weight in others' hands: sharded, fake, functional_call's under a transform
+            # Other types are weights that something else controls: sharded, fake, functional_call's
             type(weight) is nn.Parameter
             and not weight.requires_grad
             and not weight.is_meta
@@ -332,7 +381,7 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
         if weight.device.type in _READ_AT_ONCE:
             return torch.equal(weight, bilinear)
         if weight.is_inference():
-            return False  # its writes are not counted
+            return False  # writes to inference tensors are not counted
         key = (weight.data_ptr(), weight._version)
         compared = self._compared
         if compared is None or compared[0] is not weight or compared[1] != key:

@@ -1,22 +1,22 @@
 """Routes PyTorch's own bilinear upsampling and transposed convolution through this package, until undone.
 
-Two levels, that may be nested and undone in any order:
+There are two levels, which may be nested and undone in any order:
 
 `"function"` replaces the attributes `torch.nn.functional.interpolate` and
-    `torch.nn.functional.conv_transpose2d`. What looks them up when it is called follows: `F.upsample` and
-    `F.upsample_bilinear` (their deprecation warnings stay), `nn.Upsample`, `nn.UpsamplingBilinear2d`,
-    `nn.ConvTranspose2d`, and any library that writes `F.interpolate(...)`. Code that did
-    `from torch.nn.functional import interpolate` before keeps the original, as does `torch.conv_transpose2d`.
-    Functions compiled by `torch.compile` notice the change, and compile again.
+    `torch.nn.functional.conv_transpose2d`. This affects all code that looks them up at call time:
+    `F.upsample` and `F.upsample_bilinear` (which still warn of their deprecation), `nn.Upsample`,
+    `nn.UpsamplingBilinear2d`, `nn.ConvTranspose2d`, and any library that calls `F.interpolate(...)`. Code
+    that did `from torch.nn.functional import interpolate` before keeps the original, as does
+    `torch.conv_transpose2d`. Functions compiled by `torch.compile` notice the change and are recompiled.
 
-`"dispatcher"` puts our kernels in front of `aten::upsample_bilinear2d` and its backward, so that every
-    caller is reached, however it imported the function and in C++ too. Autograd, vmap and autocast above it
-    stay PyTorch's. With `torch.use_deterministic_algorithms(True)`, `F.interpolate` takes a decomposition
-    instead of the operator on every device but the CPU, because native's gradient is not deterministic
-    there. Ours is: the name under which it looks that decomposition up is replaced as well. Code compiled by
-    `torch.compile` is not reached: the compiler replaces the operator by its own decomposition first (there
-    the function level works). Transposed convolution is not touched at this level: in the dispatcher it is
-    one operator for every convolution.
+`"dispatcher"` overrides the kernels of `aten::upsample_bilinear2d` and its backward, which affects every
+    caller, however it imported the function, C++ included. Autograd, vmap and autocast above them remain
+    PyTorch's. With `torch.use_deterministic_algorithms(True)`, `F.interpolate` uses a decomposition instead
+    of the operator on every device but the CPU, because PyTorch's gradient is not deterministic there. Ours
+    is, so the name by which it looks up that decomposition is replaced as well. Code compiled by
+    `torch.compile` is not affected: the compiler decomposes the operator first (the function level works
+    there). Transposed convolution is not changed at this level: the dispatcher has one operator for all
+    convolutions.
 """
 
 import importlib
@@ -39,7 +39,7 @@ _logger = logging.getLogger("upsample_ext")
 
 
 class _Attributes:
-    """Attributes of a module that are replaced, and put back as the very objects that were found."""
+    """Attributes of a module that are replaced; `remove` restores the very objects that were found."""
 
     def __init__(self, module: str, ours: dict[str, Callable[..., Any]]) -> None:
         self._module = module
@@ -58,16 +58,16 @@ class _Attributes:
             if getattr(module, name) is self._ours[name]:
                 setattr(module, name, function)
             else:
-                # Someone wrapped or replaced it after us: putting the original back would undo their work
+                # Other code wrapped or replaced it after us: restoring the original would undo that
                 _logger.warning(
                     "patch: left %s.%s alone: other code has replaced it since", self._module, name
                 )
 
 
 class _Dispatcher:
-    """The dispatcher level: kernels registered at run time, which the dispatcher stacks upon its own.
+    """The dispatcher level: kernels registered at run time, which the dispatcher stacks on top of its own.
 
-    And, where a device besides the CPU has such kernels, the decomposition that `F.interpolate` would take
+    Also, if a device other than the CPU has such kernels, the decomposition that `F.interpolate` would use
     there under deterministic algorithms.
     """
 
@@ -80,7 +80,7 @@ class _Dispatcher:
         self._decomposes = False
 
     def install(self) -> None:
-        self._decomposes = bool(self.devices)  # asked once: it is what remove() has to undo
+        self._decomposes = bool(self.devices)  # remembered, as remove() has to undo the same
         if self._decomposes:
             self._decomposition.install()
         C.enable_dispatcher_override()
@@ -93,7 +93,7 @@ class _Dispatcher:
     def _upsample_linear_vec(
         self, input: Any, output_size: Any, align_corners: Any, scale_factors: Any
     ) -> torch.Tensor:
-        """The operator where its kernels are ours, and deterministic; the decomposition for all else."""
+        """The operator if its kernels are ours, which are deterministic; otherwise the decomposition."""
         if not torch.compiler.is_compiling() and input.device.type in self.devices and _is_ours(input):
             return torch._C._nn.upsample_bilinear2d(input, output_size, align_corners, scale_factors)
         original = self._decomposition.found["_upsample_linear_vec"]
@@ -109,31 +109,34 @@ _lock = threading.Lock()
 
 
 class patch:
-    """Sends PyTorch's bilinear upsampling and depthwise transposed convolution through this package.
+    """Routes PyTorch's bilinear upsampling and depthwise transposed convolution through this package.
 
-    It takes effect for the whole process as soon as it is called, and lasts until `undo()` or the end of
-    the `with` block.
+    It takes effect for the whole process as soon as it is called, and lasts until `undo()` or the end of the
+    `with` block.
 
     Args:
         level: `"function"` replaces `F.interpolate` and `F.conv_transpose2d`, and with them `F.upsample`,
             `nn.Upsample`, `nn.UpsamplingBilinear2d` and `nn.ConvTranspose2d`. `"dispatcher"` overrides
             `aten::upsample_bilinear2d` and its backward for the devices this package has kernels for (the
             CPU, and CUDA in a build with it), so that code that imported `interpolate` by name and C++
-            callers are caught too, under `torch.use_deterministic_algorithms(True)` as well. What this
-            package has no kernel for still goes to PyTorch, and PyTorch's exceptions come out unchanged.
+            callers are affected too, under `torch.use_deterministic_algorithms(True)` as well. Calls that
+            this package has no kernel for still go to PyTorch, and PyTorch's exceptions are unchanged.
+
+    Returns:
+        A handle with `undo()`, which is also a context manager.
 
     Raises:
-        ValueError: the level is neither.
+        ValueError: the level is neither of the two.
 
-    Patches count: they may be nested, both levels together, and undone in any order; the last one of a
-    level to be undone puts back exactly what the first one found. `undo()` may be called twice. A `with`
-    block undoes its patch when an exception leaves it, and the same object may be entered again, also while
-    it is entered.
+    Patches are counted: they may be nested, at both levels, and undone in any order; when the last one of a
+    level is undone, exactly what the first one found is restored. `undo()` may be called twice. A `with`
+    block undoes its patch also if it is left by an exception, and the same object may be entered again, also
+    while it is already entered.
 
-    Threads: the switch is process-wide, so other threads change over with this one. At the function level a
-    call that is running finishes where it began. At the dispatcher level, as with any registration of a
-    kernel in PyTorch, no other thread may be inside `upsample_bilinear2d` or its backward while a patch is
-    made or undone. `torch.jit.script` cannot compile functions that reach ours; script the model before.
+    Threads: the patch is process-wide and affects all threads. At the function level a call that is already
+    running is not affected. At the dispatcher level, as with any registration of a kernel in PyTorch, no
+    other thread may be inside `upsample_bilinear2d` or its backward while a patch is made or undone.
+    `torch.jit.script` cannot compile functions that call ours; script the model before patching.
 
     Example:
         >>> import torch, upsample_ext
@@ -163,7 +166,7 @@ class patch:
             self._in_force = True
 
     def undo(self) -> None:
-        """Ends this patch. What it covered goes back to PyTorch once no other patch of the level holds."""
+        """Ends this patch; the last one of a level to be undone restores PyTorch's functions."""
         with _lock:
             if not self._in_force:
                 return

@@ -25,7 +25,7 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
   if (!lie_alike(beside, output)) {
     output.copy_(beside);
     beside = output;
-    stream = false;  // what is read from a line is written back to it
+    stream = false;  // in place: a cache line is read, then written back
   }
   dispatch_floating("upsample_add", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);

@@ -23,11 +23,11 @@ static const CrossEntropyKernel<float>& cross_entropy_kernel_of(const LevelKerne
   return level.cross_entropy_bf16;
 }
 
-// About as many targets as are worth a thread's waking.
+// Targets per block of the check and of the sum of weights; a constant, so that the sum's order is fixed.
 constexpr int64_t kTargetBlock = 16384;
 
-// Raises native's error at a target that is no class; returns the sum of the others' weights, in an order
-// that no thread count changes.
+// Raises native's error if a target is not a class; returns the sum of the targets' weights, in an order that
+// does not depend on the number of threads.
 template <class acc>
 static double check_all_targets(const CrossEntropyKernel<acc>& kernel, const CrossEntropyParams<acc>& params,
                                 int64_t count) {
@@ -52,7 +52,7 @@ static double check_all_targets(const CrossEntropyKernel<acc>& kernel, const Cro
   return sum;
 }
 
-// With grad_output, its gradient; otherwise the loss, and `with_gradient` the gradient of that.
+// If grad_output is defined, the gradient; otherwise the loss and, if `with_gradient`, its gradient.
 static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossEntropyArgs& args,
                                                bool with_gradient, const Tensor& grad_output) {
   const bool reduces = args.reduction != kReduceNone;

@@ -31,15 +31,15 @@ static const DeconvKernel& kernel_for(const char* op, at::ScalarType dtype) {
   }
 }
 
-// About as many multiply-adds as are worth a thread's waking.
+// Minimum number of multiply-adds per parallel task.
 constexpr int64_t kGrain = 65536;
 
 static int64_t grain_size(int64_t multiply_adds_per_row) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, multiply_adds_per_row));
 }
 
-// The geometry of a call and where its three tensors lie; `input` and `output` are the images of the forward
-// op. A kernel writes one of the three, the caller says which by asking for its memory.
+// The geometry of a call and the strides of its three tensors; `input` and `output` are the images of the
+// forward op. A kernel writes one of the three; the caller fills in the pointers, mutable for that one.
 static DeconvParams params_of(const Tensor& input, const Tensor& output, const Tensor& weight,
                               SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
                               bool replicate) {

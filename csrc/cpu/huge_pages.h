@@ -1,5 +1,5 @@
-// Asks for huge pages under a large fresh result. Most of the time of writing one is page faults, and a huge
-// page takes one where small ones take 512. A request only: without support nothing changes.
+// Requests huge pages for a large, newly allocated result. Most of the time to write one is spent in page
+// faults, and a huge page takes one fault instead of 512. Without support in the system nothing changes.
 #pragma once
 
 #include <cstdint>

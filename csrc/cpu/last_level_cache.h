@@ -1,5 +1,5 @@
-// The size of the last cache that one core sees. A result larger than it is written past the caches: its
-// first lines would be gone before anyone reads them.
+// The size of the last-level cache that one core sees. A larger result is written past the caches: its first
+// lines would be evicted before they are read.
 #pragma once
 
 #include <unistd.h>
@@ -11,7 +11,7 @@ namespace upsample_ext {
 
 inline int64_t last_level_cache_bytes() {
   static const int64_t bytes = [] {
-    // The kernel's own figure first: sysconf adds the caches of all cores up on some processors.
+    // The kernel's figure first: on some processors sysconf adds up the caches of all cores.
     int64_t kilobytes = 0;
     if (std::ifstream("/sys/devices/system/cpu/cpu0/cache/index3/size") >> kilobytes && kilobytes > 0) {
       return kilobytes << 10;

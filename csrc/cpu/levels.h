@@ -1,27 +1,27 @@
-// The kernels of every instruction-set level, and which level runs.
+// The kernels of every instruction-set level (PyTorch calls it CPU capability), and which level runs.
 //
-// Each file of levels/ compiles the same headers (kernels/*.h) for its instructions, in its own namespace,
-// into one table of function pointers. The level is chosen once by what the processor has, and can be lowered
-// by the environment variable UPSAMPLE_EXT_LEVEL or, in tests, by set_level.
+// Each file of levels/ compiles the same headers (kernels/*.h) for its instruction set, in its own namespace,
+// into one table of function pointers. The level is chosen once, as the highest that the processor supports,
+// and can be lowered by the environment variable UPSAMPLE_EXT_LEVEL or, in tests, by set_level.
 #pragma once
 
 #include "../params.h"
 
 namespace upsample_ext {
 
-// How a launcher runs a resample: make memory for the plan, build it and put it into the parameters, then ask
-// for the scratch (which depends on the plan) and give every thread its rows and its own scratch.
+// How a launcher runs a resample: allocate and build the plan, store it in the parameters, then ask for the
+// scratch size (which depends on the plan) and give every thread its rows and its own scratch.
 template <class acc>
 struct ResampleKernel {
-  int64_t lanes;  // values in a vector; pixels of fewer channels are better taken as an interleaved row
+  int64_t lanes;  // values in a vector; pixels of fewer channels are better treated as an interleaved row
   int64_t (*plan_bytes)(const ResampleParams<acc>&);
   void (*build_plan)(const ResampleParams<acc>&, void* plan);
   int64_t (*scratch_bytes)(const ResampleParams<acc>&);
   void (*rows)(const ResampleParams<acc>&, int64_t begin, int64_t end, void* scratch);
 };
 
-// Transposed convolution: the plan and scratch as above; rows are pieces of what is written (the launcher
-// counts those of the images, the kernel those of the weights).
+// Transposed convolution: plan and scratch as above; rows are units of what is written (the launcher counts
+// the rows of images, the kernel those of weights).
 struct DeconvKernel {
   int64_t (*plan_bytes)(const DeconvParams&);
   void (*build_plan)(const DeconvParams&, bool reads_weight, void* plan);
@@ -34,8 +34,8 @@ struct DeconvKernel {
   int64_t (*channel_sum_rows)(const ChannelSumParams&);
 };
 
-// Reductions over the classes of a pixel: plans as above; the work is counted in units, rows of strips of all
-// images, whose number the kernel tells once it has its plan.
+// Reductions over the classes of a pixel: plans as above; the work is counted in units (one row of one strip
+// of one image), whose number the kernel knows once it has its plan.
 struct ArgmaxKernel {
   int64_t (*plan_bytes)(const ArgmaxParams&);
   void (*build_plan)(const ArgmaxParams&, void* plan);

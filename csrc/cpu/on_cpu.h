@@ -1,4 +1,4 @@
-// A launcher as it is registered for the CPU.
+// Wraps a launcher for registration under the CPU dispatch key.
 #pragma once
 
 #include <c10/util/Exception.h>
@@ -13,8 +13,8 @@ struct OnCpu;
 
 template <class Result, class... Args, Result (*kLauncher)(Args...)>
 struct OnCpu<kLauncher> {
-  // Where memory for tables and threads is refused, PyTorch's error for it: std::bad_alloc reaches Python as
-  // MemoryError from one caller and as RuntimeError from another.
+  // Turns a failed allocation of tables or scratch into PyTorch's error for it: std::bad_alloc would reach
+  // Python as MemoryError from one caller and as RuntimeError from another.
   static Result call(Args... args) {
     try {
       return kLauncher(std::forward<Args>(args)...);

@@ -12,7 +12,7 @@ using at::Tensor;
 using c10::SymIntArrayRef;
 using std::optional;
 
-// The kernel of a scalar type at the level in use.
+// The kernel for a scalar type at the active level.
 static const ResampleKernel<double>& kernel_of(const LevelKernels& level, double) {
   return level.resample_f64;
 }
@@ -40,7 +40,7 @@ static void resample(const Tensor& input, const Tensor& output, const AxisTable<
 
 void upsample_into(const Tensor& input, const Tensor& output, bool align_corners, optional<double> scale_h,
                    optional<double> scale_w, bool stream) {
-  if (output.numel() == 0) return;  // no table of an extent that nothing has
+  if (output.numel() == 0) return;  // tables need sizes above 0
   dispatch_floating_or_byte("upsample_bilinear2d", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
     const auto height =

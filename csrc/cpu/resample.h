@@ -26,10 +26,10 @@ inline bool dense_pixels(const at::Tensor& image) {
   return image.size(3) == 1 || image.stride(3) == image.size(1);
 }
 
-// About as many output elements as are worth a thread's waking.
+// Minimum number of output elements per parallel task.
 constexpr int64_t kGrain = 16384;
 
-// Memory of a thread that is worth a thought.
+// Scratch of a thread above which it can pay to copy only the columns that are read.
 constexpr int64_t kMuchScratch = 4 << 20;
 
 // Whether so few of a row's columns are read that a copy of those takes less memory than a row.
@@ -41,9 +41,9 @@ inline at::Tensor take_columns(const at::Tensor& input, const std::vector<int64_
   return input.index_select(3, at::tensor(columns, at::kLong));
 }
 
-// output = A_h input A_w^T, and what the kernel's epilogue makes of it. Both images may have any strides; a
-// stride of a size-1 dimension is never used. `params` brings what is not told by the images and the tables:
-// stream, and what the epilogue takes.
+// output = A_h input A_w^T, finished by the kernel's epilogue. Both images may have any strides; a stride of
+// a size-1 dimension is never used. `params` carries what the images and tables do not determine: stream, and
+// the arguments of the epilogue.
 template <class acc>
 void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, const at::Tensor& output,
                   const AxisTable<acc>& height, const AxisTable<acc>& width, ResampleParams<acc> params) {
@@ -57,7 +57,8 @@ void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, co
   params.width = width.taps();
   params.channels_last = params.channels > 1 && params.in.channel == 1 && params.out.channel == 1;
   std::optional<AxisTable<acc>> interleaved;
-  // Few channels are taken as one row of interleaved samples, unless the pixels that are read lie far apart.
+  // Few channels are treated as one row of interleaved samples, unless the pixels that are read are far
+  // apart.
   const bool far_apart = params.channels <= 4 && input.size(3) > 3 * output.size(3);
   if (params.channels_last && params.channels < kernel.lanes && !far_apart && dense_pixels(input) &&
       dense_pixels(output)) {
@@ -85,8 +86,8 @@ void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, co
                    });
 }
 
-// Bilinear resize into `output`, of the input's dtype and any strides; `stream`: it is part of a result too
-// large to stay in cache.
+// Bilinear resize into `output`, which has the input's dtype and any strides; `stream`: it is part of a
+// result too large to stay in cache.
 void upsample_into(const at::Tensor& input, const at::Tensor& output, bool align_corners,
                    std::optional<double> scale_h, std::optional<double> scale_w, bool stream);
 

@@ -1,4 +1,4 @@
-// What every CPU launcher does with its tensors.
+// From tensors to what the CPU kernels take.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,7 +13,7 @@ inline Strides strides_of(const at::Tensor& image) {
   return {image.stride(0), image.stride(1), image.stride(2), image.stride(3)};
 }
 
-// A result that was just allocated: nobody has touched its pages yet.
+// Requests huge pages for a newly allocated result, whose pages are not yet faulted in.
 inline at::Tensor fresh(at::Tensor result) {
   request_huge_pages(result.mutable_data_ptr(), result.numel() * result.element_size());
   return result;

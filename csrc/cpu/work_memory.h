@@ -1,5 +1,5 @@
-// Memory for one call or one thread of a launcher: on the stack while it is small, so that a small input pays
-// for no allocation, and aligned for the widest vector.
+// Scratch memory for one call or one thread: on the stack while it is small, so that a small input needs no
+// allocation, and aligned for the widest vector.
 #pragma once
 
 #include <cstdint>

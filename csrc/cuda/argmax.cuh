@@ -1,8 +1,8 @@
 // The class with the largest resized logit at every pixel, and its softmax probability.
 //
 // A thread (class_columns.cuh) keeps the best value, its class and, for the probability, a sum of
-// exponentials of each of its R pixels in registers while the classes pass. The first of equals wins, and the
-// first NaN over all else.
+// exponentials of each of its R pixels in registers during the loop over classes. Of equal values the first
+// wins; the first NaN wins over everything.
 //
 // What 4 classes cost a thread of R = 4 pixels, planar float32, as compiled for sm_90: 16 loads of one L1
 // wavefront or two each (a warp's 32 columns lie within two lines), 50 instructions for addresses and the

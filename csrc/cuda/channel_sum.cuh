@@ -1,8 +1,8 @@
 // Sums of an image over everything but the channels, in two deterministic steps (slices.cuh): the bias
 // gradient.
 //
-// A block takes a slice of the pixels of one channel, or of 32 side by side, lane by lane. Where the pixels
-// of a channel lie side by side a thread loads 16 bytes of them at once.
+// A block takes a slice of the pixels of one channel, or of 32 adjacent channels, one per lane. If the pixels
+// of a channel are adjacent, a thread loads 16 bytes of them at once.
 #pragma once
 
 #include "kernels.h"
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kSumThreads) sum_channel_slices(const ChannelS
 
 // ---- launch ---------------------------------------------------------------------------------------------
 
-// How the work is cut into blocks, where threads take `pixels` at once: never more slices than one by one.
+// How the work is divided among blocks if threads take `pixels` at once: never more slices than one by one.
 struct ChannelSlices {
   int64_t lanes, channel_blocks, columns, rows, positions, slice_positions, slices;
 
@@ -66,7 +66,7 @@ struct ChannelSlices {
         slices(divide_up(positions, slice_positions)) {}
 };
 
-// The same image with rows that follow each other without a gap taken as one.
+// The same image, with rows that follow each other without a gap merged into one.
 inline ChannelSumParams with_long_rows(ChannelSumParams p) {
   if (p.height == 1 || (p.width > 1 && p.in.height != p.width * p.in.width)) return p;
   if (p.width == 1) p.in.width = p.in.height;

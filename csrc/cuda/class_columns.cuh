@@ -1,10 +1,10 @@
-// The resized logits of the pixels of one result column, a few classes at a time, for what reduces over the
-// classes: argmax and cross-entropy.
+// The resized logits of the pixels of one result column, a few classes at a time, for the ops that reduce
+// over the classes: argmax and cross-entropy.
 //
-// A thread owns one column and walks over the classes with up to R result rows that read the same two source
-// rows, so that a class costs it four loads and two blends along the width, and each of the R pixels one
-// blend along the height. No resized logit is stored. Threads of a warp own neighbouring columns: their loads
-// fall into few lines, and they run through the same rows.
+// A thread owns one column and loops over the classes with up to R result rows that read the same two source
+// rows, so that a class costs it four loads and two horizontal blends, and each of the R pixels one vertical
+// blend. No resized logit is stored. Threads of a warp own neighbouring columns: their loads fall into few
+// cache lines, and they process the same rows.
 //
 //   classes of a pixel             loads of a class
 //   side by side, aligned          one of up to 16 bytes for 4 or 2 classes
@@ -22,19 +22,19 @@
 namespace upsample_ext {
 namespace gpu {
 
-// Classes are reduced in groups of so many, and all kernels in the same groups: that fixes the bits of a sum.
+// Classes are reduced in groups of this size, the same in all kernels, which fixes the bits of a sum.
 constexpr int kClassGroup = 4;
 
 // ---- classes --------------------------------------------------------------------------------------------
 
-// An element in what is computed in. Argmax compares doubles in float32.
+// An element, converted to the type of computation. Argmax compares doubles in float32.
 template <class acc, class T>
 __device__ __forceinline__ acc logit(T value) {
   return static_cast<acc>(widen(value));
 }
 
-// The two source rows that some rows of a column read, blended along the width, N classes at a time. V
-// classes come in one load: 1, or as many as lie side by side.
+// The two source rows that some rows of a column read, blended horizontally, N classes at a time. One load
+// brings V classes: 1, or several if they are adjacent.
 template <class T, class acc, int N, int V>
 struct ClassColumn {
   const T *above, *below;  // class 0 at the first tap of either row
@@ -78,7 +78,7 @@ struct ClassColumn {
   }
 };
 
-// One logit of the result: what ClassColumn's blends come to.
+// One resized logit, equal to what ClassColumn's blends give.
 template <class T, class acc, class Index>
 __device__ __forceinline__ acc resized_logit(const T* plane, const Strides& in,
                                              const LinearTaps<acc, Index>& row,
@@ -93,15 +93,15 @@ __device__ __forceinline__ acc resized_logit(const T* plane, const Strides& in,
 
 // ---- what a thread owns ---------------------------------------------------------------------------------
 
-// The first result whose first source is `source` or one behind it.
+// The first result whose first source is >= `source`.
 template <class acc, class Index>
 __device__ __forceinline__ Index first_reading(const LinearAxis<acc, Index>& axis, Index source) {
   return source == 0 ? 0 : axis.end(source - 1);
 }
 
-// How threads share the pixels: each has a column, and rows of one group, which all read the same source
-// rows. Groups are the rows between two source rows where there are more results than sources, single rows
-// otherwise. Rows of a long group are dealt out by R to `shares` threads.
+// How pixels are divided among threads: each has a column, and rows of one group, which all read the same
+// source rows. Groups are the rows between two source rows if there are more results than sources, otherwise
+// single rows. The rows of a long group are distributed, R at a time, to `shares` threads.
 template <class acc, class Index>
 struct PixelGrid {
   LinearAxis<acc, Index> height, width;
@@ -129,8 +129,8 @@ struct PixelGrid {
 
 constexpr int kClassThreads = 128;
 
-// Blocks that a multiprocessor is to hold bound the registers: as many as leave enough of them, lest the
-// compiler spill. It needs more of them for Blackwell.
+// The number of blocks that an SM is to hold bounds the registers per thread: as many blocks as possible
+// without spilling. For Blackwell the compiler needs more registers.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 constexpr int kFewerBlocks = 1;
 #else
@@ -154,7 +154,7 @@ struct PixelGridChoice {
   int64_t blocks() const { return divide_up(threads, kClassThreads); }
 };
 
-// Rows of a thread: as many as read the same two sources, by the factor alone.
+// Rows of a thread: as many as read the same two sources; depends only on the factor.
 template <class acc>
 int rows_between_sources(const LogitsParams<acc>& p, int most) {
   int rows = 2;

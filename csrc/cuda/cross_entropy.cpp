@@ -13,7 +13,7 @@ namespace gpu {
 using at::Tensor;
 using std::optional;
 
-// With grad_output, its gradient; otherwise the loss, and `with_gradient` the gradient of that.
+// If grad_output is defined, the gradient; otherwise the loss and, if `with_gradient`, its gradient.
 static CrossEntropyResult cross_entropy_on_cuda(const Tensor& input, const CrossEntropyArgs& args,
                                                 bool with_gradient, const Tensor& grad_output) {
   const bool reduces = args.reduction != kReduceNone, mean = args.reduction == kReduceMean;

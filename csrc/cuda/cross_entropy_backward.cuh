@@ -1,13 +1,14 @@
-// The gradient of the cross-entropy to the logits, gathered: no resized gradient in memory, no atomics.
+// The gradient of the cross-entropy with respect to the logits, gathered: no resized gradient in memory, no
+// atomics.
 //
 // A block owns a tile of source pixels of one image and kGradientClasses classes, and walks down its source
-// rows. A thread owns a result column. Between two source rows it keeps, per class, both rows blended along
-// the width and the two rows' sums along the height:
+// rows. A thread owns a result column. Between two source rows it keeps, per class, both rows blended
+// horizontally and the vertical sums of the two rows:
 //   gradient of a resized logit = factor * exp(logit - maximum), less the target's share,
 // with the pixel's maximum and factor from the forward pass. When the last result row that reads a source row
-// is done, its sums go to shared memory, where each source pixel gathers its columns. So result rows between
-// a tile and the one above, and columns beside it, are computed twice: that is all that is. A source's sum
-// has the same terms in the same order in any tiling.
+// is done, its sums go to shared memory, where each source pixel gathers its columns. Only the halo (result
+// rows between a tile and the one above it, and columns next to it) is computed twice. A source's sum has the
+// same terms in the same order in any tiling.
 //
 //   footprint of a source                 kernel
 //   at most kGradientThreads columns      gradient_of_tiles
@@ -31,8 +32,8 @@ namespace gpu {
 template <class acc>
 constexpr int kGradientClasses = 32 / sizeof(acc);
 constexpr int kGradientThreads = 192;
-// Of a class's columns in shared memory, where column j lies at j + j / 32: lanes that gather read every 2nd,
-// 4th, 8th or 16th column without a conflict of banks.
+// Elements of a class's columns in shared memory, where column j is stored at j + j / 32: lanes that gather
+// read every 2nd, 4th, 8th or 16th column without bank conflicts.
 constexpr int kGradientPitch = kGradientThreads + kGradientThreads / kWarp;
 
 // What turns exp(logit - maximum) into the gradient of a resized logit: factor * e, less `target` at the
@@ -45,7 +46,7 @@ struct PixelGradient {
   __device__ __forceinline__ PixelGradient(const CrossEntropyParams<acc>& p, acc common_scale,
                                            int64_t pixel) {
     const SoftmaxOfPixel<acc> softmax = load(p.softmax + pixel);
-    const int64_t of_pixel = load(p.target + pixel);  // a class or ignore_index: the forward pass has seen it
+    const int64_t of_pixel = load(p.target + pixel);  // a class or ignore_index: checked in the forward pass
     target = of_pixel == p.ignore_index ? -1 : static_cast<int32_t>(of_pixel);
     scale = p.grad_output != nullptr ? load(p.grad_output + pixel) : common_scale;
     scale = target < 0 ? acc(0) : scale;
@@ -74,8 +75,8 @@ struct GradientArguments {
 
 __device__ __forceinline__ int shared_column(int j) { return j + (j >> 5); }
 
-// Shared memory of a tile: sums along the height, of two source rows in turn, and for each source the columns
-// that it gathers with their weights. Lists have an odd length, so that lanes read them without a conflict.
+// Shared memory of a tile: the vertical sums of two source rows in turn, and for each source the columns that
+// it gathers with their weights. Lists have an odd length, so that lanes read them without bank conflicts.
 template <class acc>
 struct GradientTile {
   Tap<acc>* lists;
@@ -93,8 +94,8 @@ struct GradientTile {
   }
 };
 
-// The taps of result rows in ascending order. Each lane of a warp computes those of one row in kWarp, and the
-// warp passes them around: its threads walk down the same rows.
+// The taps of result rows in ascending order. Each lane of a warp computes those of one row in kWarp and the
+// lanes exchange them by shuffles: the threads of a warp walk down the same rows.
 template <class acc>
 struct RowTaps {
   int32_t source = -1;  // the first tap; -1 after the last row
@@ -147,7 +148,7 @@ __global__ void __launch_bounds__(kGradientThreads,
     tile.counts[s] = list_taps(a.width, x + s, list);
     for (int i = 0; i < tile.counts[s]; ++i) list[i].output = shared_column(list[i].output - first_column);
   }
-  // Who gathers what.
+  // What this thread gathers.
   int32_t gatherer = a.classes_first ? thread % a.gatherers : thread;
   int32_t gathered = a.classes_first ? thread / a.gatherers : 0;
   if (!a.classes_first) gathered = a.sources.take(gatherer);
@@ -191,7 +192,7 @@ __global__ void __launch_bounds__(kGradientThreads,
           if constexpr (kSmooth) values[k] = fused_multiply_add(-g.every, spread[k], values[k]);
         }
         const int32_t at = g.target - c;
-        if (at >= 0 && at < count) {  // few pixels: a class is one of many
+        if (at >= 0 && at < count) {  // rarely true: there are many classes
           const acc share = g.at_target(p);
 #pragma unroll
           for (int k = 0; k < K; ++k) values[k] = k == at ? values[k] - share : values[k];
@@ -295,7 +296,7 @@ cudaError_t launch_gradient_of_one(const CrossEntropyParams<acc>& p, const Devic
                 kGradientOfOneThreads, 0, p, sources);
 }
 
-// Source columns of a tile: as many as fill a block with their result columns; 0 if one is too many.
+// Source columns of a tile: as many as fill a block with their result columns; 0 if even one has too many.
 template <class acc>
 int64_t tile_columns(const LinearAxis<acc>& width) {
   const auto most_sources = static_cast<int64_t>(kGradientThreads / width.outputs_per_source());
@@ -307,8 +308,8 @@ int64_t tile_columns(const LinearAxis<acc>& width) {
   return 0;
 }
 
-// Source rows of a tile: many, because one more is computed with them, but such that the multiprocessors
-// share the tiles evenly.
+// Source rows of a tile: many, because each tile computes one extra row, but such that the tiles are divided
+// evenly among the SMs.
 inline int64_t tile_rows(int64_t rows, int64_t tiles_of_a_row, const Device& device) {
   int64_t best = 1, least = INT64_MAX;
   for (int64_t tile = 1; tile <= 32 && tile < 2 * rows; tile *= 2) {

@@ -1,5 +1,5 @@
 // Cross-entropy of the resized logits, without a resized logit in memory: the loss of every pixel or the sums
-// over a block's pixels, and what the gradient will want of each pixel's softmax.
+// over a block's pixels, and what the gradient needs of each pixel's softmax.
 //
 // A thread (class_columns.cuh) keeps for each of its R pixels the maximum so far and the sum of exponentials
 // less it; the target's logit is interpolated once more at the end. Sums over pixels are double, in an order
@@ -30,7 +30,7 @@ struct ForwardLossArguments {
   CrossEntropyParams<acc> p;
 };
 
-// The sum over a block, in a tree; all threads call it, the first gets the sum and the others 0.
+// The sum over a block, in a tree. Must be called by all threads; the first gets the sum, the others 0.
 __device__ __forceinline__ double sum_of_block(double value, double* shared, int threads) {
   const auto thread = static_cast<int>(threadIdx.x);
   __syncthreads();
@@ -42,7 +42,7 @@ __device__ __forceinline__ double sum_of_block(double value, double* shared, int
   return thread == 0 ? shared[0] : 0.0;
 }
 
-// The sums that a pixel's loss is made of, once all classes have passed.
+// The sums that a pixel's loss is computed from after the loop over classes.
 template <class acc>
 struct PixelSums {
   ExponentialSum<acc> exponentials;
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kClassThreads, sizeof(acc) == 8 ? 2 : kClassBl
       const int64_t target = load(p.target + pixel);
       const bool counts = target != p.ignore_index;
       if (counts && (target < 0 || target >= channels)) {
-        // As native's assertion: nothing is read at a wrong target, and nothing runs after it.
+        // Like native's assertion: nothing is read at an invalid target, and nothing runs after it.
         assert(false && "upsample_cross_entropy: expected a target that is a class or ignore_index");
         __trap();
       }
@@ -180,7 +180,7 @@ __global__ void __launch_bounds__(kSumThreads) sum_of_losses(const LossSumParams
 
 // ---- choice and launch ----------------------------------------------------------------------------------
 
-// Rows of a thread: by the factor alone, in every layout, because the sums of a block follow from it.
+// Rows of a thread: depends only on the factor, in every layout, because it determines the sums of a block.
 template <class acc>
 int rows_of_thread(const LogitsParams<acc>& p) {
   return sizeof(acc) < sizeof(double) && fits_32_bits(p) ? rows_between_sources(p, 4) : 2;

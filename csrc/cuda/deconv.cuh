@@ -1,4 +1,4 @@
-// What the kernels of the depthwise transposed convolution share: how weights lie, what fits 32 bits.
+// What the kernels of the depthwise transposed convolution share: the layout of weights, what fits 32 bits.
 #pragma once
 
 #include "../geometry/deconv_axis.h"
@@ -10,8 +10,8 @@
 namespace upsample_ext {
 namespace gpu {
 
-// Weights in memory: of T, or, where the launcher made them (a separable kernel's product, or the channels of
-// a tap side by side), of acc.
+// Weights in memory: of type T, or of type acc if the launcher computed them (a separable kernel's product,
+// or a copy with the channels of a tap adjacent).
 template <class T>
 struct DeconvWeights {
   typedef acc_of<T> acc;
@@ -36,7 +36,7 @@ struct DeconvWeights {
   }
 };
 
-// Whether offsets within a plane, and the number of results, stay far inside 32 bits.
+// Whether offsets within a plane and the number of results stay far inside 32 bits.
 inline bool fits_32_bits(const DeconvParams& p) {
   constexpr int64_t kMost = int64_t{1} << 30;
   const int64_t planes = p.batch * p.channels;
@@ -46,15 +46,15 @@ inline bool fits_32_bits(const DeconvParams& p) {
          area(p.height.out_size(), p.width.out_size()) < kMost;
 }
 
-// Of `channels` that lie side by side, how many a block takes, `most` or fewer: the fewer, the more pixels,
-// and neighbouring pixels share what they read.
+// How many of `channels` adjacent channels a block takes, at most `most`: with fewer channels a block has
+// more pixels, and neighbouring pixels share what they read.
 inline int64_t channels_of_block(int64_t channels, int64_t most) {
   return channels <= most ? channels : divide_up(divide_up(channels, divide_up(channels, most)), 8) * 8;
 }
 
-// How many outputs, side by side, can be loaded at once for taps side by side: 4 or 2 where these always
-// start at a multiple of it, else 1. Threads of neighbouring samples load from places `stride` apart: the
-// larger that is, the more of the lines that they touch must be taken at once.
+// How many adjacent outputs can be loaded at once for adjacent taps: 4 or 2 if the loads always start at a
+// multiple of that, else 1. Threads of neighbouring samples load from addresses `stride` apart: the larger it
+// is, the more of each cache line should be used by one load.
 template <class T>
 constexpr int kMostOutputs = sizeof(T) > 4 ? 2 : 4;
 template <class T>
@@ -71,8 +71,8 @@ int outputs_at_once(const DeconvParams& p) {
 }
 
 // A thread of the general kernels: one channel of one row, and the first of its columns. Threads are numbered
-// so that neighbours lie side by side in memory: (batch, channels, row, column, channel of a block) where
-// channels do, otherwise (batch, channel, row, column).
+// so that neighbours are adjacent in memory: (batch, channels, row, column, channel of a block) if channels
+// are, otherwise (batch, channel, row, column).
 template <class Index>
 struct DeconvThreads {
   Index channels;

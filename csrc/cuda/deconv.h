@@ -14,12 +14,12 @@ struct DeconvSettings {
   bool replicate;
 };
 
-// The geometry of a call and how its images lie; `input` and `output` are those of the forward op.
+// The geometry of a call and the strides of its images; `input` and `output` are those of the forward op.
 DeconvParams deconv_params(const at::Tensor& input, const at::Tensor& output, c10::IntArrayRef kernel_size,
                            const DeconvSettings& settings);
 
-// The weight (C, 1, kH, kW) that kernels read: where the images are channels-last, with the channels of a tap
-// side by side and in the type of sums.
+// The weight (C, 1, kH, kW) that kernels read: if the images are channels-last, with the channels of a tap
+// adjacent and in the type of sums.
 class ReadWeight {
  public:
   ReadWeight(DeconvParams& params, const at::Tensor& weight, at::ScalarType image);

@@ -1,4 +1,4 @@
-// The gradient of the depthwise transposed convolution to its input.
+// The gradient of the depthwise transposed convolution with respect to its input.
 //
 //   kernel, along the height                  border       kernel              index
 //   stride < kernel size <= 2 * stride,       zeros        rolling             32 bits

@@ -1,9 +1,9 @@
-// The gradient of the depthwise transposed convolution to its weight, in two deterministic steps
+// The gradient of the depthwise transposed convolution with respect to its weight, in two deterministic steps
 // (slices.cuh).
 //
-// A block takes a channel (32 of them, lane by lane, where they lie side by side), a slice of the positions
-// of all images of the batch, and a tile of up to 4 x 4 taps. A thread goes through positions: it loads the
-// sample there and the 16 outputs that the taps carry it to, each of which neighbours load too: from L1.
+// A block takes a channel (or 32 adjacent channels, one per lane), a slice of the positions of all images of
+// the batch, and a tile of up to 4 x 4 taps. A thread loops over positions: it loads the sample there and the
+// 16 outputs that the taps map it to; its neighbours load the same outputs, from L1.
 //
 // Kernel 4, stride 2: a position is 20 bytes of float32, 1.3 cycles of a multiprocessor's DRAM. Planar, its
 // 17 loads, 8 bytes apart from lane to lane, are 1 wavefront of L1 a position, channels-last half of that;
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kSumThreads, sizeof(Index) == 8 || sizeof(T) =
 
 // ---- launch ---------------------------------------------------------------------------------------------
 
-// How the work is cut into blocks.
+// How the work is divided among blocks.
 struct WeightSlices {
   int64_t lanes, channel_blocks, tiles_x, tiles, columns, rows, positions, slice_positions, slices;
 

@@ -1,9 +1,9 @@
 // Depthwise transposed convolution, forward.
 //
-// A thread owns V neighbours, 16 bytes of output where alignment allows, and walks down the rows that lie
-// `stride` apart with them: all of these take the same taps, so that the weights, at most 2 x 2 a result,
-// stay in registers. A source row, once loaded, is added to the result it reaches through its first tap and
-// to the next one, which it reaches through its second: each thread loads a source once.
+// A thread owns V neighbours, 16 bytes of output if alignment allows, and walks down rows that are `stride`
+// apart: all of these take the same taps, so that the weights, at most 2 x 2 per result, stay in registers. A
+// source row, once loaded, is added to the result it reaches through its first tap and to the next one, which
+// it reaches through its second: each thread loads a source once.
 //
 //   what a result takes          layout of the images        kernel          V                      index
 //   at most 2 taps an axis,      channels side by side       channels-last   16 bytes, if they      32 bits
@@ -132,7 +132,7 @@ class PixelTaps {
   }
 };
 
-// Blocks that a multiprocessor should hold: what the registers of V results leave room for.
+// Blocks that an SM should hold: as many as the registers for V results leave room for.
 template <int V>
 constexpr int kBlocksOf = V > 4 ? 2 : 3;
 
@@ -153,7 +153,7 @@ struct DeconvForward {
   Divider<int32_t> inner_channels, tile_columns, phases, tiles, row_groups, outer_channels;
 };
 
-// Which rows of which plane a thread walks down, if any.
+// Which rows of which plane a thread computes, if any.
 struct DeconvWalk {
   int32_t n, c, column, first_row, rows;
 };
@@ -184,7 +184,7 @@ __device__ __forceinline__ void kernel_rows(const DeconvForward<T>& p, int32_t c
   }
 }
 
-// Hands put(row, values) the rows of a walk.
+// Calls put(row, values) for each row of a walk.
 template <int V, class T, class acc, class Taps, class Put>
 __device__ __forceinline__ void walk_phase(const DeconvForward<T>& p, const DeconvWalk& walk,
                                            const Taps& taps, const T* plane, int32_t position,

@@ -1,9 +1,9 @@
-// Depthwise transposed convolution by any number of taps, between images of any strides: forward, and the
-// gradient to the input.
+// Depthwise transposed convolution with any number of taps, between images of any strides: forward, and the
+// gradient with respect to the input.
 //
-// A thread owns kColumns results of one row of one channel, so far apart that they take the same taps: each
-// weight is loaded once for all of them, and the results of a warp lie side by side. Loads and multiply-adds
-// a result: taps * (1 + 1 / kColumns) and taps.
+// A thread owns kColumns results of one row of one channel, spaced so that they take the same taps: each
+// weight is loaded once for all of them, and the results of a warp are adjacent. Per result this takes taps *
+// (1 + 1 / kColumns) loads and `taps` multiply-adds.
 #pragma once
 
 #include "deconv.cuh"
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kDeconvThreads, sizeof(Index) == 8 ? 2 : 4)
 
 // ---- the gradient to the input --------------------------------------------------------------------------
 
-// What a row of grad_output gives to sample ix through kernel row `weights`, by way of one position.
+// The contribution of a row of grad_output to sample ix through kernel row `weights`, for one position.
 template <class T, class Index, class acc>
 __device__ __forceinline__ void gather_position(const DeconvGeneral<T, Index>& p, const T* row,
                                                 int64_t weights, Index position, acc& sum) {

@@ -1,4 +1,4 @@
-// Where kernels run, as the host functions that choose and launch them are told.
+// The device and stream that are passed to the host functions that choose and launch kernels.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,5 +1,5 @@
-// What becomes of a resized value: the last step of resize and of the ops fused to it, all of which see the
-// same value in acc. An epilogue is a small object that kernels take by value. It has:
+// Epilogues: what is done to a resized value, as the last step of resize and of the ops fused to it, all of
+// which see the same value in acc. An epilogue is a small object that kernels take by value. It has:
 //   typedef result            an element of the output
 //   explicit Epilogue(const Params&)
 //   result of(acc value, int64_t offset) const            at an offset of the output, in elements

@@ -1,5 +1,5 @@
-// The host functions of csrc/cuda's kernels, as launchers call them: each chooses a kernel, launches it on
-// the device's stream and returns what the launch returned. T is the type in memory, acc that of weights and
+// The host functions through which launchers call csrc/cuda's kernels: each chooses a kernel, launches it on
+// the device's stream and returns the launch's error code. T is the type in memory, acc that of weights and
 // sums.
 #pragma once
 
@@ -21,15 +21,15 @@ cudaError_t resize_threshold(const ResizeParams<acc, Axis>& params, const Device
 template <class T, class acc, class Axis>
 cudaError_t resize_adjoint(const ResizeParams<acc, Axis>& params, const Device& device);
 
-// The depthwise transposed convolution and its gradients, as DeconvParams says. The weights that are read are
-// of T, or of acc where `weight_in_acc`.
+// The depthwise transposed convolution and its gradients, see DeconvParams. Weights that are read are of type
+// T, or of type acc if `weight_in_acc`.
 template <class T>
 cudaError_t deconv_forward(const DeconvParams& params, bool weight_in_acc, const Device& device);
 template <class T>
 cudaError_t deconv_backward_input(const DeconvParams& params, bool weight_in_acc, const Device& device);
 
-// Sums over the whole batch are made in two steps, first by slices of it: `partial` is memory for
-// slices * results of acc. How many slices there are depends on the sizes only, never on the device.
+// Sums over the whole batch are computed in two steps, first over slices of it: `partial` is memory for
+// slices * results values of acc. The number of slices depends only on the sizes, never on the device.
 // grad_weight is written as a contiguous (channels, kernel height, kernel width).
 int64_t deconv_weight_slices(const DeconvParams& params);
 template <class T>

@@ -1,5 +1,5 @@
-// How a kernel is launched, and the limits of a launch. nvcc knows <<<>>>; the host emulation, whose header
-// is included before any other, brings a `launch` of its own.
+// Launching a kernel, and the limits of a launch. nvcc understands <<<>>>; the host emulation, whose header
+// is included before any other, defines its own `launch`.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -16,8 +16,9 @@ namespace gpu {
 constexpr int kWarp = 32;
 constexpr int64_t kMostBlocks = INT32_MAX;  // of a grid along x, the only axis we use
 
-// Whether a kernel can number so many threads in Index. Padding may make them more than there are results, so
-// that sizes which fit 32 bits do not say so; a number that turns negative would leave results unwritten.
+// Whether a kernel can number this many threads in Index. Because of padding there may be more threads than
+// results, so that it does not follow from sizes that fit 32 bits; a number that overflows to negative would
+// leave results unwritten.
 template <class Index>
 bool can_number(int64_t threads) {
   return threads <= std::numeric_limits<Index>::max();
@@ -34,7 +35,7 @@ cudaError_t launch(void (*kernel)(Parameters...), const Device& device, int64_t 
   return cudaGetLastError();
 }
 
-// Shared memory whose size the launch says, as an array of T.
+// Dynamic shared memory, as an array of T.
 #define UPSAMPLE_DYNAMIC_SHARED(T, name)                        \
   extern __shared__ __align__(16) unsigned char name##_bytes[]; \
   T* const name = reinterpret_cast<T*>(name##_bytes)

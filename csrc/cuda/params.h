@@ -1,5 +1,5 @@
-// What the host functions of csrc/cuda take: plain numbers, pointers into device memory, and the geometry of
-// both axes as it is computed on the device. No tensor, no dtype: template parameters say what pointers hold.
+// The arguments of csrc/cuda's host functions: numbers, pointers to device memory, and the geometry of both
+// axes as it is computed on the device. No tensor, no dtype: template parameters say what pointers hold.
 #pragma once
 
 #include "../params.h"
@@ -8,7 +8,7 @@ namespace upsample_ext {
 namespace gpu {
 
 // output = A_h input A_w^T for every plane of an (N, C, H, W) image, or input = A_h^T output A_w: whichever
-// of the two is written. Axis is one of geometry/axis.h: what a result reads along one axis.
+// of the two is written. Axis is one of geometry/axis.h: what an output reads along one axis.
 template <class acc, class Axis>
 struct ResizeParams {
   void* input;
@@ -16,7 +16,7 @@ struct ResizeParams {
   int64_t batch, channels;
   Strides in, out;
   Axis height, width;
-  // What the fused kernels take besides: an image that lies as the output does, and a number.
+  // Operands of the fused kernels: an image with the output's strides, and a number.
   const void* other;
   acc threshold;
 };
@@ -39,11 +39,11 @@ struct ArgmaxParams {
   float* score;         // the softmax probability of that class; or null
 };
 
-// What the backward pass of a softmax needs of a pixel: p = exp(logit - maximum) / sum.
+// What the backward pass of a softmax needs for each pixel: p = exp(logit - maximum) / sum.
 template <class acc>
 struct alignas(2 * sizeof(acc)) SoftmaxOfPixel {
   acc maximum;
-  acc factor;  // the pixel's whole weight / sum: what exp(logit - maximum) is multiplied by in the gradient
+  acc factor;  // total weight of the pixel / sum: multiplies exp(logit - maximum) in the gradient
 };
 
 // Cross-entropy of the resized logits with one target class a pixel, and its gradient to the logits.
@@ -56,19 +56,18 @@ struct CrossEntropyParams {
   const acc* weight = nullptr;      // of each class, or null
   const acc* weight_sum = nullptr;  // of all classes; null without weights, where it is their number
   acc smoothing = 0;
-  // The forward pass writes what is not null.
+  // The forward pass writes those that are not null.
   acc* loss = nullptr;        // of each pixel
   double* partial = nullptr;  // of each block: the sum of its losses, and of its targets' weights
   SoftmaxOfPixel<acc>* softmax = nullptr;  // of each pixel; the backward pass reads it
-  // The backward pass: each pixel's loss arrives multiplied by its grad_output, or where that is null by the
-  // one *scale.
+  // The backward pass: upstream gradient per pixel, or if that is null *scale for all pixels.
   void* grad_input = nullptr;
   Strides grad = {};
   const acc* grad_output = nullptr;
   const acc* scale = nullptr;
 };
 
-// The end of a loss that is reduced: the sum of all blocks' partials, divided by that of the weights where it
+// The last step of a reduced loss: the sum of all blocks' partial sums, divided by that of the weights if it
 // is a mean.
 template <class T, class acc>
 struct LossSumParams {

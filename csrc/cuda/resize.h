@@ -10,7 +10,7 @@
 namespace upsample_ext {
 namespace gpu {
 
-// Of two images of one batch and as many channels.
+// Parameters of two images with the same batch size and number of channels.
 template <class acc, class Axis>
 ResizeParams<acc, Axis> resize_params(void* input, void* output, const at::Tensor& of_input,
                                       const at::Tensor& of_output, const Axis& height, const Axis& width) {
@@ -26,8 +26,8 @@ ResizeParams<acc, Axis> resize_params(void* input, void* output, const at::Tenso
           acc(0)};
 }
 
-// Of a kernel that reads `input` and writes `output`. What is written is asked for as such: a tensor that
-// shares its memory until then (copy on write) gets its own.
+// Parameters of a kernel that reads `input` and writes `output`. The pointer to what is written is taken as
+// mutable: a tensor that shares its memory (copy on write) gets a copy then.
 template <class acc, class Axis>
 auto forward_params(const at::Tensor& input, const at::Tensor& output, const Axis& height,
                     const Axis& width) {
@@ -35,7 +35,7 @@ auto forward_params(const at::Tensor& input, const at::Tensor& output, const Axi
   return resize_params<acc>(read_only(input), written, input, output, height, width);
 }
 
-// Of a kernel that reads `grad_output` and writes `grad_input`.
+// Parameters of a kernel that reads `grad_output` and writes `grad_input`.
 template <class acc, class Axis>
 auto adjoint_params(const at::Tensor& grad_input, const at::Tensor& grad_output, const Axis& height,
                     const Axis& width) {
@@ -43,8 +43,8 @@ auto adjoint_params(const at::Tensor& grad_input, const at::Tensor& grad_output,
   return resize_params<acc>(written, read_only(grad_output), grad_input, grad_output, height, width);
 }
 
-// Both axes of a bilinear resize from the size of `input` to height x width, by the rules that native has on
-// the device; of bytes, which it does not know there, by those of the CPU.
+// Both axes of a bilinear resize from the size of `input` to height x width, by native's rules on CUDA; for
+// uint8, which native does not support there, by its rules on the CPU.
 template <class acc>
 struct LinearAxes {
   LinearAxis<acc> height, width;
@@ -70,7 +70,7 @@ auto linear_params(const at::Tensor& input, const at::Tensor& output, bool align
   return forward_params<acc>(input, output, axes.height, axes.width);
 }
 
-// The logits of the ops that reduce over the classes of a pixel, seen at height x width.
+// The logits of the ops that reduce over the classes of a pixel, resized to height x width.
 template <class acc>
 LogitsParams<acc> logits_params(const at::Tensor& input, const LinearAxes<acc>& axes) {
   return {input.const_data_ptr(), input.size(0), input.size(1), strides_of(input), axes.height, axes.width};

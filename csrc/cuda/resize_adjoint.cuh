@@ -1,4 +1,5 @@
-// The gradient of a resize: every source gathers what it gave to the results, in a fixed order.
+// The gradient of a resize: every source gathers its contributions from the results that read it, in a fixed
+// order.
 //
 //   layout, size of the footprint               kernel                              V
 //   channels side by side in both, factors      adjoint_channels_last               16 bytes, if they divide

@@ -1,10 +1,10 @@
-// The gradient of a resize, of images that hold the channels of a pixel side by side.
+// The gradient of a resize of images in which the channels of a pixel are adjacent.
 //
-// A thread owns V channels, 16 bytes where alignment allows, of one source column, and walks down result
-// rows. Of each it sums the results that its column gave to, by the list of the column's taps in shared
-// memory, and adds the sum to two running sums, those of the source rows above and below: a row is done when
-// the taps have passed it. Nothing but the lists is shared. Each result is loaded by the two columns it
-// reads, at the same time in one block: once from memory, once from the first cache.
+// A thread owns V channels, 16 bytes if alignment allows, of one source column, and walks down the result
+// rows. In each it sums the results that read its column, by the list of the column's taps in shared memory,
+// and adds the sum to two running sums, those of the source rows above and below: a source row is done when
+// the taps have moved beyond it. Nothing but the lists is shared. Each result is loaded by the two columns it
+// reads, at the same time in one block: once from memory, once from L1.
 #pragma once
 
 #include <type_traits>
@@ -26,10 +26,10 @@ struct ChannelsLastAdjoint {
   Strides in, out;
   Axis height, width;
   int32_t channels, rows_per_thread, most_taps;
-  // Of a block's threads, from the fastest on: vectors of channels, columns, chunks of rows.
+  // Dimensions of a block of threads, fastest first: vectors of channels, columns, chunks of rows.
   Divider<int32_t> block_channels, block_columns;
   int32_t block_chunks;
-  // Of the blocks: blocks of channels, of columns, of chunks; the rest is the batch.
+  // Dimensions of the grid: blocks of channels, of columns, of chunks; the rest is the batch.
   Divider<int32_t> channel_blocks, column_blocks, chunk_blocks;
 };
 
@@ -114,7 +114,7 @@ template <class T, int V, class acc, class Axis>
 cudaError_t launch_adjoint_channels_last(const ResizeParams<acc, Axis>& p, const Device& device) {
   typedef typename Axis::template with_index<int32_t> NarrowAxis;
   const ChannelBlocks channels = channel_blocks<T, V>(p.channels);
-  const int64_t most_taps = 2 * most_outputs(p.width) | 1;  // odd, lest lists meet in a bank
+  const int64_t most_taps = 2 * most_outputs(p.width) | 1;  // odd, to avoid bank conflicts between lists
   const int64_t list_bytes = most_taps * static_cast<int64_t>(sizeof(Tap<acc>)) + 4;
   const int64_t room = smaller(kPixelThreads / channels.within, (48 << 10) / list_bytes);
   const int64_t column_blocks = divide_up(p.width.in_size, room);

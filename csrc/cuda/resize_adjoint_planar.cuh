@@ -1,13 +1,13 @@
-// The gradient of a resize, of planes whose rows are read along the width.
+// The gradient of a resize of planar images.
 //
-// A block owns 32 source rows, of one plane or of several that follow each other, and some source columns. It
-// reads every element of their footprint in grad_output once, 16 bytes at a time (the block's warps share
-// rows through the first cache), and sums in two steps, like forward in reverse:
-//   1. along the height: a thread sums V result columns over the taps of one source row, into shared memory;
-//   2. along the width: a warp walks along the result columns, each lane in a source row of its own, with two
-//      running sums. All lanes are at one column, so that no branch diverges, for whatever factor.
-// Step 1 writes and step 2 reads 16 bytes a lane from rows that lie 16 bytes beyond a multiple of all banks:
-// no bank serves two lanes at once. Then the block's gradient is stored row by row.
+// A block owns 32 source rows, of one plane or of several consecutive ones, and some source columns. It reads
+// every element of their footprint in grad_output once, 16 bytes at a time (the block's warps share rows
+// through L1), and sums in two steps, the reverse of forward:
+//   1. vertically: a thread sums V result columns over the taps of one source row, into shared memory;
+//   2. horizontally: a warp walks along the result columns, each lane in a different source row, with two
+//      running sums. All lanes are at the same column, so that no branch diverges, whatever the factor.
+// Step 1 writes and step 2 reads 16 bytes a lane from rows whose pitch is 16 bytes more than a multiple of
+// all banks, which avoids bank conflicts. Then the block's gradient is stored row by row.
 #pragma once
 
 #include <type_traits>
@@ -24,9 +24,8 @@ constexpr int kPlanarThreads = 256;
 constexpr int kPlanarWarps = kPlanarThreads / kWarp;
 constexpr int kTileRows = 32;
 
-// Result columns that a row of the buffer holds, and how far its rows lie apart. Half types have more of
-// them, so that the vectors and sectors at the ends of a tile, which its neighbours read too, are few among
-// them.
+// Result columns per row of the buffer, and the pitch of its rows. Half types have more columns, so that the
+// vectors and sectors at the ends of a tile, which neighbouring tiles read too, are a small share of them.
 template <class T>
 constexpr int kTileColumns = sizeof(T) == 2 ? 192 : 512 / sizeof(T);
 template <class T>
@@ -41,12 +40,12 @@ struct PlanarAdjoint {
   int32_t rows;       // of all planes
   int32_t columns;    // source columns of a tile
   int32_t pitch;      // of a tile's gradient in shared memory, odd
-  int32_t most_taps;  // odd too, lest lanes that write lists meet in a bank
+  int32_t most_taps;  // odd too, to avoid bank conflicts when lanes write lists
   int32_t results;    // columns of a tile at most
   Divider<int32_t> tiles_across, groups, plane_rows, channels;
 };
 
-// Where a result column goes in the walk along the width.
+// Which sources a result column contributes to in the horizontal pass.
 template <class acc>
 struct ColumnTaps {
   int32_t anchor;  // the first running sum is that of this source, the second that of the next
@@ -98,8 +97,8 @@ struct PlanarTile {
   }
 };
 
-// Where result column c of the tile lies in a row of sums. The two halves of a thread's 32 bytes lie apart,
-// so that those of a warp are side by side.
+// Where result column c of the tile is stored in a row of sums. The two halves of a thread's 32 bytes are
+// stored apart, so that each half is contiguous over a warp.
 template <class T, int V, bool kVector>
 __device__ __forceinline__ int sum_position(int c) {
   constexpr int kQuad = 16 / sizeof(acc_of<T>);
@@ -107,7 +106,7 @@ __device__ __forceinline__ int sum_position(int c) {
   return (c / kQuad) % (V / kQuad) * (kTileColumns<T> / (V / kQuad)) + c / V * kQuad + c % kQuad;
 }
 
-// Step 1: V result columns of a source row. They are neighbours, or lie a warp apart.
+// Step 1: V result columns of a source row, adjacent or a warp apart.
 template <class T, int V, bool kVector, class Axis>
 __device__ __forceinline__ void sum_along_height(const PlanarAdjoint<T, Axis>& p, const PlanarTile<T>& tile,
                                                  int row, int group, int32_t first) {
@@ -295,7 +294,8 @@ __global__ void __launch_bounds__(kPlanarThreads, 3) adjoint_planar(const Planar
 
 // ---- launch ---------------------------------------------------------------------------------------------
 
-// How a gradient is cut into tiles; `columns` is 0 where the footprint of one source is too wide or too high.
+// How a gradient is divided into tiles; `columns` is 0 if the footprint of one source is too wide or too
+// high.
 struct PlanarCut {
   int64_t columns = 0, tiles_across = 0, results = 0, most_taps = 0, shared_bytes = 0;
 };

@@ -1,4 +1,4 @@
-// What a thread of a resize owns, and how it walks down result rows with it.
+// What a thread of a resize owns, and its walk down the result rows.
 #pragma once
 
 #include <type_traits>
@@ -9,8 +9,8 @@
 namespace upsample_ext {
 namespace gpu {
 
-// V columns of a plane, `step` apart, the first at `first`. Taps of columns beyond the row are those of the
-// last. Offsets are unsigned, so that an address is one instruction; an absent tap's is kAbsent.
+// V columns of a plane, `step` apart, the first at `first`. Columns beyond the row have the taps of the last
+// one. Offsets are unsigned, so that an address takes one instruction; that of an absent tap is kAbsent.
 template <class T, int V, class Axis, class Index>
 struct PlanarColumns {
   typedef acc_of<T> acc;
@@ -79,9 +79,9 @@ struct PixelColumns : PlanarColumns<T, V, Axis, Index> {
   }
 };
 
-// V neighbouring columns of a row of twice as many as its source has, the taps of which are known: (i - 1, i)
-// with weights 1/4 and 3/4, then (i, i + 1) with 3/4 and 1/4. All that a thread reads of a row is one vector
-// and an element on either side, instead of two elements a column.
+// V neighbouring columns of a row that is twice as wide as its source, whose taps are known: (i - 1, i) with
+// weights 1/4 and 3/4, then (i, i + 1) with 3/4 and 1/4. A thread reads one vector of a row and one element
+// on either side, instead of two elements per column.
 template <class T, int V, class Axis, class Index>
 struct DoubledColumns {
   typedef acc_of<T> acc;
@@ -145,7 +145,7 @@ struct ChannelColumn {
   }
 };
 
-// Result rows begin .. end of what `columns` owns; put(o, values) takes each.
+// Computes result rows begin .. end of what `columns` owns, and calls put(o, values) for each.
 template <int V, class acc, class Columns, class Axis, class Index, class Put>
 __device__ __forceinline__ void walk_down(const Columns& columns, const Axis& height, int64_t row_stride,
                                           Index begin, Index end, Put&& put) {

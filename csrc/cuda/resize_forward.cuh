@@ -1,10 +1,10 @@
-// Resize along two axes of two taps each, and what an epilogue makes of the value.
+// Resize along two axes of two taps each, followed by an epilogue.
 //
-// A thread owns V neighbours, 16 bytes of output where alignment allows, and walks down R result rows with
-// them. It keeps two source rows, already blended along the width: the next result row takes them as they
-// are, or one of them, and loads what is new. So a source row is loaded and blended once by each thread, each
-// result costs two multiply-adds and what is left of a row's loads, and the arithmetic is native's: along the
-// width first, then along the height.
+// A thread owns V neighbours, 16 bytes of output if alignment allows, and walks down R result rows. It keeps
+// two source rows, already blended horizontally: the next result row reuses both or one of them and loads
+// what is new. So each thread loads and blends a source row once, each result costs two multiply-adds plus
+// its share of a row's loads, and the order is that of native's CUDA kernels: horizontal first, then
+// vertical. (The CPU kernels blend vertically first, so that the last bits of the two devices may differ.)
 //
 //   planar          V columns of one plane: neighbours where rows are aligned, otherwise as far apart as
 //                   a row has threads, so that a warp's stores are side by side.

@@ -1,4 +1,5 @@
-// What decides between kernels: whether 32 bits suffice, and where vectors may be loaded and stored.
+// Conditions by which kernels are chosen: whether 32 bits suffice, and where vectors may be loaded and
+// stored.
 #pragma once
 
 #include "params.h"
@@ -6,10 +7,10 @@
 namespace upsample_ext {
 namespace gpu {
 
-// The offset of the last of so many elements.
+// The offset of the last of `size` elements.
 inline int64_t extent(int64_t size, int64_t stride) { return (size - 1) * (stride < 0 ? -stride : stride); }
 
-// Whether offsets within a plane, and all that is computed along an axis, stay far inside 32 bits.
+// Whether offsets within a plane and everything computed along an axis stay far inside 32 bits.
 template <class acc, class Axis>
 bool fits_32_bits(const ResizeParams<acc, Axis>& p) {
   constexpr int64_t kMost = int64_t{1} << 30;
@@ -20,8 +21,7 @@ bool fits_32_bits(const ResizeParams<acc, Axis>& p) {
          extent(p.width.out_size, p.out.width) < kMost && results < 2 * kMost && sources < 2 * kMost;
 }
 
-// Whether DoubledColumns are what the axis says, to the last bit: beyond these sizes float32 rounds
-// coordinates.
+// Whether DoubledColumns equal the axis to the last bit: beyond these sizes float32 rounds coordinates.
 template <class T, class Index>
 bool doubles(const LinearAxis<T, Index>& axis) {
   return !axis.align_corners && axis.scale == T(0.5) && axis.out_size == 2 * axis.in_size &&
@@ -30,7 +30,8 @@ bool doubles(const LinearAxis<T, Index>& axis) {
 
 inline bool aligned(const void* p, int64_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
-// Whether vectors of `bytes` can start at every multiple of V elements of an image: its strides but the last.
+// Whether vectors of `bytes` can start at every multiple of V elements of an image; tests all strides but the
+// last.
 template <class T>
 bool aligned_strides(const void* data, int64_t bytes, int64_t batch, int64_t a, int64_t b) {
   const auto whole = [&](int64_t stride) { return stride * static_cast<int64_t>(sizeof(T)) % bytes == 0; };

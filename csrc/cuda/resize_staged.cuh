@@ -1,9 +1,9 @@
-// Resize of planes whose rows are not aligned: the results of a block lie side by side all the same.
+// Resize of planes whose rows are not aligned, with aligned stores all the same.
 //
-// Rows of a contiguous result follow each other without a gap, those of one plane after those of another. A
-// block computes some of them into shared memory, its threads as in resize_planar with scattered columns, and
-// then stores them as what they are, one stretch of memory, 16 bytes a thread. Where a vector begins in
-// memory it begins in shared memory too.
+// The rows of a contiguous result follow each other without a gap, across planes too. A block computes some
+// of them into shared memory, with threads as in resize_planar with scattered columns, and then stores them
+// as one contiguous piece of memory, 16 bytes per thread. Vectors have the same alignment in shared memory as
+// in global memory.
 #pragma once
 
 #include "epilogue.cuh"
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kStagedThreads, 3)
                                                step);
     int32_t row = first + chunk * p.rows_of_thread;
     const int32_t last = end - row < p.rows_of_thread ? end : row + p.rows_of_thread;
-    while (row < last) {  // once a plane
+    while (row < last) {  // one iteration per plane
       int32_t n = row;
       const int32_t y = p.plane_rows.take(n), c = p.channels.take(n);
       const int32_t y_end = height - y < last - row ? height : y + last - row;
@@ -100,7 +100,7 @@ cudaError_t launch_staged(const ResizeParams<acc, Axis>& p, const Device& device
   const int64_t width = p.width.out_size, rows = p.batch * p.channels * p.height.out_size;
   int64_t of_block = kStagedBytes / static_cast<int64_t>(sizeof(result)) / width;
   while (of_block > 1 && divide_up(rows, of_block) < 4 * device.multiprocessors) of_block /= 2;
-  // Threads of a row are whole warps, which then store to shared memory side by side.
+  // The threads of a row are whole warps, whose stores to shared memory are then contiguous.
   const int64_t step = divide_up(divide_up(width, V), kWarp) * kWarp;
   const int64_t chunks = larger(1, kStagedThreads / step);
   const StagedArguments<T, NarrowAxis, Epilogue> arguments{static_cast<const T*>(p.input),

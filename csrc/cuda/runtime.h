@@ -1,5 +1,5 @@
-// What the launchers ask of CUDA's runtime: the device, the stream, whether a launch went well. The seam at
-// which the host emulation (tests/cuda_emulation) takes the place of a GPU.
+// What the launchers need of CUDA's runtime: the device, the stream, and error checks of launches. The host
+// emulation (tests/cuda_emulation) replaces the contents of this file.
 #pragma once
 
 #if defined(UPSAMPLE_EXT_CUDA_EMULATION)
@@ -19,7 +19,7 @@
 namespace upsample_ext {
 namespace gpu {
 
-// Makes the device of a tensor the current one while it lives, and says where kernels are to run.
+// Device guard: makes the device of a tensor the current one, and provides the device and stream for kernels.
 class OnDeviceOf {
  public:
   explicit OnDeviceOf(const at::Tensor& tensor) : guard_(tensor.device()) {

@@ -1,4 +1,4 @@
-// CUDA launchers of the ops that choose at each pixel: argmax and threshold.
+// CUDA launchers of argmax and threshold.
 #include <torch_headers.h>
 
 #include "../ops/select.h"

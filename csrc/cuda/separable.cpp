@@ -18,7 +18,7 @@ namespace gpu {
 using at::Tensor;
 using c10::SymIntArrayRef;
 
-// The kernels' values, as both ways read them.
+// The values of both 1-D kernels, for either way.
 struct SeparableKernel {
   Tensor height, width;
 

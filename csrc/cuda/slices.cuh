@@ -1,5 +1,5 @@
-// Sums over a whole batch, in an order that only the sizes decide: a block sums a slice of the positions, its
-// threads side by side and then as a tree, and slices are summed one after the other.
+// Sums over a whole batch, in an order that depends only on the sizes: a block sums a slice of the positions,
+// first per thread and then in a tree, and slices are summed sequentially.
 #pragma once
 
 #include "launch.cuh"
@@ -10,9 +10,8 @@ namespace gpu {
 
 constexpr int kSumThreads = 256;
 
-// How many of `positions` a slice takes, a multiple of a block's threads. A thread sums 64 one after the
-// other, so that what is rounded in acc stays small, and fewer where that leaves too few blocks to fill a
-// GPU.
+// How many of `positions` a slice takes, a multiple of a block's threads. A thread sums 64 sequentially,
+// which bounds the rounding error in acc, and fewer if there would be too few blocks to fill a GPU.
 inline int64_t positions_of_slice(int64_t positions, int64_t lanes, int64_t blocks_of_slice) {
   constexpr int64_t kEnoughBlocks = 1024;
   const int64_t beside = kSumThreads / lanes;
@@ -21,15 +20,15 @@ inline int64_t positions_of_slice(int64_t positions, int64_t lanes, int64_t bloc
   return beside * run;
 }
 
-// Channels of a block: lanes of a warp where they lie side by side.
+// Channels of a block: lanes of a warp if channels are adjacent.
 inline int64_t channel_lanes(bool channels_last, int64_t channels) {
   int64_t lanes = 1;
   while (channels_last && lanes < kWarp && lanes < channels) lanes *= 2;
   return lanes;
 }
 
-// sums[i], i < kCount, of every `lanes`-th thread, left in the first `lanes` threads. All threads of the
-// block must come.
+// Adds up sums[i], i < kCount, of every `lanes`-th thread; the first `lanes` threads get the results. Must be
+// called by all threads of the block.
 template <int kCount, class acc>
 __device__ __forceinline__ void sum_block(acc (&sums)[kCount], int lanes) {
   UPSAMPLE_DYNAMIC_SHARED(acc, shared);  // [kCount][kSumThreads]

@@ -1,4 +1,4 @@
-// exp, and the sum of exponentials as classes pass, for softmax.
+// exp, and an online sum of exponentials over the classes, for softmax.
 #pragma once
 
 #include "class_columns.cuh"
@@ -6,8 +6,8 @@
 namespace upsample_ext {
 namespace gpu {
 
-// exp(x) of x <= 0. float: 2^(x log2(e)) by the processor's own instruction, within 2^-22 of it where the
-// result counts beside 1, and 0 instead of a subnormal number.
+// exp(x) of x <= 0. float: 2^(x log2(e)) by the hardware instruction, accurate to 2^-22 where the result is
+// significant relative to 1, and 0 instead of a subnormal number.
 __device__ __forceinline__ float exponential(float x) {
   const float power = x * 1.44269504f;
 #if defined(__CUDA_ARCH__)
@@ -23,7 +23,7 @@ __device__ __forceinline__ double exponential(double x) { return exp(x); }
 __device__ __forceinline__ float logarithm(float x) { return logf(x); }
 __device__ __forceinline__ double logarithm(double x) { return log(x); }
 
-// The larger of two, the other one of a NaN.
+// The larger of two values; if one is NaN, the other.
 __device__ __forceinline__ float larger_number(float a, float b) { return fmaxf(a, b); }
 __device__ __forceinline__ double larger_number(double a, double b) { return fmax(a, b); }
 
@@ -38,10 +38,10 @@ struct Limits<double> {
   static constexpr double kLargest = 1.7976931348623157e308, kInfinity = __builtin_inf();
 };
 
-// The sum of exp(logit - maximum) over the classes so far. A group of classes raises the maximum once: per
-// class one exponential, and one in kClassGroup more to scale what was summed before. It comes out as
-// native's does: NaN if a logit is NaN or infinite, 0 if all are minus infinity (the maximum is a finite
-// number before the first class, so that minus infinity less it is no NaN).
+// The sum of exp(logit - maximum) over the classes so far. The maximum is updated once per group of classes:
+// this takes one exponential per class, and one per kClassGroup classes to rescale the sum. Special values
+// are as in native: NaN if a logit is NaN or infinite, 0 if all are minus infinity (the maximum starts as a
+// finite number, so that minus infinity minus the maximum is not NaN).
 template <class acc>
 struct ExponentialSum {
   acc maximum = -Limits<acc>::kLargest;

@@ -1,5 +1,5 @@
-// What one source gave to the results along one axis, as the gradient gathers it: the transposed row of the
-// axis's matrix, listed in shared memory by one thread and read by many.
+// The results that read one source along one axis, with their weights, as the gradient gathers them: a row of
+// the transposed matrix of the axis, written to shared memory by one thread and read by many.
 #pragma once
 
 #include "launch.cuh"
@@ -27,14 +27,15 @@ __device__ __forceinline__ int list_taps(const Axis& axis, int32_t source, Tap<a
   return count;
 }
 
-// Adds what one result gave to `source`: a tap of weight 0 counts, and two on one source count as two.
+// Adds the contribution of one result to `source`: a tap of weight 0 counts, and two on one source count
+// twice.
 template <class Taps, class acc>
 __device__ __forceinline__ void add_taps(const Taps& taps, int64_t source, acc value, acc& sum) {
   if (taps.index0 == source) sum = fused_multiply_add(taps.weight0, value, sum);
   if (taps.index1 == source) sum = fused_multiply_add(taps.weight1, value, sum);
 }
 
-// The sum over the lanes of a whole warp, in a tree.
+// The sum over all lanes of a warp, in a tree.
 template <class acc>
 __device__ __forceinline__ acc sum_of_warp(acc sum) {
   for (int step = kWarp / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);

@@ -1,4 +1,4 @@
-// What every CUDA launcher does with its tensors.
+// From tensors to what the CUDA kernels take.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,8 +10,7 @@
 namespace upsample_ext {
 namespace gpu {
 
-// The stride of a dimension of size 1 may be any number, and is never used: 0 keeps it from spoiling
-// alignment.
+// The stride of a dimension of size 1 may be any number and is never used: 0 makes it count as aligned.
 inline Strides strides_of(const at::Tensor& image) {
   const auto stride = [&](int64_t dim) { return image.size(dim) == 1 ? 0 : image.stride(dim); };
   return {stride(0), stride(1), stride(2), stride(3)};
@@ -19,7 +18,7 @@ inline Strides strides_of(const at::Tensor& image) {
 
 inline void* read_only(const at::Tensor& t) { return const_cast<void*>(t.const_data_ptr()); }
 
-// How kernels call a scalar type of torch.
+// The kernels' storage type for a scalar type of torch.
 template <class scalar_t>
 struct StorageOf {
   typedef scalar_t type;

@@ -1,4 +1,4 @@
-// Elements in memory and in registers: what is stored, what is computed in, and vectors of up to 16 bytes.
+// Elements in memory and in registers: storage types, types of computation, and vectors of up to 16 bytes.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -65,14 +65,14 @@ struct Narrow<bool> {
   static __device__ __forceinline__ bool of(bool x) { return x; }
 };
 
-// w0 * a + w1 * b, the one way in which two values are weighted, in every kernel.
+// w0 * a + w1 * b, the only form in which any kernel interpolates between two values.
 template <class acc>
 __device__ __forceinline__ acc blend(acc w0, acc a, acc w1, acc b) {
   return fused_multiply_add(w1, b, w0 * a);
 }
 
-// The pointer, of which the compiler forgets how it was computed. Otherwise it takes the sums apart and adds
-// up a 64-bit address anew for every element of a row.
+// Hides a pointer's provenance from the optimiser, which otherwise decomposes it and computes a 64-bit
+// address again for every element of a row.
 template <class T>
 __device__ __forceinline__ T* opaque(T* p) {
 #if defined(__CUDA_ARCH__)
@@ -83,13 +83,13 @@ __device__ __forceinline__ T* opaque(T* p) {
 
 // ---- several elements -----------------------------------------------------------------------------------
 
-// N elements that lie side by side, aligned as one.
+// N adjacent elements, aligned as one.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Pack {
   T value[N];
 };
 
-// How many elements make 16 bytes.
+// How many elements fit 16 bytes.
 template <class T>
 constexpr int kWide = 16 / sizeof(T);
 
@@ -118,7 +118,7 @@ struct Word<16> {
 };
 }  // namespace words
 
-// One load, past the coherent path: of memory that the kernel does not write.
+// One load through the read-only path (ld.global.nc), for memory that the kernel does not write.
 template <class T>
 __device__ __forceinline__ T load(const T* p) {
   typedef typename words::Word<sizeof(T)>::type Word;

@@ -1,4 +1,4 @@
-// How the threads of a grid share the work.
+// How work is divided among the threads of a grid.
 #pragma once
 
 #include "../geometry/divider.h"
@@ -7,8 +7,7 @@
 namespace upsample_ext {
 namespace gpu {
 
-// Rows a thread walks down, from `least` on: as many as leave every multiprocessor its fill of threads, 16 at
-// most.
+// Rows per thread, at least `least` and at most 16: as many as still leave 1024 threads for every SM.
 inline int64_t rows_per_thread(const Device& device, int64_t rows, int64_t threads_of_a_row,
                                int64_t least = 1) {
   constexpr int kThreadsPerMultiprocessor = 1024;
@@ -20,8 +19,8 @@ inline int64_t rows_per_thread(const Device& device, int64_t rows, int64_t threa
   return chosen;
 }
 
-// Vectors of V channels that lie side by side, in blocks of 128 to 256 bytes: the rest of a block of threads
-// is pixels, which share what they read.
+// Vectors of V adjacent channels, in blocks of 128 to 256 bytes: the other dimension of a block of threads is
+// pixels, which share what they read.
 struct ChannelBlocks {
   int64_t vectors, blocks, within;  // `within` a block; whole sectors where there are several
 };

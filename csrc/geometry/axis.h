@@ -31,20 +31,20 @@ struct LinearTaps {
   T weight0, weight1;
 };
 
-// Whose rules a resize follows where native's CPU and CUDA kernels differ.
+// Which device's rules a resize follows where native's CPU and CUDA kernels differ.
 enum class NativeRules : uint8_t {
-  // An axis whose size stays is copied, whatever its scale factor says and whatever becomes of the other
-  // axis. The second tap stays, with weight 0, on the same sample: an infinity becomes a NaN (0 * inf). The
-  // floor of a source index is taken in float32 even of a double.
+  // An axis whose size does not change is copied, whatever its scale factor and the other axis are. The
+  // second tap is on the same sample with weight 0: an infinity becomes NaN (0 * inf). The source index is
+  // floored in float32 even for double.
   kCpu,
-  // Every axis is sampled by the formula: one whose size stays takes its second tap, with weight 0, from the
-  // next sample, and obeys its scale factor. The floor of a double is its own.
+  // Every axis is sampled by the formula: one whose size does not change takes its second tap, with weight 0,
+  // from the next sample, and its scale factor counts. For double the source index is floored in double.
   kCuda,
-  // CUDA where both sizes stay: the image is copied, infinities too.
+  // CUDA, if neither size changes: the image is copied, infinities included.
   kCudaCopy,
 };
 
-// Which of CUDA's rules an image falls under.
+// Which of CUDA's rules apply to an image.
 inline NativeRules cuda_rules(int64_t in_height, int64_t in_width, int64_t out_height, int64_t out_width) {
   return in_height == out_height && in_width == out_width ? NativeRules::kCudaCopy : NativeRules::kCuda;
 }
@@ -71,8 +71,8 @@ struct LinearAxis {
         align_corners(corners),
         copies(rules == NativeRules::kCpu ? in == out : rules == NativeRules::kCudaCopy),
         floors_in_float(rules == NativeRules::kCpu),
-        // Both taps of a copy are one sample. So small a second weight changes no finite value by rounding,
-        // and leaves an infinity one, where 0 makes it a NaN.
+        // Both taps of a copy are on one sample. So small a second weight is lost in rounding for finite
+        // values and keeps an infinity an infinity, where a weight of 0 would make it NaN.
         copied_weight1(rules == NativeRules::kCpu ? T(0)
                                                   : static_cast<T>(sizeof(T) == 4 ? FLT_MIN : DBL_MIN)) {
     if (copies) {
@@ -97,8 +97,8 @@ struct LinearAxis {
 
   bool fits_32_bits() const { return in_size < kFar && out_size < kFar; }
 
-  // align_corners: the corner samples coincide. Otherwise samples are areas whose centres are at +0.5, and
-  // what falls before the first centre is clamped to it.
+  // align_corners: the corner samples coincide. Otherwise samples are areas with their centres at +0.5, and
+  // coordinates before the first centre are clamped to it.
   UPSAMPLE_HOST_DEVICE T source_index(Index out_index) const {
     if (align_corners) return scale * static_cast<T>(out_index);
     const T source = fused_multiply_add(scale, static_cast<T>(out_index) + T(0.5), T(-0.5));
@@ -130,10 +130,10 @@ struct LinearAxis {
   // About how many outputs lie between two sources.
   double outputs_per_source() const { return scale > T(0) ? 1.0 / static_cast<double>(scale) : out_size; }
 
-  // At most so many outputs read one or more of so many neighbouring sources, where none is clamped to an
-  // end: their source indices lie from one below the first source to one beyond the last. What is rounded
-  // widens that: the source index itself, by up to half a unit in its last place, and before it the output's
-  // index plus 0.5, by up to one, which counts beyond 2^23.
+  // An upper bound on the outputs that read any of `sources` neighbouring sources, if none is clamped to an
+  // end: their source indices are between one below the first source and one above the last. Rounding widens
+  // that range: of the source index, by up to half a unit in the last place, and before it of the output's
+  // index plus 0.5, by up to one, which matters beyond 2^23.
   double most_outputs_inside(int64_t sources) const {
     const double unit = floors_in_float || sizeof(T) == 4 ? FLT_EPSILON : DBL_EPSILON;
     const double width = static_cast<double>(sources) + 1.0 + unit * static_cast<double>(in_size);
@@ -141,8 +141,8 @@ struct LinearAxis {
   }
 
  private:
-  // The first output whose taps are `far` enough, which is about where `source` lies. A search over the taps
-  // themselves, because no inverted formula rounds as they do; the formula only says where to begin.
+  // The first output whose taps are `far` enough, which is near `source`. Searches the taps themselves,
+  // because no inverse formula rounds as they do; the formula only gives the starting point.
   template <class Far>
   UPSAMPLE_HOST_DEVICE Index first_output(Index source, Far&& far) const {
     Index low = 0, high = out_size;
@@ -170,7 +170,8 @@ struct LinearAxis {
   }
 };
 
-// The sample that stands at a position of an axis: itself inside, the edge's or none (-1) beyond it.
+// The index of the sample at a position of an axis: the position itself if it is inside, otherwise the edge
+// sample (replicate) or none (-1).
 template <class Index>
 UPSAMPLE_HOST_DEVICE Index sample_at(Index position, Index in_size, bool replicate) {
   const Index edge = position < 0 ? 0 : (position >= in_size ? in_size - 1 : position);
@@ -184,7 +185,7 @@ struct ConvTransposeAxis {
   int64_t in_size, kernel_size, stride, padding, output_padding, dilation;
   bool replicate;
 
-  // Of positions up to this, what is computed along an axis (sums of a few of them) fits 64 bits.
+  // For positions up to this, everything computed along an axis (sums of a few of them) fits 64 bits.
   static constexpr int64_t kFarthest = int64_t{1} << 58;
 
   // Whether that holds for all positions of this axis; of sizes and steps of at least 1 and paddings of at
@@ -196,8 +197,8 @@ struct ConvTransposeAxis {
            padding <= kFarthest && output_padding <= kFarthest;
   }
 
-  // The same map with steps that are no farther than it reaches: the stride of a single sample and the
-  // dilation of a single tap, which fits_64_bits does not bound, lead nowhere.
+  // The same map with bounded steps: the stride of an axis with a single sample and the dilation of a kernel
+  // with a single tap have no effect, and fits_64_bits does not bound them.
   ConvTransposeAxis with_near_steps() const {
     ConvTransposeAxis axis = *this;
     if (kernel_size == 1) axis.dilation = 1;
@@ -246,8 +247,8 @@ struct ConvTransposeAxis {
   }
 };
 
-// The same where no output takes more than two taps and they lie side by side: kernel_size <= 2 * stride,
-// dilation 1. As an axis of two taps it is what a bilinear resize is, for kernels that have no table.
+// The same for geometries in which every output has at most two taps, on neighbouring samples: kernel_size <=
+// 2 * stride, dilation 1. Kernels without tables can use it in place of LinearAxis.
 template <class T, class Index = int64_t>
 struct TwoTapConvTransposeAxis {
   static constexpr bool kMayLackTaps = true;
@@ -314,9 +315,10 @@ struct TwoTapConvTransposeAxis {
   UPSAMPLE_HOST_DEVICE Index inside(Index o) const { return o < 0 ? 0 : (o > out_size ? out_size : o); }
 };
 
-// At most so many outputs read a tile of `sources` neighbours, of which the first is a multiple of as many: a
-// bound for the tiles inside, and what the tiles at the ends come to, where outputs are clamped to the edge.
-// (Those before the first sample's centre read the second too, with weight 0: hence the second tile.)
+// The maximum number of outputs that read a tile of `sources` neighbouring samples, tiles starting at
+// multiples of `sources`: a bound for the inner tiles, and the exact number for those at the ends, where
+// outputs are clamped to the edge. (Outputs before the first sample's centre read the second sample too, with
+// weight 0: hence the second tile.)
 template <class Axis>
 int64_t most_outputs(const Axis& axis, int64_t sources = 1) {
   const int64_t in_size = axis.in_size, out_size = axis.out_size;
@@ -340,8 +342,8 @@ struct AxisTaps {
   const T* weight = nullptr;
   int64_t taps_per_row = 0;  // when every row has the same number, otherwise 0
   int64_t max_taps = 0;
-  // Every output has at most two taps, some have two, on the same or neighbouring samples, and samples only
-  // go forward from one output to the next: resize either way, not the gradient of an upsampling.
+  // Every output has at most two taps and some have two, on the same or neighbouring samples, and from one
+  // output to the next samples never go back: true of resizing up or down, not of an upsampling's gradient.
   bool interpolates = false;
 };
 

@@ -71,10 +71,10 @@ AxisTable<T> AxisTable<T>::conv_transpose(const ConvTransposeAxis& axis, const T
   // An output takes only the taps whose k * dilation agree with it modulo stride: every period-th one.
   const int64_t period = axis.stride / std::gcd(axis.stride, axis.dilation);
   const int64_t matching = (axis.kernel_size - 1) / period + 1;
-  // ... and without replicate each of them from a sample of its own.
+  // ... and without replicate each of them reads a different sample.
   const int64_t per_row = axis.replicate ? matching : std::min(matching, axis.in_size);
   AxisTable table(axis.in_size, out_size, checked_product(out_size, per_row));
-  // The first of them, of those below the period: each meets every stride-th output.
+  // The first of them for each output. Each tap below the period is the first of every stride-th output.
   std::vector<int64_t> first(static_cast<size_t>(out_size), axis.kernel_size);
   for (int64_t k = 0; k < std::min(period, axis.kernel_size); ++k) {
     const int64_t phase = (k * axis.dilation - axis.padding) % axis.stride;

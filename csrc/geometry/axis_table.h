@@ -22,11 +22,11 @@ class AxisTable {
   static AxisTable conv_transpose(const ConvTransposeAxis& axis, const T* kernel);
   // A^T; the taps of each row in ascending order of the old row.
   AxisTable transposed() const;
-  // The same map for pixels of `channels` values side by side: column o * channels + c reads index * channels
-  // + c.
+  // The same map for pixels of `channels` adjacent values: column o * channels + c reads index * channels +
+  // c.
   AxisTable interleaved(int64_t channels) const;
 
-  // The sources that some output reads, ascending, and the same map from those alone.
+  // The sources that at least one output reads, ascending; and the same map from those sources only.
   std::vector<int64_t> sources() const;
   AxisTable of_sources(const std::vector<int64_t>& sources) const;
 

@@ -1,5 +1,5 @@
-// One axis of a transposed convolution for kernels that have no table: which taps meet at an output, in 32 or
-// 64 bits. Host and device.
+// One axis of a transposed convolution for kernels that have no table: which taps contribute to an output, in
+// 32 or 64 bits. Host and device.
 #pragma once
 
 #include <numeric>
@@ -55,14 +55,14 @@ struct DeconvAxis {
     return {tap, quotient - back};
   }
 
-  // As sample_at.
+  // See sample_at.
   UPSAMPLE_HOST_DEVICE Index sample(Index position) const { return sample_at(position, in_size, replicate); }
 
   // The output that tap 0 carries a position to.
   UPSAMPLE_HOST_DEVICE Index target(Index position) const { return position * stride - padding; }
 
  private:
-  // Of a modulo n, by Euclid's algorithm; a and n have no common divisor.
+  // The inverse of a modulo n, by Euclid's algorithm; a and n have no common divisor.
   static int64_t inverse_modulo(int64_t a, int64_t n) {
     int64_t r = n, next_r = a % n, t = 0, next_t = 1;
     while (next_r != 0) {
@@ -74,7 +74,7 @@ struct DeconvAxis {
   }
 };
 
-// Whether all that is computed along an axis stays far inside 32 bits.
+// Whether everything computed along an axis stays far inside 32 bits.
 inline bool fits_32_bits(const ConvTransposeAxis& axis) {
   constexpr int64_t kNear = 1 << 15;  // products of two below this fit
   return axis.in_size < kFar && axis.out_size() < kFar && axis.padding < kFar && axis.stride < kNear &&

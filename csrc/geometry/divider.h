@@ -1,4 +1,4 @@
-// Division by a number known beforehand, for indices that are taken apart again and again.
+// Division by a divisor known in advance, for indices that are decomposed repeatedly.
 #pragma once
 
 #include <stdint.h>

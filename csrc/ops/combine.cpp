@@ -20,8 +20,9 @@ using c10::SymIntArrayRef;
 
 // ---- add: output ----------------------------------------------------------------------------------------
 
-// Native lays `resized + other` out by the strides of both. Two images of one shape and format, the usual
-// case, are told at once; the rest is asked of native itself, which computes nothing for meta tensors.
+// Native chooses the layout of `resized + other` from the strides of both. Two images of one shape and
+// format, the usual case, are recognised directly; otherwise native itself is called on meta tensors, for
+// which it computes nothing.
 static Tensor empty_sum(const Tensor& input, const Tensor& other) {
   const SymInt shape[] = {input.sym_size(0), input.sym_size(1), other.sym_size(-2), other.sym_size(-1)};
   const at::MemoryFormat format = input.suggest_memory_format();
@@ -110,8 +111,8 @@ static Tensor add_autograd(const Tensor& input, const Tensor& other, bool align_
 
 // ---- concat: output -------------------------------------------------------------------------------------
 
-// Whether the input, resized, is laid out channels-last; of one channel or one pixel it is not told apart
-// from a contiguous one.
+// Whether the resized input is channels-last; with one channel or one pixel that is indistinguishable from
+// contiguous.
 static bool resizes_to_channels_last(const Tensor& input, SymIntArrayRef output_size) {
   if (input.suggest_memory_format() != at::MemoryFormat::ChannelsLast) return false;
   const SymInt shape[] = {input.sym_size(0), input.sym_size(1), output_size[0], output_size[1]};
@@ -183,7 +184,7 @@ struct ConcatRule {
     const auto dtype = static_cast<at::ScalarType>(dtypes[i]);
     if (slice.scalar_type() != dtype) slice = slice.to(dtype);
     if (slice.sym_size(2) == heights[i] && slice.sym_size(3) == widths[i]) {
-      return slice.clone(slice.suggest_memory_format());  // natively a tensor of its own, too
+      return slice.clone(slice.suggest_memory_format());  // native returns a separate tensor too
     }
     const SymInt size[] = {heights[i], widths[i]};
     return upsample_backward_op().call(slice, size, align_corners, std::nullopt, std::nullopt);
@@ -216,7 +217,7 @@ static Tensor concat_autograd(at::TensorList inputs, SymIntArrayRef output_size,
   return output;
 }
 
-// vmap as autograd's own checks and is_grads_batched use it has no way with a list of tensors.
+// The vmap that autograd's checks and is_grads_batched use does not support lists of tensors.
 static Tensor concat_batched(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
   std::vector<Tensor> resized;
   for (const Tensor& input : inputs) {

@@ -1,11 +1,10 @@
 // Cross-entropy of resized logits: checks, outputs, meta kernels, autograd.
 //
-// First order is fused: a mean or sum computes its gradient with the loss, because a pass over the logits
-// costs more than the one low-resolution tensor that is kept. Where that tensor could not be exact (half
-// types: the gradient of a mean is too small for them before it is scaled) or is not known yet (reduction
-// "none"), backward reads the logits again, from a copy: natively they may change once the loss is known.
-// Everything beyond first order, and forward mode, is the unfused expression, written here in PyTorch's own
-// differentiable ops.
+// First order is fused: a mean or sum computes its gradient together with the loss, because another pass over
+// the logits costs more than keeping one low-resolution tensor. If that tensor would be inexact (half types:
+// the gradient of a mean is too small for them before it is scaled) or is not known yet (reduction "none"),
+// backward reads the logits again, from a copy: natively they may change once the loss is known. Higher
+// orders and forward mode use the unfused expression, written here in PyTorch's own differentiable ops.
 #include <torch_headers.h>
 
 #include "cross_entropy.h"
@@ -107,7 +106,7 @@ static Tensor unfused_loss(const Tensor& input, const CrossEntropyArgs& args) {
 // W).
 struct UnfusedGradient {
   Tensor valid, share, total, probability, scale;
-  optional<Tensor> denominator;  // of a mean
+  optional<Tensor> denominator;  // if the loss is a mean
 };
 
 static UnfusedGradient unfused_parts(const Tensor& grad_output, const Tensor& input,
@@ -155,7 +154,7 @@ static optional<Tensor> if_defined(const Tensor& t) {
   return t.defined() ? optional<Tensor>(t) : std::nullopt;
 }
 
-// What both nodes keep.
+// What both nodes save.
 struct CrossEntropyFields {
   SavedVariable input, target, weight;
   int64_t reduction, ignore_index;
@@ -185,8 +184,8 @@ struct CrossEntropyFields {
   }
 };
 
-// Is grad exactly 1, as in loss.backward()? Only asked of a plain tensor on the processor, whose value is
-// there.
+// Whether grad is exactly 1, as in loss.backward(). Only checked for plain CPU tensors, whose value can be
+// read without waiting.
 static bool is_one(const Tensor& grad) {
   using c10::DispatchKey;
   const c10::DispatchKeySet wrappers{DispatchKey::Python, DispatchKey::Functionalize, DispatchKey::Batched,
@@ -207,8 +206,8 @@ struct CrossEntropyRule {
   }
   void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
     const optional<Tensor> known = if_defined(gradient.unpack());
-    if (known && !at::GradMode::is_enabled()) {  // nothing else is needed, and may have changed
-      // Times one, for the last time: the saved tensor itself, and no second one of its size.
+    if (known && !at::GradMode::is_enabled()) {  // the other saved tensors may have changed since
+      // In the last backward with a factor of 1, the saved tensor itself is returned, not a copy.
       const bool is_last = !torch::autograd::get_current_graph_task_keep_graph();
       grads[0] = is_last && is_one(grad) ? *known : at::mul(*known, grad);
       return;
@@ -220,7 +219,7 @@ struct CrossEntropyRule {
   }
 };
 
-// The gradient's own gradient, to grad_output and to the input.
+// The second derivative: the gradient of the gradient, with respect to grad_output and to the input.
 struct CrossEntropyBackwardRule {
   static constexpr const char* name = "UpsampleCrossEntropyBackwardBackward";
   SavedVariable grad_output;
@@ -249,7 +248,7 @@ struct CrossEntropyBackwardRule {
   }
 };
 
-// Whether the weight takes part in differentiation: PyTorch's expression then says what it makes of that.
+// Whether the weight takes part in differentiation, which is then left to the unfused expression.
 static bool learns_weight(const optional<Tensor>& weight) {
   return weight && ((at::GradMode::is_enabled() && weight->requires_grad()) || has_tangent(*weight));
 }
@@ -287,7 +286,7 @@ static Tensor cross_entropy_autograd(const Tensor& input, const Tensor& target,
   return loss;
 }
 
-// Differentiated, as when functorch nests gradients, the pair is its two parts.
+// Under nested differentiation (functorch) the fused pair is computed by its two differentiable ops.
 static std::tuple<Tensor, Tensor> cross_entropy_with_gradient_autograd(
     const Tensor& input, const Tensor& target, const optional<Tensor>& weight, int64_t reduction,
     int64_t ignore_index, double label_smoothing, bool align_corners) {

@@ -1,4 +1,4 @@
-// What the devices' launchers need of upsample_cross_entropy: its arguments, checked.
+// What the launchers of both devices need of upsample_cross_entropy: its arguments, checked.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,7 +8,7 @@
 
 namespace upsample_ext {
 
-// at::Reduction's numbers.
+// The values of at::Reduction.
 enum Reduction : int64_t { kReduceNone = 0, kReduceMean = 1, kReduceSum = 2 };
 
 struct CrossEntropyArgs {
@@ -19,11 +19,11 @@ struct CrossEntropyArgs {
   bool align_corners;
 };
 
-// Checks all that shapes and dtypes can tell.
+// Checks shapes and dtypes.
 void check_cross_entropy(const at::Tensor& input, const CrossEntropyArgs& args);
-// The loss, allocated: one value a pixel, or a scalar.
+// Allocates the loss: one value per pixel, or a scalar.
 at::Tensor make_cross_entropy_loss(const at::Tensor& input, const CrossEntropyArgs& args);
-// The gradient to the input, allocated, in the input's dtype; contiguous, as what native makes of the loss.
+// Allocates the gradient with respect to the input, in the input's dtype; contiguous, as native's is.
 at::Tensor make_cross_entropy_gradient(const at::Tensor& input);
 // grad_output must have the shape of the loss.
 void check_cross_entropy_grad_output(const at::Tensor& grad_output, const at::Tensor& input,
@@ -37,12 +37,12 @@ at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& grad_ou
 struct CrossEntropyResult {
   at::Tensor loss, gradient;
 };
-// What a device has: with grad_output its gradient, otherwise the loss, and `with_gradient` the gradient of
-// that.
+// The function that each device implements: if grad_output is defined, the gradient; otherwise the loss and,
+// if `with_gradient`, its gradient.
 using CrossEntropyOfDevice = CrossEntropyResult(const at::Tensor& input, const CrossEntropyArgs& args,
                                                 bool with_gradient, const at::Tensor& grad_output);
 
-// The ops, made of it.
+// Adapters from that function to the three ops.
 template <CrossEntropyOfDevice* kOfDevice>
 at::Tensor cross_entropy_loss_on(const at::Tensor& input, const at::Tensor& target,
                                  const std::optional<at::Tensor>& weight, int64_t reduction,

@@ -1,4 +1,5 @@
-// What the devices' launchers need of the depthwise transposed convolution: its checks and its outputs.
+// What the launchers of both devices need of the depthwise transposed convolution: its checks and its
+// outputs.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,8 +11,7 @@
 
 namespace upsample_ext {
 
-// Each output is allocated with the layout native gives; everything that shapes and dtypes can tell is
-// checked.
+// Each allocates an output with native's layout, after checking shapes and dtypes.
 at::Tensor make_depthwise_output(const at::Tensor& input, const at::Tensor& weight,
                                  const std::optional<at::Tensor>& bias, const ConvTransposeArgs& args);
 at::Tensor make_depthwise_grad_input(const at::Tensor& grad_output, const at::Tensor& weight,

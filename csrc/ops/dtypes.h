@@ -1,4 +1,4 @@
-// The dtypes that kernels are written for.
+// The dtypes that the kernels support.
 #pragma once
 
 #include <c10/core/ScalarType.h>
@@ -11,7 +11,7 @@ inline at::ScalarType sum_type(at::ScalarType dtype) {
   return dtype == at::kDouble ? at::kDouble : at::kFloat;
 }
 
-// Calls f with a value of the storage type and one of the type of its sums.
+// Calls f with a value of the storage type and one of the type that its values are summed in.
 template <class F>
 void dispatch_floating(const char* op, at::ScalarType dtype, F&& f) {
   switch (dtype) {

@@ -1,9 +1,10 @@
-// Autograd for our ops: the only user of torch's Node, whose versions are told apart in torch_versions.h.
+// Autograd for our ops: the only user of torch's Node, whose versions torch_versions.h distinguishes.
 //
-// A rule says what an op's backward needs and computes; RuleNode makes it a node of the graph, with its saved
-// tensors released after backward and with compiled autograd's two hooks. The rules call the ops through the
-// dispatcher, so that second order, forward mode, functorch transforms and tracing all go through the same
-// door. (torch::autograd::Function, the documented way, refuses functorch and forward mode.)
+// A rule defines what an op's backward needs and computes; RuleNode turns it into a node of the graph, whose
+// saved tensors are released after backward and which has compiled autograd's two hooks. The rules call the
+// ops through the dispatcher, so that second order, forward mode, functorch transforms and tracing all take
+// the same path. (torch::autograd::Function, the documented way, does not support functorch and forward
+// mode.)
 //
 // A rule has:
 //   static constexpr const char* name;
@@ -20,7 +21,7 @@
 
 namespace upsample_ext {
 
-// Which inputs of an op want a gradient in this backward.
+// Which inputs of an op need a gradient in this backward, one bit each.
 struct NeedsGradient {
   int64_t mask;
   bool operator()(size_t input) const { return (mask >> input) & 1; }
@@ -62,8 +63,8 @@ struct RuleNode final : CompilableNode<RuleNode<Rule>> {
   }
 };
 
-// The forward half: the op itself below autograd, which checks its arguments, and a node when some input
-// wants a gradient. `fill` sets the rule's fields and runs only when the node is made.
+// The forward half: calls the op below autograd, which checks its arguments, and creates a node if an input
+// requires grad. `fill` sets the rule's fields and is called only if the node is created.
 template <class Rule, class Call, class Fill, class... Inputs>
 at::Tensor with_history(Call&& call, Fill&& fill, const Inputs&... inputs) {
   at::Tensor output;
@@ -80,8 +81,7 @@ at::Tensor with_history(Call&& call, Fill&& fill, const Inputs&... inputs) {
   return output;
 }
 
-// Forward mode: what the tangents of the inputs add to the output's tangent. `part` is called with each
-// tangent.
+// Forward mode: the tangents of the inputs are mapped and added up to the output's tangent.
 inline bool has_tangent(const at::Tensor& t) { return t.defined() && t._fw_grad(/*level=*/0).defined(); }
 
 inline void add_tangent(at::Tensor& sum, const at::Tensor& part) {

@@ -97,7 +97,8 @@ void check_pairs(const char* op, const ConvTransposeArgs& args) {
               args.padding, " and ", args.dilation);
 }
 
-// The extent that `axis` describes; that of symbolic sizes has its own arithmetic, which does not wrap.
+// The output size that `axis` describes; symbolic sizes are computed in SymInt arithmetic, which does not
+// wrap.
 static SymInt checked_extent(const char* op, const SymInt& in, const SymInt& kernel,
                              const ConvTransposeArgs& args, int axis, const SymInt& extra) {
   const SymInt &stride = args.stride[axis], &padding = args.padding[axis], &dilation = args.dilation[axis];
@@ -245,7 +246,7 @@ static Tensor upsample_vec(const Tensor& input, at::OptionalSymIntArrayRef outpu
   return upsample_op().call(input, size, align_corners, (*scale_factors)[0], (*scale_factors)[1]);
 }
 
-// The gradient of either op of the pair is the other one: `Adjoint` is the op that backward calls.
+// Each of the two ops is the gradient of the other: `Adjoint` is the op that backward calls.
 template <bool kForward>
 struct UpsampleRule {
   static constexpr const char* name =
@@ -294,8 +295,8 @@ static void upsample_out_autograd(const Tensor& input, SymIntArrayRef size, bool
   upsample_out_op().call(input, size, align_corners, scale_h, scale_w, out);
 }
 
-// A write to `out`, in inference mode too, where the kernel above is left out: what autograd has saved of it
-// is no longer what it was.
+// Counts the write to `out`, also in inference mode, where the kernel above is skipped: tensors that autograd
+// has saved of it are no longer valid.
 static void upsample_out_counted(const Tensor& input, SymIntArrayRef size, bool align_corners,
                                  optional<double> scale_h, optional<double> scale_w, Tensor& out) {
   {
@@ -305,7 +306,7 @@ static void upsample_out_counted(const Tensor& input, SymIntArrayRef size, bool 
   torch::autograd::increment_version(out);
 }
 
-// Views whose memory holds the negated or conjugated values. (PyTorch's own way with them needs an op that
+// Views whose memory holds negated or conjugated values. (PyTorch's own fallback for them needs an op that
 // returns what it has written.)
 static void upsample_out_of_lazy_views(const Tensor& input, SymIntArrayRef size, bool align_corners,
                                        optional<double> scale_h, optional<double> scale_w, Tensor& out) {
@@ -316,7 +317,7 @@ static void upsample_out_of_lazy_views(const Tensor& input, SymIntArrayRef size,
   out.copy_(plain);
 }
 
-// torch.func.functionalize: the write becomes a new value.
+// torch.func.functionalize: turns the write into a new tensor.
 static void upsample_out_functionalized(const Tensor& input, SymIntArrayRef size, bool align_corners,
                                         optional<double> scale_h, optional<double> scale_w, Tensor& out) {
   namespace impl = at::functionalization::impl;
@@ -356,13 +357,13 @@ static Tensor separable_backward_meta(const Tensor& grad_output, const Tensor& k
                                    {stride, padding, {}, dilation}, channels_last);
 }
 
-// What both ops of the pair keep for the other one.
+// What both ops of the pair save for backward.
 struct SeparableSettings {
   SavedVariable kernel_h, kernel_w;
   std::vector<SymInt> stride, padding, dilation, size;  // size: input_size, or output_padding
   bool replicate;
 
-  // Hooks of the user's may do what they like with what is saved; a kernel may be one that all calls share.
+  // User hooks may modify saved tensors, and a kernel may be shared by all calls.
   void save_kernels(const Tensor& height, const Tensor& width) {
     const bool hooked = at::SavedTensorDefaultHooks::get_hooks().has_value();
     kernel_h = SavedVariable(hooked || height.is_inference() ? height.clone() : height, false);

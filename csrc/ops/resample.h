@@ -1,4 +1,4 @@
-// What the devices' launchers need of the resample family: its checks and its outputs.
+// What the launchers of both devices need of the resample family: its checks and its outputs.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,24 +12,25 @@
 
 namespace upsample_ext {
 
-// An input (N, C, H, W) and an output size that can be resized; `op` is named in the messages.
+// Checks that an input (N, C, H, W) can be resized to the output size; `op` is named in the messages.
 void check_resize(const char* op, const at::Tensor& input, c10::SymIntArrayRef output_size);
 
-// Output of upsample_bilinear2d, allocated with the layout native gives. Checks all that shapes can tell.
+// Allocates the output of upsample_bilinear2d with native's layout, after checking the shapes.
 at::Tensor make_upsample_output(const at::Tensor& input, c10::SymIntArrayRef output_size);
 at::Tensor make_upsample_grad_input(const at::Tensor& grad_output, c10::SymIntArrayRef input_size);
-// Gives `out` the shape and layout of a fresh output by PyTorch's rules for out=, and refuses what cannot be
-// one.
+// Gives `out` the shape and layout of a newly allocated output by PyTorch's rules for out=, and raises if it
+// cannot be one.
 void prepare_upsample_out(const at::Tensor& input, c10::SymIntArrayRef output_size, const at::Tensor& out);
-// Raises where `out` overlaps itself or the input; true where the latter cannot be told cheaply (two strided
-// views of one memory), so that the launcher must not write before it has read.
+// Raises if `out` overlaps itself or the input; returns true if the latter cannot be decided cheaply (two
+// strided views of one storage), so that the launcher must not write before it has read.
 bool may_share_elements(const at::Tensor& out, const at::Tensor& input);
 
-// The image itself, or a copy in the memory order of `other` where one of the two is channels-last and the
-// other planar: no kernel walks two orders at once.
+// The image itself, or a copy in the memory order of `other` if one of the two is channels-last and the other
+// planar: no kernel handles two orders at once.
 at::Tensor in_order_of(const at::Tensor& image, const at::Tensor& other);
 
-// How a transposed convolution steps; the backward ops have no output_padding, their sizes tell it.
+// The geometry of a transposed convolution; the backward ops have no output_padding, which follows from their
+// sizes.
 struct ConvTransposeArgs {
   c10::SymIntArrayRef stride, padding, output_padding, dilation;
 };

@@ -1,5 +1,5 @@
-// Every op of the package, in one place. Families implement them in the files beside this one; the launchers
-// of csrc/cpu (and csrc/cuda) register under their device key.
+// Every op of the package, in one place. The other files of this folder implement them; the launchers of
+// csrc/cpu and csrc/cuda register under their device's dispatch key.
 #include <torch_headers.h>
 
 TORCH_LIBRARY(upsample_ext, m) {
@@ -15,7 +15,8 @@ TORCH_LIBRARY(upsample_ext, m) {
       "upsample_bilinear2d.out(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h=None, "
       "float? scale_w=None, *, Tensor(a!) out) -> ()",
       tags);
-  // Either a size or scale factors: what torch.jit.trace records, so that a trace serves other input sizes.
+  // Takes either a size or scale factors; torch.jit.trace records it, so that a trace is valid for other
+  // input sizes.
   m.def(
       "upsample_bilinear2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? "
       "scale_factors) "
@@ -27,8 +28,8 @@ TORCH_LIBRARY(upsample_ext, m) {
       tags);
 
   // Transposed convolution of every channel with one separable kernel, kernel_h x kernel_w. channels_last of
-  // a backward op: the memory format of its result; natively that of the forward op's images. Without it,
-  // that of the images at hand.
+  // a backward op is the memory format of its result, which natively is that of the forward op's images; if
+  // None, that of the op's own arguments.
   m.def(
       "separable_conv_transpose2d(Tensor input, Tensor kernel_h, Tensor kernel_w, SymInt[2] stride, "
       "SymInt[2] padding, SymInt[2] output_padding, SymInt[2] dilation, bool replicate) -> Tensor",
@@ -40,8 +41,8 @@ TORCH_LIBRARY(upsample_ext, m) {
       tags);
 
   // Transposed convolution of every channel with its own kernel: weight is (C, 1, kH, kW), possibly an
-  // expanded view. The three depthwise ops are closed under differentiation: the gradient of each is made of
-  // the other two.
+  // expanded view. The three depthwise ops are closed under differentiation: the gradient of each consists of
+  // calls of the other two.
   m.def(
       "depthwise_conv_transpose2d(Tensor input, Tensor weight, Tensor? bias, SymInt[2] stride, SymInt[2] "
       "padding, "
@@ -57,7 +58,8 @@ TORCH_LIBRARY(upsample_ext, m) {
       "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, bool replicate, bool? channels_last=None) -> "
       "Tensor",
       tags);
-  // The bias gradient: the sum over all but the channels, in an order that no thread count changes.
+  // The bias gradient: the sum over all dimensions but the channels, in an order that does not depend on the
+  // number of threads.
   m.def("channel_sum(Tensor input) -> Tensor", tags);
 
   // interpolate(input.float()).argmax(1), and with it the winner's softmax probability.
@@ -75,13 +77,13 @@ TORCH_LIBRARY(upsample_ext, m) {
       "upsample_cross_entropy(Tensor input, Tensor target, Tensor? weight, int reduction, int ignore_index, "
       "float label_smoothing, bool align_corners) -> Tensor",
       tags);
-  // A mean or sum, and its gradient to the input: one pass over the logits makes both.
+  // A mean or sum, and its gradient with respect to the input, in one pass over the logits.
   m.def(
       "upsample_cross_entropy_with_gradient(Tensor input, Tensor target, Tensor? weight, int reduction, int "
       "ignore_index, float label_smoothing, bool align_corners) -> (Tensor, Tensor)",
       tags);
-  // The gradient to the input: `gradient`, the one of the op above, times grad_output; without it from the
-  // logits.
+  // The gradient with respect to the input: `gradient`, as the op above returns it, times grad_output; if
+  // None, computed from the logits.
   m.def(
       "upsample_cross_entropy_backward(Tensor grad_output, Tensor? gradient, Tensor input, Tensor target, "
       "Tensor? weight, int reduction, int ignore_index, float label_smoothing, bool align_corners) -> Tensor",

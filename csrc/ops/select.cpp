@@ -1,5 +1,5 @@
-// What is chosen at each pixel of a resized image, by argmax or threshold: checks, outputs, meta kernels. A
-// choice has no gradient, and the score of an argmax is given none either.
+// Argmax and threshold of a resized image: checks, outputs, meta kernels. argmax, its score and threshold are
+// not differentiable.
 #include <torch_headers.h>
 
 #include "select.h"

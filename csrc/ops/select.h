@@ -1,4 +1,4 @@
-// What the devices' launchers need of the ops that choose at each pixel.
+// What the launchers of both devices need of argmax and threshold.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -6,10 +6,10 @@
 
 namespace upsample_ext {
 
-// The index of upsample_argmax, (N, H, W), allocated; checks all that shapes and dtypes can tell.
+// Allocates the index of upsample_argmax, (N, H, W), after checking shapes and dtypes.
 at::Tensor make_argmax_index(const at::Tensor& input, c10::SymIntArrayRef output_size, at::ScalarType dtype);
 
-// A bool image, laid out as the resized input.
+// Allocates a bool image with the layout of the resized input.
 at::Tensor make_threshold_output(const at::Tensor& input, c10::SymIntArrayRef output_size);
 
 }  // namespace upsample_ext

@@ -1,6 +1,5 @@
-// What the C++ interfaces of torch 2.5 to 2.14 do differently, and nothing else: the rest of the code is
-// written as for the newest of them. A difference that no longer falls into the supported range goes from
-// here first.
+// Differences between the C++ interfaces of torch 2.5 to 2.14, and nothing else: the rest of the code is
+// written for the newest of them. When a version is no longer supported, its code here is the first to go.
 #pragma once
 
 #include <torch/csrc/autograd/function.h>
@@ -24,8 +23,8 @@ using torch::autograd::variable_list;
 
 // ---- how a node of the graph is held ------------------------------------------------------------
 //
-// Since 2.13 a node counts its references itself; before, a shared_ptr does, which has to delete it in a way
-// that spares the stack where a graph is deep.
+// Since 2.13 a node counts its references itself; before, a shared_ptr does, which needs a deleter that does
+// not overflow the stack if a graph is deep.
 
 #if UPSAMPLE_TORCH_AT_LEAST(2, 13)
 template <class Node>
@@ -60,8 +59,8 @@ constexpr bool is_saved_variable = std::is_same_v<std::decay_t<Field>, SavedVari
 
 template <class Derived>
 struct CompilableNode : torch::autograd::Node {
-  // What a compiled backward is specialised on or given as an input. Two overloads, because torch has
-  // declared it const since 2.7: the one that torch knows is the override.
+  // Collects what a compiled backward is specialised on or takes as an input. Two overloads, because torch
+  // has declared it const since 2.7: the one that torch declares is the override.
   void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const {
     const_cast<CompilableNode*>(this)->compiled_args(args);
   }
@@ -125,7 +124,7 @@ struct CompilableNode : torch::autograd::Node {
     return Derived::run(fields, grads, needed, static_cast<size_t>(inputs));
   }
 #else
-  // Runs backward on tensors that record what is done to them.
+  // Runs backward on tensors that record the operations on them.
   variable_list apply_with_saved(const variable_list& grads,
                                  torch::dynamo::autograd::SwapSavedVariables& saved) override {
     derived().visit([&saved](auto& field) { saved.before(field); });

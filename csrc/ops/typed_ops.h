@@ -1,4 +1,4 @@
-// Typed handles of our ops: a call through one costs the dispatcher alone, no boxing and no look-up by name.
+// Typed handles of our ops: a call through one goes through the dispatcher without boxing or lookup by name.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,7 +16,7 @@ c10::TypedOperatorHandle<Signature> find_op(const char* name, const char* overlo
 
 using UpsampleSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
                                      std::optional<double>);
-// Returns nothing: functionalization takes no custom op whose output aliases an argument.
+// Returns nothing: functionalization does not support custom ops whose output aliases an argument.
 using UpsampleOutSignature = void(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
                                   std::optional<double>, at::Tensor&);
 using SeparableSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
@@ -31,7 +31,7 @@ using DepthwiseSignature = at::Tensor(const at::Tensor&, const at::Tensor&, cons
 using DepthwiseBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, c10::SymIntArrayRef,
                                               c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                               bool, std::optional<bool>);
-// More images than this a node of the graph cannot tell apart.
+// NeedsGradient keeps one bit per input in an int64_t.
 constexpr size_t kMostConcatInputs = 63;
 using AddSignature = at::Tensor(const at::Tensor&, const at::Tensor&, bool);
 using ConcatSignature = at::Tensor(at::TensorList, c10::SymIntArrayRef, bool);

@@ -2,7 +2,7 @@
 
     python tests/cuda_build/kernels.py                      # the table, and exit status 1 if a kernel fails
     python tests/cuda_build/kernels.py --arch 75 90         # for some architectures only
-    python tests/cuda_build/kernels.py --notes              # ... which goes into benchmarks/NOTES.md
+    python tests/cuda_build/kernels.py --notes              # ... which goes into docs/cuda_registers.md
 
 A kernel fails if it spills registers, has a stack frame (an array in local memory), or states no
 __launch_bounds__ (its occupancy would be a guess). No GPU is needed: nvcc is the machine's, or that of the
@@ -327,7 +327,7 @@ def main():
     parser.add_argument(
         "--arch", type=int, nargs="+", default=ARCHITECTURES, choices=ARCHITECTURES, metavar="NN"
     )
-    parser.add_argument("--notes", action="store_true", help="write the table into benchmarks/NOTES.md")
+    parser.add_argument("--notes", action="store_true", help="write the table into docs/cuda_registers.md")
     arguments = parser.parse_args()
     cuda_home = find_cuda_home()
     if cuda_home is None:
@@ -336,7 +336,7 @@ def main():
     text = markdown(compilations, nvcc_version(cuda_home))
     print(text, end="")
     if arguments.notes:
-        write_between_marks(ROOT / "benchmarks" / "NOTES.md", text)
+        write_between_marks(ROOT / "docs" / "cuda_registers.md", text)
     return 1 if faults(compilations) else 0
 
 

@@ -67,7 +67,7 @@ static inline float __fdividef(float a, float b) {
 }
 static inline float __saturatef(float a) { return a > 0.0f ? (a < 1.0f ? a : 1.0f) : 0.0f; }
 
-// To integers a device rounds as it is told, saturates, and makes 0 of a NaN.
+// Conversions to integers on a device: explicit rounding mode, saturating, NaN becomes 0.
 namespace cuda_emulation {
 template <class Integer>
 Integer saturated(double rounded, double lowest, double highest) {

@@ -98,7 +98,7 @@ def sanitizer_environment():
         )
 
     return {
-        # The C++ library too: the sanitizer wants to know its __cxa_throw from the start.
+        # The C++ library too: the sanitizer must find its __cxa_throw at start-up.
         "LD_PRELOAD": f"{runtime('libasan.so')} {runtime('libstdc++.so')}",
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",  # Python leaks by design
         "UBSAN_OPTIONS": "print_stacktrace=1",

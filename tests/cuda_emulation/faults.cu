@@ -1,4 +1,4 @@
-// Kernels with the bugs that the emulation is there to find, each beside its corrected twin: the same kernel
+// Kernels with the bugs that the emulation is meant to find, each next to its corrected twin: the same kernel
 // called with fault = false. tests/test_cuda_emulation_faults.py sees every check fail and pass.
 #include <assert.h>
 #include <string.h>

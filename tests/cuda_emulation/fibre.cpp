@@ -15,7 +15,7 @@
 
 namespace cuda_emulation {
 
-// Saves what the calling convention wants kept, then the stack pointer, and takes up another stack.
+// Saves the callee-saved registers, then the stack pointer, and switches to another stack.
 extern "C" void cuda_emulation_switch_stack(void** save, void* load);
 __asm__(
     ".text\n"

@@ -1,4 +1,4 @@
-"""Reads what the traced flavour counts (tracer.cpp), launch by launch, and prints it by source line."""
+"""Reads the counts of the traced flavour (tracer.cpp), launch by launch, and prints them by source line."""
 
 import bisect
 import ctypes

@@ -1,4 +1,4 @@
-// Loads and stores with a cache hint, which is all that tells them from plain ones, and atomics.
+// Loads and stores with a cache hint, which behave like plain ones here, and atomics.
 #pragma once
 
 #include <cstring>

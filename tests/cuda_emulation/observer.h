@@ -1,4 +1,4 @@
-// What the scheduler tells of a running grid: the tracer listens, the other flavours have nobody who does.
+// Events of a running grid that the scheduler reports: to the tracer; in the other flavours to nothing.
 #pragma once
 
 #include <string>

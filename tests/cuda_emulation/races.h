@@ -42,7 +42,7 @@ class Races {
   // At its end: looks at all it did to memory that other blocks reach.
   void block_ends(const Access* begin, const Access* end);
 
-  // Each pair of instructions is told once.
+  // Each pair of instructions is reported once.
   const std::vector<Race>& found() const { return found_; }
   // The span that a thread is in.
   uint32_t span(unsigned thread) const { return current_[thread]; }

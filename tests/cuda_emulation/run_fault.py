@@ -1,6 +1,6 @@
 """Runs kernels of faults.cu: python run_fault.py FLAVOUR (faulty|corrected) NAME ...
 
-Exits with the first error. Prints what the traced flavour has counted. A process of its own, because
+Exits with the first error. Prints the counts of the traced flavour. Runs in a separate process, because
 sanitizers end it.
 """
 

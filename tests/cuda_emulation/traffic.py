@@ -1,8 +1,8 @@
-"""What the main kernels ask of memory: through the ordinary Python functions, over the traced flavour.
+"""Memory traffic of the main kernels, called by the ordinary Python functions in the traced flavour.
 
     python tests/cuda_emulation/traffic.py [--lines] [--json FILE] [WORD ...]
 
-One row a case whose name has all the words; --lines adds what each line of source does.
+Prints one row per case whose name contains all the words; --lines adds the traffic of each source line.
 """
 
 import argparse
@@ -27,7 +27,7 @@ PLANAR, CHANNELS_LAST = (2, 8, 48, 64), (1, 64, 24, 40)
 
 @dataclasses.dataclass
 class Traffic:
-    """A case's totals over its launches, beside the least: what it reads and what it writes, once."""
+    """A case's totals over its launches, and the minimum: reading its input and writing its output once."""
 
     case: str
     rows_aligned: bool  # of the larger image: a multiple of 16 bytes

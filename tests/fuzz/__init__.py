@@ -1,4 +1,4 @@
-"""Random calls of the package against the native expressions that it promises to equal.
+"""Random calls of the package, compared with the native expressions that it promises to equal.
 
 Three suites, each a module with `names()`, `judge(name, draw, stage)` and `program(name, draw)`:
 

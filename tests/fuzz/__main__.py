@@ -1,4 +1,4 @@
-"""Random calls, each against its native expression. Ends with 1 where a failure is new."""
+"""Random calls, each compared with its native expression. Exit status 1 if a failure is new."""
 
 import argparse
 import sys

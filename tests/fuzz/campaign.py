@@ -1,4 +1,4 @@
-"""Runs cases, tells new failures from known ones, shows each as a program, and counts them."""
+"""Runs cases, distinguishes new failures from known ones, prints each as a program, and counts them."""
 
 import collections
 import dataclasses

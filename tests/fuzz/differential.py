@@ -1,7 +1,7 @@
 """Every public function against its native expression: result, gradients, strides and exceptions.
 
-Where the two differ in a bit, both are held to the expression in float64: our error may be twice native's,
-and some roundings of the dtype more. Infinities and NaN must stand where native has them.
+If the two differ in a bit, both are compared with the expression in float64: our error may be twice native's
+plus some roundings of the dtype. Infinities and NaN must be where native has them.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ GRADIENTS = {
     "channels_last": "torch.randn_like(output).contiguous(memory_format=torch.channels_last)",
     "transposed": "torch.randn(output.mT.shape, dtype=output.dtype).mT",
 }
-LARGEST_RESULT = 2**26  # bytes: what is larger is left out, for time
+LARGEST_RESULT = 2**26  # bytes: larger results are skipped, to save time
 _HUGE = re.compile(r"\*\*|1e20")  # in an argument that may make such a result
 OWN = types.SimpleNamespace(**{**vars(F), "interpolate": upsample_ext.interpolate})
 
@@ -135,7 +135,7 @@ class _Comparison:
         self.case = case
         self.stage = stage
         self.findings: list[Finding] = []
-        self.strides: list[Finding] = []  # told last: they hide nothing
+        self.strides: list[Finding] = []  # reported last, so that they hide no other finding
 
     def verdict(self) -> Verdict:
         if self._too_large():

@@ -1,7 +1,8 @@
-"""Random choices that have names, and the verdict on what was made of them.
+"""Named random choices, and the verdict on a case made from them.
 
-A case is nothing but its choices: (seed, name of the target, number of the case) give each of them, whatever
-else is chosen. A choice that is left out is the simplest option: a failing case shrinks by leaving out.
+A case consists only of its choices; each is determined by (seed, name of the target, number of the case),
+whatever else is chosen. A choice that is left out is the simplest option: a failing case is shrunk by leaving
+choices out.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
-"""Faults that are known and not mended yet: what fails for one of these reasons is no news.
+"""Known faults that are not fixed yet: a failure for one of these reasons is not new.
 
-Each has a program that fails while the fault is there. When it passes, `test_known_fault` fails: take the row
-out, and the kind is watched.
+Each has a program that fails while the fault exists. When it passes, `test_known_fault` fails: remove the
+row, and failures of that kind are reported again.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ output.backward()
 
 
 def fault(name: str, finding: Finding, program: str) -> Fault | None:
-    """The known fault behind a finding, None where it is new."""
+    """The known fault behind a finding, None if it is new."""
     for row in KNOWN:
         patterns = (
             (row.targets, name),

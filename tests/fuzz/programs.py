@@ -1,4 +1,4 @@
-"""Any program as a case, its text being the name. What it raises, or how it ends, is the finding."""
+"""Any program as a case, with its text as the name. What it raises, or how it ends, is the finding."""
 
 from .draw import Draw, Finding, Verdict
 

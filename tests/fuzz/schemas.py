@@ -1,6 +1,6 @@
-"""Every op of the dispatcher, with arguments made from its schema: a value or a Python exception must come.
+"""Calls every op of the dispatcher with arguments made from its schema: it must return or raise.
 
-What the CPU accepts, the meta device must too, and tell the same shapes, dtypes and strides.
+What the CPU accepts, the meta device must accept too, and return the same shapes, dtypes and strides.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What is fuzzed: every public function beside the native expression of its docstring.
+"""What is fuzzed: every public function, with the native expression of its docstring.
 
 To add one, write its native expression as a function of that name that takes `F` first, and decorate it with
 the function that draws its arguments. `F` is torch.nn.functional, or something that computes its functions

@@ -1,9 +1,9 @@
 // The class with the largest resized logit at every pixel, and its softmax probability.
 //
 // Each thread owns rows of a strip of the result. A block of columns in up to four rows keeps its best value
-// and class in registers while the classes pass: per logit the interpolation, one comparison and two moves.
-// The probability takes one exponential more, of the distance to the best so far: where the best changes, the
-// sum of the others' exponentials is scaled by it, otherwise it is added.
+// and class in registers during the loop over classes: per logit the interpolation, one comparison and two
+// moves. The probability takes one more exponential, of the distance to the best so far: if the best changes,
+// the sum of the other exponentials is scaled by it, otherwise it is added to that sum.
 #pragma once
 
 #include "class_rows.h"
@@ -12,7 +12,7 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// Indices as I to p, of which `count` are wanted.
+// Stores the first `count` indices at p, as type I.
 template <class I>
 inline void store_indices(void* p, int64_t offset, vec_index<float> index, int64_t count) {
   I* out = static_cast<I*>(p) + offset;
@@ -44,7 +44,7 @@ inline vec<float> winner_probability(vec<float> best, vec<float> sum) {
   return ((best == kInfinity) | (best == -kInfinity)) ? nan : 1.0f / sum;  // softmax of an infinity is NaN
 }
 
-// Adds a class whose distance to the best before it is taken with its sign, `before` that best.
+// Adds a class of logit `value` to the sum; `before` is the best logit without it, `best` the best with it.
 inline void add_to_sum(vec<float>& sum, vec<float> before, vec<float> value, vec<float> best) {
   const vec<float> distance = value - before;
   // Two equal infinities are at distance NaN, but count as equal.
@@ -66,7 +66,7 @@ inline void argmax_block(const ArgmaxParams& p, const ClassGroup<float>& group, 
     sum[r] = vec<float>{};
     where[r] = vec_index<float>{};
   }
-  vec_index<float> number = vec_index<float>{} - 1;  // of the class; counted, because a splat is slower
+  vec_index<float> number = vec_index<float>{} - 1;  // the class; incremented, because a splat is slower
   each_class<kReach, kRows>(p.logits, group, b, [&](int64_t, int r, vec<float> value) {
     if (r == 0) number += 1;
     const vec<float> before = best[r];
@@ -89,7 +89,7 @@ inline void argmax_block(const ArgmaxParams& p, const ClassGroup<float>& group, 
 inline int64_t argmax_plan_bytes(const ArgmaxParams& p) { return column_plan_bytes(p.logits.width); }
 inline void argmax_build_plan(const ArgmaxParams& p, void* plan) { build_column_plan(plan, p.logits.width); }
 
-// What a source column takes of a thread's memory: its logits in the two rows that are read again and again.
+// Scratch of a thread per source column: the logits of the two rows that are read repeatedly.
 inline int64_t argmax_column_bytes(const ArgmaxParams& p) {
   return 2 * p.logits.channels * static_cast<int64_t>(sizeof(float));
 }

@@ -9,7 +9,7 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// Channels that one piece of work takes, channels-last.
+// Channels per unit of work, channels-last.
 template <class acc>
 constexpr int64_t channel_block = 4 * lanes<acc>;
 
@@ -31,7 +31,7 @@ inline acc sum_row(const T* row, int64_t stride, int64_t count) {
       sum0 += load(row + i);
       sum1 += load(row + i + lanes<acc>);
     }
-  } else {  // as many sums side by side: the fewer additions one after the other, the smaller the error
+  } else {  // several independent sums: shorter chains of additions have smaller errors
     for (; i + lanes<acc> <= count; i += lanes<acc>) {
       for (int64_t j = 0; j < lanes<acc>; ++j) sum0[j] += to_acc(row[(i + j) * stride]);
     }

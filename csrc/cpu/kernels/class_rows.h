@@ -1,10 +1,10 @@
 // The resized logits of a pixel, class after class, for the ops that reduce over classes.
 //
-// The classes of a pixel lie a plane apart, or side by side, in any of the storage types. The two source rows
+// The classes of a pixel are a plane apart, or adjacent, in any of the storage types. The two source rows
 // that a result row reads are therefore copied first: all classes, planar, as acc, once for all result rows
-// between them, and each source row once on the way down a strip (strips.h). From there a block of columns is
-// interpolated class by class, up to four result rows at a time, by the function that resize itself uses
-// (interpolate_block), and handed on in registers: no resized logit is ever stored.
+// between them, and each source row once on the way down a strip (strips.h). From the copies a block of
+// columns is interpolated class by class, up to four result rows at a time, by the function that resize
+// itself uses (interpolate_block), and passed on in registers: no resized logit is ever stored.
 #pragma once
 
 #include "row_producer.h"
@@ -23,14 +23,14 @@ inline const ColumnPlan<acc>& column_plan(const LogitsParams<acc>& x) {
 // ---- source rows ----------------------------------------------------------------------------------------
 
 // Samples from one class to the next in a copied row. An odd number of cache lines, so that the classes of a
-// pixel do not fall on each other in the cache.
+// pixel do not map to the same cache set.
 template <class acc>
 inline int64_t class_stride(const Strip& strip) {
   constexpr int64_t kLine = 64 / sizeof(acc);
   return ((strip.copied_end - strip.copied + kLine - 1) / kLine | 1) * kLine;
 }
 
-// A window may begin before the samples that its lanes pick, and end behind them: padding on both sides.
+// A window may begin before the samples that its lanes pick and end after them: padding on both sides.
 template <class acc>
 inline int64_t class_rows_bytes(const LogitsParams<acc>& x, const Strip& strip) {
   return (3 * x.channels * class_stride<acc>(strip) + 2 * kRowPadding<acc>)*static_cast<int64_t>(sizeof(acc));
@@ -45,7 +45,7 @@ inline acc as(T value) {
   }
 }
 
-// The copies of two neighbouring source rows of one image, as far as a strip reads them, and of the next one.
+// Copies of two neighbouring source rows of one image, as far as a strip reads them, and of the next row.
 template <class T, class acc>
 class ClassRows {
  public:
@@ -60,19 +60,19 @@ class ClassRows {
     row_[2] = row_[1] + x.channels * stride_;
   }
 
-  // Makes source rows y0 and y1 the ones above and below.
+  // Makes y0 the source row above and y1 the one below.
   void take(int64_t y0, int64_t y1) {
     if (held_[0] != y0) use(0, y0);
     if (y1 != y0 && held_[1] != y1) use(1, y1);
     below_ = y1 == y0 ? row_[0] : row_[1];
   }
 
-  // Whether no sum of these two rows can be NaN: all their samples are numbers, far from overflow.
+  // Whether no weighted sum of these two rows can be NaN: all samples are finite and below 1e37 in magnitude.
   bool tame() const { return tame_[0] && (below_ == row_[0] || tame_[1]); }
 
-  // Copies part `part` of `parts` of source row y, which will be taken next, and asks for the part after it:
-  // classes lie planes apart, where the processor does not look ahead by itself, and where planes are a power
-  // of two apart few of them fit into a cache together.
+  // Copies part `part` of `parts` of source row y, which will be taken next, and prefetches the part after
+  // it: classes are a plane apart, a pattern that the hardware prefetcher does not follow, and if planes are
+  // a power of two apart few of their lines fit into a cache together.
   void copy_ahead(int64_t y, int64_t part, int64_t parts) {
     if (x_.in.width != 1 || y >= x_.height.in_size || held_[2] == y) return;
     if (x_.height.out_size < x_.height.in_size) return;  // it may be skipped
@@ -97,7 +97,7 @@ class ClassRows {
   int64_t stride() const { return stride_; }
 
  private:
-  // Makes row y the i-th: one that is held already, or a copy.
+  // Makes y the i-th row, from a copy that is held already or from a new one.
   void use(int i, int64_t y) {
     for (int held = i + 1; held < 3; ++held) {
       if (held_[held] != y) continue;
@@ -129,7 +129,7 @@ class ClassRows {
     for (int64_t lane = 0; lane < lanes<acc>; ++lane) tame_[i] = tame_[i] && tame[lane] != 0;
   }
 
-  // Copies one class, and tells which lanes held tame samples alone.
+  // Copies one class, and returns which lanes held only tame samples (finite and below 1e37 in magnitude).
   template <class U>
   vec_index<acc> copy_row(acc* row, const U* source) const {
     constexpr acc kLimit = acc(1e37);  // well inside float
@@ -252,7 +252,7 @@ inline void store_lanes(acc* p, vec<acc> values, int64_t count) {
   }
 }
 
-// Calls f with the reach of block b and the number of rows as constants.
+// Calls f with the reach of block b and the number of rows as compile-time constants.
 template <Reach kReach>
 struct ReachConstant {
   static constexpr Reach value = kReach;
@@ -270,7 +270,7 @@ inline void with_reach(const LogitsParams<acc>& x, int64_t b, F&& f) {
       if (kPermutes) return f(ReachConstant<Reach::kShared>{});
       [[fallthrough]];
     case Reach::kNear:
-    case Reach::kGaps:  // every column has both taps: nothing is missing
+    case Reach::kGaps:  // every column of an interpolation has both taps
       return f(ReachConstant<Reach::kNear>{});
     case Reach::kWide:
       return f(ReachConstant<Reach::kWide>{});

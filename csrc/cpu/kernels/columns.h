@@ -1,13 +1,13 @@
-// Along the width: how a vector of neighbouring output columns takes its taps from a row.
+// The horizontal pass: how a vector of neighbouring output columns takes its taps from a row.
 //
 // Neighbouring columns read neighbouring samples, so that tap t of `lanes` columns is a load of one, two or
 // four vectors (windows) and a permutation of their lanes. A plan, built once per call from the width's
-// table, says where the windows of each block of columns start, which lane goes where, and with what weight.
-// Blocks that repeat an earlier one's lanes and weights bit for bit share its taps: with a factor that is a
-// power of two all blocks inside the image do, and the taps then stay in registers.
+// table, records where the windows of each block of columns start, which lane goes where, and with what
+// weight. Blocks that repeat the lanes and weights of an earlier one bit for bit share its taps: with a
+// factor that is a power of two all blocks inside the image do, and the taps then stay in registers.
 //
-// Where the taps of a column are many (the gradient of a large factor) the roles change: a column is the sum
-// over the lanes of its own window. What fits neither is summed one column after the other.
+// If columns have many taps (the gradient of a large factor) the roles are swapped: a column is the sum over
+// the lanes of its own windows. What fits neither scheme is summed one column at a time.
 #pragma once
 
 #include "epilogue.h"
@@ -15,9 +15,9 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// How far apart the samples of a block lie. kShort: the whole row is shorter than a window. kShared: all taps
-// in one window; kNear: each in a window of its own; kGaps: the same, but some columns lack a tap; kWide,
-// kWidest: two or four windows a tap, which columns may lack; kFar: anything else.
+// How far apart the samples of a block are. kShort: the whole row is shorter than a window. kShared: one
+// window holds all taps; kNear: one window per tap; kGaps: the same, but some columns lack a tap; kWide,
+// kWidest: two or four windows per tap, which columns may lack; kFar: anything else.
 enum class Reach : int32_t { kShort, kShared, kNear, kGaps, kWide, kWidest, kFar };
 
 constexpr int64_t kWindows[] = {1, 1, 1, 1, 2, 4, 0};
@@ -35,22 +35,22 @@ struct ColumnTap {
 template <class acc>
 struct ColumnBlock {
   int64_t base, tap, taps;  // the first of its taps in the plan, and how many
-  // This many whole blocks from here on have the same reach and number of taps; either all share the same
-  // taps, or each has its own.
+  // This many whole blocks from here on have the same reach and number of taps; either all of them share the
+  // same taps, or each has separate ones.
   int64_t run;
   Reach reach;
   bool shares;
 };
 
-// The taps of one column as whole vectors of the row from `start` on; the last is filled up with NaN weights,
-// whose products are dropped (a zero weight would make NaN of an infinity that is not the column's).
+// The taps of one column as whole vectors of the row from `start` on; the last is padded with NaN weights,
+// whose products are dropped (a zero weight would turn an infinity that is not the column's into NaN).
 template <class acc>
 struct ColumnWindow {
   int64_t start;
   int64_t first_vector, vectors;  // into the plan's weights; none where the taps are not neighbours
 };
 
-// Lies at the start of the plan's memory; blocks and taps, or windows and weights, follow.
+// Stored at the start of the plan's memory; blocks and taps, or windows and weights, follow.
 template <class acc>
 struct ColumnPlan {
   ColumnBlock<acc>* blocks;
@@ -116,7 +116,7 @@ inline TapSamples<acc> samples_of_tap(const AxisTaps<acc>& axis, int64_t first, 
   TapSamples<acc> samples;
   samples.everywhere = true;
   const int64_t step = axis.taps_per_row;
-  if (step > 0 && first + lanes<acc> <= axis.out_size) {  // nothing to ask for lane by lane
+  if (step > 0 && first + lanes<acc> <= axis.out_size) {  // no checks needed lane by lane
     const int64_t* index = axis.index + axis.offset[first] + t;
     const acc* weight = axis.weight + axis.offset[first] + t;
     for (int64_t i = 0; i < lanes<acc>; ++i) samples.index[i] = index[i * step];
@@ -158,8 +158,8 @@ inline bool same_tap(const ColumnTap<acc>& a, const ColumnTap<acc>& b) {
          __builtin_memcmp(&a.weight, &b.weight, sizeof a.weight) == 0;
 }
 
-// The block of columns from `first` on; its taps are appended at plan.taps[next]. Windows start where they
-// lie inside the row as a whole, wherever the row is long enough.
+// The block of columns from `first` on; its taps are appended at plan.taps[next]. Windows are placed so that
+// they are inside the row as a whole, provided that the row is long enough.
 template <class acc>
 inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis, int64_t first,
                                    int64_t next) {
@@ -196,7 +196,7 @@ inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& a
   return block;
 }
 
-// How many blocks back one looks for the same taps: pixels of three channels repeat after three blocks.
+// How many blocks back to look for the same taps: pixels of three channels repeat after three blocks.
 constexpr int64_t kRemembered = 6;
 
 template <class acc>
@@ -366,7 +366,7 @@ inline void write_block(E finish, typename E::result* out, const acc* row, const
   }
 }
 
-// Whole blocks begin .. end, which share their taps: as many as fit stay in registers.
+// Whole blocks begin .. end, which share their taps: as many of these as fit stay in registers.
 template <Reach kReach, int kTaps, Put kPut, class E, class acc>
 inline void write_shared(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
                          int64_t begin, int64_t end) {

@@ -1,15 +1,16 @@
 // Cross-entropy of resized logits, and its gradient to the logits, without a resized logit in memory.
 //
-// A block of columns in up to four result rows passes three times over its classes, all in the first caches:
+// A block of columns in up to four result rows makes three passes over its classes, in the L1 and L2 caches:
 //   1. interpolate, keep in a tile, find the maximum;
 //   2. exp(logit - maximum) in place of the logit, and the sum; with the target's logit that is the loss;
 //   3. the gradient of the resized logits, weight * (p - onehot), added along the height to the two source
 //      rows that the result rows read.
-// A source row whose last result row is done is then summed along the width, by the transposed table, and is
-// the gradient. What lies between is a tile, and two rows of sums as wide as a strip.
+// When the last result row that reads a source row is done, its sums are summed horizontally, by the
+// transposed table, which gives the gradient. The intermediate storage is a tile, and two rows of sums as
+// wide as a strip.
 //
-// Each thread owns source rows of a strip, and with a gradient computes the result rows above its own and the
-// blocks beside them once more: a sum has the same terms in the same order for any number of threads.
+// Each thread owns source rows of a strip. For a gradient it recomputes the result rows just above its own
+// and the blocks next to them, so that a sum has the same terms in the same order for any number of threads.
 #pragma once
 
 #include "class_rows.h"
@@ -18,7 +19,7 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// What a source column takes of a thread's memory: its logits, and the gradient's sums of its result columns.
+// Scratch of a thread per source column: its logits, and the gradient sums of its result columns.
 template <class acc>
 inline int64_t cross_entropy_column_bytes(const CrossEntropyParams<acc>& p) {
   const int64_t results = p.grad_input == nullptr ? 0 : p.logits.width.out_size / p.logits.width.in_size + 1;
@@ -53,11 +54,11 @@ template <class acc>
 struct CrossEntropyScratch {
   acc* tile;         // [class][result row][lane]
   acc *sum0, *sum1;  // the gradient's source rows above and below, [class][result column of the strip]
-  acc* row;          // one class of a gradient row whose pixels do not lie side by side
+  acc* row;          // one class of a gradient row, if its pixels are not adjacent
   int64_t sum_stride, sum_values;
 };
 
-// Lays the scratch out from `memory` on (null: only counts); returns its bytes.
+// Places the arrays of the scratch from `memory` on (null: only counts); returns the total in bytes.
 template <class acc>
 inline int64_t lay_out(const CrossEntropyParams<acc>& p, const LossStrip& strip,
                        CrossEntropyScratch<acc>& scratch, void* memory) {
@@ -70,7 +71,7 @@ inline int64_t lay_out(const CrossEntropyParams<acc>& p, const LossStrip& strip,
   scratch.tile = take(p.logits.channels * kGroupRows * lanes<acc>);
   scratch.sum_stride = scratch.sum_values = 0;
   if (p.grad_input != nullptr) {
-    // One vector more than the columns: classes do not lie a multiple of the cache's period apart.
+    // One vector more than the columns, so that classes are not a multiple of the cache's period apart.
     scratch.sum_stride = (strip.blocks() + 1) * lanes<acc>;
     scratch.sum_values = p.logits.channels * scratch.sum_stride;
     take(kRowPadding<acc>);  // windows of the transposed table may begin before and end behind the strip
@@ -84,8 +85,8 @@ inline int64_t lay_out(const CrossEntropyParams<acc>& p, const LossStrip& strip,
 
 // ---- one block of columns -------------------------------------------------------------------------------
 
-// A group of result rows, the first of which is row `first` of all images' rows. Those above a thread's own
-// rows are there for the gradient alone.
+// A group of result rows, the first of which is row `first` of all images' rows. Rows above those that the
+// thread owns are computed only for the gradient.
 template <class acc>
 struct PixelRows {
   ClassGroup<acc> group;
@@ -125,7 +126,7 @@ inline void interpolate_tile(const CrossEntropyParams<acc>& p, const PixelRows<a
   for (int r = 0; r < kRows; ++r) maximum[r] = splat(static_cast<acc>(-__builtin_inf()));
   each_class<kReach, kRows>(p.logits, rows.group, b, [&](int64_t c, int r, vec<acc> value) {
     store(tile + (c * kRows + r) * lanes<acc>, value);
-    maximum[r] = larger_lanes(value, maximum[r]);  // a NaN shows up in the sum
+    maximum[r] = larger_lanes(value, maximum[r]);  // drops a NaN, which the sum propagates
   });
   for (int r = 0; r < kRows; ++r) pixels[r].maximum = maximum[r];
 }
@@ -341,7 +342,7 @@ inline void cross_entropy_strip(const CrossEntropyParams<acc>& p, int64_t n, con
       acc* next = scratch.sum1;
       scratch.sum1 = scratch.sum0;
       scratch.sum0 = next;
-    } else {  // the row below has got no more than products with 0, which may be NaN
+    } else {  // the row below has received only products with 0, which may be NaN
       clear(scratch.sum0);
     }
     clear(scratch.sum1);
@@ -392,8 +393,8 @@ void cross_entropy_rows(const CrossEntropyParams<acc>& p, int64_t begin, int64_t
 
 // ---- targets --------------------------------------------------------------------------------------------
 
-// Counts, among `count` targets, those that are no class and not ignore_index; *sum becomes the sum of the
-// others' weights.
+// Counts, among `count` targets, those that are neither a class nor ignore_index; *sum becomes the sum of the
+// weights of the classes.
 template <class acc>
 int64_t check_targets(const CrossEntropyParams<acc>& p, int64_t begin, int64_t count, double* sum) {
   const int64_t* target = p.target + begin;

@@ -1,9 +1,9 @@
 // Depthwise transposed convolution, forward and both gradients: one entry for planar and channels-last
 // images.
 //
-// Only taps that exist are multiplied, so that an infinity spreads exactly as far as the kernel reaches. Each
-// thread owns whole rows of what is written (backward_weight: whole kernel rows), and every sum has a fixed
-// order: the same bits for any number of threads.
+// Only taps that exist are multiplied, so that an infinity affects exactly the outputs that the kernel
+// reaches from it. Each thread owns whole rows of what is written (backward_weight: whole kernel rows), and
+// every sum has a fixed order: the same bits for any number of threads.
 #pragma once
 
 #include "channel_sum.h"
@@ -13,7 +13,7 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// Memory of one thread.
+// Scratch of one thread, in bytes.
 template <class T, class acc = acc_of<T>>
 int64_t deconv_scratch_bytes(const DeconvParams& p) {
   if (!p.channels_last) return planar_scratch_bytes<T, acc>(p);

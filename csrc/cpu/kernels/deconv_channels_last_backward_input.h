@@ -18,7 +18,7 @@ inline int64_t reached_rows(const DeconvParams& p, const DeconvPlan<acc>& plan, 
   return count;
 }
 
-// Any pixel: all positions that stand for it, and those of their taps that exist.
+// Any pixel: sums over all positions that stand for it, and over those of their taps that exist.
 template <class T, class acc>
 inline void backward_pixel(const DeconvParams& p, const DeconvPlan<acc>& plan,
                            const ChannelsLastScratch<T, acc>& scratch, const T* grad, int64_t iy, int64_t ix,
@@ -43,9 +43,9 @@ inline void backward_pixel(const DeconvParams& p, const DeconvPlan<acc>& plan,
   write_row(in, 1, scratch.pixel, p.channels);
 }
 
-// kPixels neighbouring pixels and a vector of channels, all of whose taps exist, kTaps side by side in a row:
-// a pixel of the gradient is loaded, and converted, once for all of them. `rows` and `weight` begin at the
-// first pixel's first tap and at the channel.
+// kPixels neighbouring pixels and a vector of channels, all of whose taps exist, kTaps adjacent ones in a
+// row: a pixel of the gradient is loaded, and converted, once for all of them. `rows` and `weight` begin at
+// the first pixel's first tap and at the channel.
 template <int kPixels, int kStride, int kTaps, bool kPart, class T, class acc>
 inline void sum_neighbouring_pixels(const RowTap<T>* rows, int64_t count, int64_t offset, int64_t grad_step,
                                     const acc* weight, int64_t channels, T* in, int64_t in_step,
@@ -92,13 +92,13 @@ inline void backward_input_channels_last(const DeconvParams& p, int64_t begin, i
   const DeconvPlan<acc>& plan = *static_cast<const DeconvPlan<acc>*>(p.plan);
   Arrays arrays(memory);
   const ChannelsLastScratch<T, acc> scratch = channels_last_scratch<T, acc>(p, arrays);
-  // Pixels that stand for themselves alone and whose taps all exist.
+  // Pixels that no position beyond the edge maps to and whose taps all exist.
   const int64_t reach = p.width.target(0, p.width.kernel_size - 1), edge = p.width.replicate ? 1 : 0;
   const int64_t inner_begin = smaller(plan.in_width, larger(edge, ceil_div(p.width.padding, p.width.stride)));
   int64_t inner_end = plan.in_width - edge;
   while (inner_end > inner_begin && (inner_end - 1) * p.width.stride + reach >= plan.out_width) --inner_end;
   inner_end = larger(inner_begin, inner_end);
-  // What it saves is conversions; without them, taking a single vector of channels costs more.
+  // It saves conversions; without any to save, processing a single vector of channels at a time costs more.
   const bool doubles =
       sizeof(T) < sizeof(acc) && p.width.stride == 2 && p.width.kernel_size == 4 && p.width.dilation == 1;
   for (int64_t work = begin; work < end; ++work) {

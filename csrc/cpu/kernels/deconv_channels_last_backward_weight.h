@@ -50,8 +50,8 @@ inline void add_block_products(acc* sums, const T* input, int64_t in_step, const
   }
 }
 
-// Samples first .. last of a row with all taps of a kernel row. Taps that lie inside for all of them go
-// together.
+// Samples first .. last of a row with all taps of a kernel row. Taps whose outputs are inside the image for
+// all of these samples are processed together.
 template <class T, class acc>
 inline void add_row_of_products(acc* sums, const DeconvParams& p, const DeconvPlan<acc>& plan, const T* in,
                                 const T* grad, int64_t first, int64_t last, int64_t channels) {
@@ -59,7 +59,7 @@ inline void add_row_of_products(acc* sums, const DeconvParams& p, const DeconvPl
   for (int64_t kx = 0; kx < p.width.kernel_size;) {
     const int64_t taps = kx + 4 <= p.width.kernel_size ? 4 : 1;
     acc* at = sums + kx * weight_block<acc>;
-    // Of all taps together: the first one's lower end, the last one's upper end.
+    // Bounds for all taps together: the lower end of the first and the upper end of the last.
     const auto lowest = [&](int64_t k) {
       const int64_t o = p.width.target(0, k);
       return clamp(o < 0 ? ceil_div(-o, p.width.stride) : 0, first, last);

@@ -6,8 +6,8 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// A row of outputs from the source rows that reach it. A group of pixels of each phase after the other: the
-// image is written from left to right.
+// A row of outputs from the source rows that reach it. Takes a group of pixels of each phase in turn, so that
+// the image is written from left to right.
 template <class T, class acc>
 inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
                         const ChannelsLastScratch<T, acc>& scratch, int64_t rows, T* out) {
@@ -17,7 +17,7 @@ inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
   const auto weight = [&](int64_t ky, int64_t kx) {
     return plan.weight + (ky * p.width.kernel_size + kx) * p.channels;
   };
-  // Pixels begin .. end of every phase have all their taps; their lists lie one after the other.
+  // Pixels begin .. end of every phase have all their taps; their lists follow each other.
   int64_t begin = 0, end = plan.out_width / stride, count = 0;
   for (int64_t f = 0; f < plan.width.count; ++f) {
     for (int64_t t = first[f]; t < first[f + 1]; ++t) {
@@ -42,7 +42,7 @@ inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
   int64_t q = begin;
   for (; q + kPixelGroup <= end; q += kPixelGroup) sum_group(Constant<kPixelGroup>{}, q);
   for (; q < end; ++q) sum_group(Constant<1>{}, q);
-  // The pixels before and after them, each with a list of its own.
+  // The pixels before and after them, each with a separate list.
   const int64_t inner_begin = begin < end ? begin * stride : 0, inner_end = begin < end ? end * stride : 0;
   for (int64_t ox = 0; ox < plan.out_width; ++ox) {
     if (ox == inner_begin) ox = inner_end;

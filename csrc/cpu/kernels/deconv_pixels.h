@@ -70,9 +70,9 @@ inline void sum_channels(const PixelTap<T, acc>* taps, int64_t count, int64_t st
 
 constexpr int64_t kPixelGroup = 4;
 
-// Fetches lines that are soon to be read (into the second cache: rows are longer than the first), or written
-// (kWrite = 1): the groups of pixels jump between phases,
-// rows and channels, which the processor does not foresee.
+// Prefetches lines that will soon be read (into the L2 cache: rows are longer than L1) or written (kWrite =
+// 1): the groups of pixels jump between phases, rows and channels, which the hardware prefetcher does not
+// follow.
 template <int kWrite, class T>
 inline void fetch_ahead(const T* p, int64_t count) {
   constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
@@ -90,7 +90,7 @@ inline void sum_taps(const PixelTap<T, acc>* taps, int64_t count, int64_t step, 
   for (; q < end; ++q) sum_channels<1>(taps, count, step, q, channels, start, out, out_step);
 }
 
-// A row of the kernel and the row of the image that it meets.
+// A row of the kernel and the row of the image that it multiplies.
 template <class T>
 struct RowTap {
   const T* row;

@@ -1,5 +1,5 @@
-// What all rows of a depthwise transposed convolution share: which taps meet at an output, and for planar
-// images how they lie in vectors. Built once per call, read by all threads.
+// What all rows of a depthwise transposed convolution share: which taps contribute to an output, and for
+// planar images how they are arranged in vectors. Built once per call, read by all threads.
 #pragma once
 
 #include "simd.h"
@@ -13,13 +13,13 @@ inline int64_t greatest_common_divisor(int64_t a, int64_t b) {
   return b == 0 ? a : greatest_common_divisor(b, a % b);
 }
 
-// A number known to the compiler, passed as a value.
+// A compile-time constant, passed as a value.
 template <auto kValue>
 struct Constant {
   static constexpr auto value = kValue;
 };
 
-// Hands out arrays one after the other from a block of memory; started from null it only counts the bytes.
+// Allocates arrays consecutively from a block of memory; constructed with null it only counts the bytes.
 class Arrays {
  public:
   explicit Arrays(void* memory) : start_(reinterpret_cast<uintptr_t>(memory)) {}
@@ -38,14 +38,14 @@ class Arrays {
 
 // ---- one axis ---------------------------------------------------------------------------------------------
 
-// The outputs of an axis fall in `stride` phases, output f + q * stride being the q-th of phase f. All
-// outputs of a phase take the same taps: tap k brings position q + shift to the q-th.
+// The outputs of an axis fall into `stride` phases; output f + q * stride is the q-th of phase f. All outputs
+// of a phase take the same taps: tap k brings position q + shift to the q-th output.
 struct PhaseTap {
   int64_t k, shift;
 };
 struct Phases {
   int64_t count;   // phases without an output are not counted
-  int64_t most;    // taps of a phase, at most
+  int64_t most;    // maximum number of taps of a phase
   int64_t* first;  // taps of phase f, ascending in k: first[f] .. first[f + 1]
   PhaseTap* taps;
 };
@@ -89,8 +89,8 @@ inline int64_t last_position(const ConvTransposeAxis& axis, int64_t i) {
 
 // ---- a row of outputs in vectors, planar images -----------------------------------------------------------
 
-// Where the sources of a block's lanes begin: lane l reads start + shift + source[l], if that lies in
-// start .. start + limit. For narrow blocks these are among the `lanes` samples from start.
+// Where the sources of a block's lanes begin: lane l reads start + shift + source[l], if that is in start ..
+// start + limit. For narrow blocks all of these are among the `lanes` samples from start on.
 struct BlockSource {
   int64_t start;
   int32_t shift, limit;

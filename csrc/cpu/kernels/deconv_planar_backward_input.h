@@ -1,11 +1,11 @@
 // The input gradient of deconv_planar.h. Rows of work are (n, c, input row).
 //
-// Where the stride is a power of two, a block of one vector of positions takes the outputs that it reaches in
-// windows of `stride` vectors. Lane for lane these are multiplied by a vector of weights that repeats, and
-// summed over all gradient rows and windows; only then the `stride` neighbouring lanes that belong to a
-// position are added. So a product costs one load and one multiply-add, lanes move once a block, and nothing
-// goes through memory. For other strides, the products are summed where the outputs lie and gathered one by
-// one.
+// If the stride is a power of two, a block of one vector of positions takes the outputs that it reaches in
+// windows of `stride` vectors. These are multiplied lane by lane by a repeating vector of weights, and summed
+// over all gradient rows and windows; only then are the `stride` neighbouring lanes of a position added up.
+// So a product costs one load and one multiply-add, lanes are permuted once per block, and no intermediate
+// value goes through memory. For other strides, the products are summed in the order of the outputs and
+// gathered one by one.
 #pragma once
 
 #include "deconv_planar_rows.h"
@@ -13,15 +13,15 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// A row of grad_output and the weights of the kernel row that it meets, those of the first vector.
+// A row of grad_output and the weights of the kernel row that multiplies it, from the first vector on.
 template <class S, class acc>
 struct GradRow {
   const S* row;
   const acc* weights;
 };
 
-// The rows that reach a row of inputs, and those that only rows further down will read: `ahead_count` from
-// `ahead` on, to be fetched meanwhile.
+// The rows that a row of inputs reads, and rows that only inputs further down will read, to be prefetched:
+// `ahead_count` of them, from `ahead` on.
 template <class S, class acc>
 struct GradRows {
   const GradRow<S, acc>* list;
@@ -40,7 +40,7 @@ struct BackwardInputScratch {
   void* rows;    // GradRow
   acc* weights;  // [window and pattern, or pattern and slot][kernel row][lane]
   acc* sums;     // [slot][output], where there are no windows
-  acc* copies;   // of rows of grad_output whose elements lie apart
+  acc* copies;   // of rows of grad_output whose elements are not adjacent
   acc* source;   // a row of positions
 };
 template <class acc>
@@ -87,7 +87,7 @@ inline vec<acc_of<T>> load_lanes(const T* p, vec_index<acc_of<T>> wanted) {
   return load(whole);
 }
 
-// Lane l is the sum of lanes l * kStride .. (l + 1) * kStride of kStride vectors side by side.
+// Lane l is the sum of lanes l * kStride .. (l + 1) * kStride of kStride consecutive vectors.
 template <int kStride, class V>
 inline V sum_neighbours(const V* v) {
   if constexpr (kStride == 1) {
@@ -117,8 +117,7 @@ inline V from_lane_one(V a, V b) {
   return from_lane_one(a, b, typename CountLanes<sizeof(V) / sizeof(a[0])>::list{});
 }
 
-// Fetches what lies below outputs o .. o + count in the rows ahead, into the second cache: the rows being
-// read may fill the first.
+// Prefetches outputs o .. o + count of the rows ahead into the L2 cache: the rows being read may fill L1.
 template <class S, class acc>
 inline void fetch_grad_rows(const GradRows<S, acc>& rows, int64_t o, int64_t count) {
   for (int64_t r = 0; r < rows.ahead_count; ++r) {
@@ -128,7 +127,7 @@ inline void fetch_grad_rows(const GradRows<S, acc>& rows, int64_t o, int64_t cou
   }
 }
 
-// Writes positions, at most `left`, and asks for the line of those to come.
+// Writes a vector of positions, at most `left` of them, and prefetches the line of later ones.
 template <class U, class V>
 inline void put_positions(U* source, V sums, int64_t left) {
   constexpr int64_t kLanes = sizeof(V) / sizeof(sums[0]);
@@ -140,7 +139,7 @@ inline void put_positions(U* source, V sums, int64_t left) {
   __builtin_prefetch(source + 2048 / static_cast<int64_t>(sizeof(U)), 1);
 }
 
-// Rows read side by side. Many rows a power of two apart would share a set of the cache.
+// Rows read at the same time. Many rows a power of two apart would compete for one set of the cache.
 constexpr int64_t kGradRows = 8;
 
 // A vector of positions, the first of which reaches output o through tap 0. kMasked: some lanes have no tap,
@@ -178,8 +177,7 @@ inline vec<acc> sum_windows(const DeconvParams& p, const DeconvPlan<acc>& plan, 
   return sum_neighbours<kStride>(sum);
 }
 
-// A row of positions. The last block overlaps the one before: a store in part is slow where it misses the
-// cache.
+// A row of positions. The last block overlaps the one before: a masked store is slow if it misses the cache.
 template <int kStride, class S, class U, class acc>
 inline void sum_row_windows(U* source, const DeconvParams& p, const DeconvPlan<acc>& plan,
                             const GradRows<S, acc>& rows) {
@@ -295,7 +293,7 @@ inline void sum_row_two_windows(U* source, const DeconvParams& p, const DeconvPl
 
 // ---- any stride -------------------------------------------------------------------------------------------
 
-// sums[slot][output] = sum over rows of grad_output * weight; then position i gathers those of its taps.
+// sums[slot][output] = sum over rows of grad_output * weight; then position i gathers the sums of its taps.
 template <class S, class acc>
 inline void sum_row_one_by_one(acc* source, const DeconvParams& p, const DeconvPlan<acc>& plan,
                                const GradRows<S, acc>& rows, acc* sums) {
@@ -372,7 +370,7 @@ inline void sum_row(U* source, const DeconvParams& p, const DeconvPlan<acc>& pla
   if constexpr (sizeof(U) == sizeof(acc)) sum_row_one_by_one(source, p, plan, rows, scratch.sums);
 }
 
-// Rows are read as they lie where their elements do so side by side, and otherwise from copies.
+// Rows whose elements are adjacent are read in place, others from copies.
 template <class T, class U, class acc>
 inline void sum_reached_rows(U* source, const DeconvParams& p, const DeconvPlan<acc>& plan,
                              const BackwardInputScratch<acc>& scratch, const T* grad, int64_t iy) {
@@ -381,7 +379,7 @@ inline void sum_reached_rows(U* source, const DeconvParams& p, const DeconvPlan<
     GradRow<T, acc>* list = static_cast<GradRow<T, acc>*>(scratch.rows);
     const int64_t last = list_grad_rows(p, plan, scratch.weights, iy, list, &count,
                                         [&](int64_t, int64_t oy) { return grad + oy * p.out.height; });
-    // About a page ahead: the rows that come next, or where rows are short, those some rows of inputs on.
+    // About a page ahead: the rows that come next or, if rows are short, those several rows of inputs later.
     const int64_t step = p.height.stride * p.out.height;
     constexpr int64_t kAhead = 4096 / static_cast<int64_t>(sizeof(T));
     const int64_t steps = ceil_div(kAhead, larger(1, step)) - 1;

@@ -102,7 +102,7 @@ inline void forward_rows(const DeconvParams& p, const DeconvPlan<acc>& plan, con
   }
 }
 
-// As many of `rows` output rows as one go takes; returns their number.
+// Computes as many of `rows` output rows as one pass handles; returns their number.
 template <class T, class acc>
 inline int64_t forward_some_rows(const DeconvParams& p, const DeconvPlan<acc>& plan,
                                  const SourceTap<acc>* taps, int64_t count, int64_t rows, T* out,

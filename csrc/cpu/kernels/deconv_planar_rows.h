@@ -6,7 +6,7 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// Lanes from anywhere; where the sources of a block lie further apart than a vector, never in a usual kernel.
+// Lanes from anywhere, for blocks whose sources span more than a vector; rare.
 template <class acc>
 [[gnu::noinline]] vec<acc> gather(const acc* p, const lane_index<acc>* index) {
   vec<acc> r{};
@@ -21,7 +21,7 @@ inline vec<acc> pick_existing(const acc* row, const lane_index<acc>* source, con
   const vec_index<acc> index = load_bits<vec_index<acc>>(source) + static_cast<lane_index<acc>>(from.shift);
   *exists = (index >= 0) & (index < static_cast<lane_index<acc>>(from.limit));
 #if UPSAMPLE_VECTOR_BYTES >= 32
-  if (narrow) return permute(load(row + from.start), index);  // the other lanes take any sample
+  if (narrow) return permute(load(row + from.start), index);  // lanes without a source get any sample
 #endif
   static_cast<void>(narrow);
   lane_index<acc> safe[lanes<acc>];
@@ -34,8 +34,8 @@ inline vec<acc> select(vec_index<acc> condition, vec<acc> yes, vec<acc> no) {
   return condition ? yes : no;
 }
 
-// The source row from blocks.begin, its ends repeated as far as the kernel reaches: as it lies in the image
-// where it can be read there, otherwise a copy in `row`, which holds a vector at least.
+// The source row from blocks.begin on, its ends repeated as far as the kernel reaches: in place in the image
+// if it can be read there, otherwise a copy in `row`, which holds at least a vector.
 template <class T, class acc>
 inline const acc* source_row(acc* row, const T* image, int64_t stride, const DeconvPlan<acc>& plan) {
   const WidthBlocks<acc>& blocks = plan.blocks;

@@ -1,7 +1,8 @@
-// What becomes of a finished value: the last step of every op on the row producer. Resize stores it; a fused
-// op adds to it or compares it first, in acc, and so sees bit for bit what resize would round and store.
+// Epilogues: what is done to a finished value, as the last step of resize and of the ops fused to it. Resize
+// stores it; a fused op first adds to it or compares it, in acc, and so sees bit for bit the value that
+// resize would round and store.
 //
-// An epilogue is a small object that kernels pass by value, so that what it holds stays in registers. It has:
+// An epilogue is a small object that kernels pass by value, so that its fields stay in registers. It has:
 //   typedef result            an element of the output
 //   static constexpr bool kStores    the value is stored as it is; the others serve interpolation alone, and
 //                                    what only other tables need is left out of their kernels
@@ -22,11 +23,11 @@ namespace UPSAMPLE_LEVEL {
 // Into the cache, past it, or in part.
 enum class Put { kStore, kStream, kPart };
 
-// A store asks for the line this many bytes further on: kernels write several rows or pixels at a time, and
-// the processor alone does not fetch ahead of them.
+// A store prefetches the line this many bytes ahead: kernels write several rows or pixels at a time, a
+// pattern that the hardware prefetcher does not follow.
 constexpr int64_t kWriteAhead = 2048;
-// And an epilogue that reads asks for what it will read this many bytes further on: rows of 2 KiB with a
-// plane of their own each are no stream that the processor follows.
+// An epilogue that reads prefetches its operand this many bytes ahead: the hardware prefetcher does not
+// follow rows of 2 KiB that are each in a different plane.
 constexpr int64_t kReadAhead = 4096;
 
 template <Put kPut, class T, class V>
@@ -88,7 +89,7 @@ class Store {
   bool repeats() const { return true; }
 };
 
-// output = value + other, one rounding. `other` lies as the output does, and may be the output itself.
+// output = value + other, rounded once. `other` has the output's strides, and may be the output itself.
 template <class T>
 class Add {
  public:

@@ -1,4 +1,4 @@
-// The last include of a level file: instantiates the level's kernels into its table.
+// Included last by each level file: instantiates the kernels of that level into its table.
 #pragma once
 
 #include "../levels.h"

@@ -1,5 +1,5 @@
 // y = A_h x A_w^T for any pair of axis tables: resize, separable transposed convolution, and both gradients
-// (the same with transposed tables). What happens to a result is the epilogue's affair (epilogue.h).
+// (the same with transposed tables). The epilogue decides what is stored (epilogue.h).
 //
 // Each thread owns whole rows of the result. A source row is read once or, where neighbouring result rows
 // share it, while it is still in the first caches; an output element is written once. Sums run in the tables'
@@ -22,7 +22,7 @@ void resample_build_plan(const ResampleParams<acc>& p, void* plan) {
   if (!p.channels_last) build_column_plan(plan, p.width);
 }
 
-// Memory of one thread.
+// Scratch of one thread, in bytes.
 template <class acc>
 int64_t resample_scratch_bytes(const ResampleParams<acc>& p) {
   return p.channels_last ? channels_last_scratch_bytes(p) : planar_scratch_bytes(p);

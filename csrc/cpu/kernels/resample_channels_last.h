@@ -1,8 +1,8 @@
 // Channels-last images: vectors run over the channels of a pixel.
 //
-// Interpolation goes straight from the input to the output: all result pixels between the same four corners,
-// two rows of up to four, are made from one load of each corner. Everything else sums its source rows into a
-// buffer first, a tile of channels at a time so that it stays in cache, then pixels of the buffer.
+// Interpolation goes straight from the input to the output: result pixels between the same four corners, two
+// rows of up to four, are computed from one load of each corner. Everything else sums its source rows into a
+// buffer first, a tile of channels at a time so that it stays in cache, and then sums pixels of the buffer.
 #pragma once
 
 #include "row_producer.h"
@@ -58,7 +58,7 @@ inline void interpolate_pixels(const PixelTile<T, E, acc>& tile, int64_t channel
     interpolate_channels<kRows, kColumns, Put::kStore>(tile, c, lanes<acc>);
   }
   if (c == channels) return;
-  if (c > 0 && tile.finish.repeats()) {  // the rest as a whole vector too, some channels a second time
+  if (c > 0 && tile.finish.repeats()) {  // the remainder as a whole vector too, overlapping the one before
     interpolate_channels<kRows, kColumns, Put::kStore>(tile, channels - lanes<acc>, lanes<acc>);
   } else {
     interpolate_channels<kRows, kColumns, Put::kPart>(tile, c, channels - c);
@@ -122,7 +122,7 @@ inline void interpolate_pixel_rows(const ResampleParams<acc>& p, E finish, const
 
 // ---- interpolation of pixels with few channels, far apart -----------------------------------------------
 //
-// Four lanes hold a pixel. (Close together, such pixels are better taken as an interleaved row.)
+// Four lanes hold a pixel. (If close together, such pixels are better treated as an interleaved row.)
 
 constexpr int64_t kFewChannels = 4;
 
@@ -153,7 +153,7 @@ inline typename SmallPixel<acc>::type load_last_pixel(const T* p, int64_t channe
   return load_pixel<acc>(values);
 }
 
-// All four lanes where the next pixel, written later, covers what does not belong to this one.
+// Writes all four lanes if the next pixel, written later, overwrites those that do not belong to this one.
 template <class E, class V>
 inline void put_pixel(E finish, typename E::result* p, V v, int64_t channels, bool whole) {
   if constexpr (E::kStores && sizeof(typename E::result) == 1) {
@@ -194,7 +194,7 @@ inline void interpolate_small_pixels(const ResampleParams<acc>& p, E finish, con
 template <class T, class E, class acc>
 inline void interpolate_small_row(const ResampleParams<acc>& p, E finish, const T* row0, const T* row1,
                                   acc down0, acc down1, typename E::result* out) {
-  // The last result pixel is always among the careful ones: it may not be written beyond its channels.
+  // The last result pixel is always among the careful ones: nothing may be written beyond its channels.
   int64_t careful = p.width.out_size - 1;
   while (careful > 0 && p.width.index[2 * careful - 1] == p.width.in_size - 1) --careful;
   interpolate_small_pixels<false>(p, finish, row0, row1, down0, down1, out, 0, careful);
@@ -203,7 +203,7 @@ inline void interpolate_small_row(const ResampleParams<acc>& p, E finish, const 
 
 // ---- any tables -----------------------------------------------------------------------------------------
 
-// For the second cache: a tile that fits the first is too thin a stream.
+// Sized for the L2 cache: a tile that fits the L1 cache makes too short a stream per pixel.
 constexpr int64_t kTileBytes = 256 << 10;
 
 // Channels taken at a time.

@@ -1,10 +1,10 @@
-// Planar images: the samples of a row lie side by side (or, interleaved, those of few channels do).
+// Planar images: the samples of a row are adjacent in memory (interleaved: those of few channels are).
 //
-// Interpolation, two neighbouring taps either way, goes straight from the input to the output: a block of
-// columns fetches its four corners once for all result rows between the same two source rows, blends them
-// down the height, then along the width, and stores. No buffer comes between, which for short rows would be
-// read before its stores have reached the cache. Everything else sums its source rows into a padded row of
-// acc first (row_producer.h); the arithmetic of an element is the same either way.
+// Interpolation, with two neighbouring taps along each axis, goes straight from the input to the output: a
+// block of columns loads its four corners once for all result rows between the same two source rows, blends
+// them vertically, then horizontally, and stores. There is no buffer in between: short rows of it would be
+// read before the stores to them have reached the cache. Everything else sums its source rows into a padded
+// row of acc first (row_producer.h); the arithmetic of an element is the same in both cases.
 #pragma once
 
 #include "row_producer.h"
@@ -65,7 +65,7 @@ inline RowGroup<T, E, acc> group_rows(const ResampleParams<acc>& p, E finish, co
   return group;
 }
 
-// One block of columns in kRows rows; kPart: of which only `count` columns exist.
+// One block of columns in kRows rows; kPart: only `count` of its columns exist.
 template <Reach kReach, int kRows, Put kPut, class T, class E, class acc>
 inline void write_interpolated(E finish, typename E::result* const* out, const T* source0, const T* source1,
                                int64_t length, const vec<acc>* down0, const vec<acc>* down1,
@@ -119,8 +119,8 @@ template <Reach kReach, bool kShares, Put kPut, class T, class E, class acc>
 inline void interpolate_rows(const RowGroup<T, E, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
                              int64_t end, int64_t count) {
   int r = 0;
-  // Stores into the cache want one row after the other, unless what has to be converted costs more; stores
-  // past it do not mind several at a time.
+  // Cached stores run best one row at a time, unless converting the inputs once per row costs more; streaming
+  // stores can interleave several rows.
   constexpr bool kTogether =
       !E::kReads &&
       (kPut == Put::kStream || (kPut == Put::kStore && sizeof(typename E::result) < sizeof(acc)));
@@ -200,7 +200,7 @@ inline void write_row_columns(const ResampleParams<acc>& p, E finish, typename E
   }
 }
 
-// Columns that do not lie side by side are runs of one.
+// One segment, or if columns are not adjacent in memory one segment for each.
 template <class acc>
 inline RowShape planar_row(const ResampleParams<acc>& p) {
   return p.in.width == 1 ? RowShape{1, p.width.in_size, 0} : RowShape{p.width.in_size, 1, p.in.width};
@@ -211,8 +211,8 @@ inline int64_t planar_row_bytes(const ResampleParams<acc>& p) {
   return whole_vectors((p.width.in_size + kRowPadding<acc>)*static_cast<int64_t>(sizeof(acc)));
 }
 
-// Rows are summed some at a time before their columns are: a row is not read back while its stores are on
-// their way.
+// Several rows are summed vertically before the first is read by the horizontal pass, so that no row is read
+// back while the stores to it are still in flight.
 constexpr int64_t kRowBatch = 4;
 
 template <class acc>

@@ -1,7 +1,7 @@
-// Along the height: the source rows of one result row, summed into a row of acc. columns.h takes the width
-// from there.
+// The vertical pass: the source rows of one result row, summed into a row of acc. columns.h is the horizontal
+// pass, which continues from there.
 //
-// Every op of the package takes its rows from here, so that a fused op sees bit for bit what resize would
+// Resize and every op fused to it use these functions, so that a fused op sees bit for bit what resize would
 // store.
 #pragma once
 
@@ -10,8 +10,9 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// A row of an image as it is walked: `segments` runs of `length` neighbouring samples, `stride` apart. One
-// run of all pixels, or of all pixels' channels; one run a pixel where only some of its channels are taken.
+// The order in which a row of an image is traversed: `segments` segments of `length` adjacent samples,
+// `stride` apart. One segment of all pixels, or of all pixels' channels; or one segment per pixel, if only
+// some of its channels are taken.
 struct RowShape {
   int64_t segments, length, stride;
   int64_t size() const { return segments * length; }
@@ -20,8 +21,8 @@ struct RowShape {
 // ---- interpolating: straight from two source rows ---------------------------------------------------------
 
 // A block of columns in kRows result rows between the same two source rows of `length` samples: the corners
-// are fetched once, blended down the height, then along the width. sink(r, values) takes the columns of row
-// r: resize stores them, a fused op reduces them.
+// are loaded once, blended vertically, then horizontally. sink(r, values) receives the columns of row r:
+// resize stores them, a fused op reduces them.
 template <Reach kReach, int kRows, class T, class acc, class Sink>
 inline void interpolate_block(const T* source0, const T* source1, int64_t length, const vec<acc>* down0,
                               const vec<acc>* down1, const ColumnTap<acc>& tap0, const ColumnTap<acc>& tap1,
@@ -62,7 +63,7 @@ inline void blend_segment(acc* buffer, const T* input, int64_t row_stride, int64
     }
     store(buffer + x, sum);
     x += lanes<acc>;
-    // The rest as a whole vector too, some of it a second time.
+    // The remainder is a whole vector too, which overlaps the one before.
     if (x < count && x + lanes<acc> > count) x = count - lanes<acc>;
   }
   for (; x < count; ++x) {
@@ -91,8 +92,8 @@ inline void blend_rows(acc* buffer, const T* input, int64_t row_stride, const Ro
 // ---- scattering: one pass over the input ----------------------------------------------------------------
 //
 // The gradient of an interpolation: each row of the input is read once and added to the one or two result
-// rows that it touches, in the order of the input's rows. That is also the order in which a result row sums,
-// so that it does not matter where a thread's rows begin.
+// rows that it contributes to, in the order of the input's rows. That is also the order in which gathering
+// would sum, so that the bits do not depend on where a thread's rows begin.
 
 // sum0[x] += weight0[r] * rows[r][x], and the same for sum1; kFresh: sum1 has no value yet.
 template <int kRows, bool kFresh, bool kPart, class T, class acc>
@@ -136,7 +137,7 @@ inline void add_segment(acc* sum, const T* row, vec<acc> weight, int64_t count) 
   if (x < count) add_vector<true>(sum + x, row + x, weight, count - x);
 }
 
-// Whether scattering is possible, and saves anything over gathering.
+// Whether scattering is possible and saves work compared with gathering.
 template <class acc>
 inline bool scatters_rows(const ResampleParams<acc>& p) {
   return p.height_forward.interpolates && p.height.max_taps > 2;
@@ -145,8 +146,8 @@ inline bool scatters_rows(const ResampleParams<acc>& p) {
 template <class T, class acc>
 class RowScatter {
  public:
-  // `forward` is the interpolation and `transposed` its transpose; rows of `shape` lie row_stride apart; sum0
-  // and sum1 hold shape.size() each.
+  // `forward` is the interpolation and `transposed` its transpose; rows of `shape` are row_stride apart; sum0
+  // and sum1 hold shape.size() elements each.
   RowScatter(const T* input, int64_t row_stride, const RowShape& shape, const AxisTaps<acc>& transposed,
              const AxisTaps<acc>& forward, acc* sum0, acc* sum1)
       : input_(input),
@@ -156,7 +157,7 @@ class RowScatter {
         forward_(forward),
         sum_{sum0, sum1} {}
 
-  // Starts at result row `begin`; the rows from `end` on are someone else's.
+  // Starts at result row `begin`; rows >= end belong to another thread.
   void start(int64_t begin, int64_t end) {
     row_ = begin;
     end_ = end;
@@ -165,7 +166,7 @@ class RowScatter {
     next_ = tap < transposed_.offset[transposed_.out_size] ? transposed_.index[tap] : forward_.out_size;
   }
 
-  // The next result row; valid until the one after is asked for.
+  // The next result row; valid until the next call.
   const acc* produce() {
     while (next_ < forward_.out_size && first_touched(next_) <= row_) take_rows();
     make_sum(0);
@@ -181,7 +182,7 @@ class RowScatter {
  private:
   static constexpr int kMostRows = 4;
 
-  // Rows without taps are passed over at once.
+  // The first result row that an input row contributes to; -1, before all of them, if it has no taps.
   int64_t first_touched(int64_t input_row) const {
     const int64_t tap = forward_.offset[input_row];
     return tap < forward_.offset[input_row + 1] ? forward_.index[tap] : -1;
@@ -192,14 +193,14 @@ class RowScatter {
     return p[0] == q[0] && p[1] == q[1];
   }
 
-  // A sum that has no value yet becomes -0, to which any product can be added without a trace.
+  // A sum that has no value yet becomes -0, which added to any value leaves its bits unchanged.
   void make_sum(int i) {
     if (!fresh_[i]) return;
     for (int64_t x = 0; x < shape_.size(); ++x) sum_[i][x] = acc(-0.0);
     fresh_[i] = false;
   }
 
-  // Adds the next input row, or as many as touch the same two result rows.
+  // Adds the next input row, or as many as contribute to the same two result rows.
   void take_rows() {
     const int64_t first = next_, taps = forward_.offset[first + 1] - forward_.offset[first];
     const int64_t* index = forward_.index + forward_.offset[first];
@@ -226,8 +227,8 @@ class RowScatter {
     }
   }
 
-  // How many samples ahead to ask for. Within a long row; past all rows of this step where they are short,
-  // which the processor's own prefetching, tuned for one stream, does not do.
+  // How many samples ahead to prefetch: within the row if it is long, otherwise beyond all rows of this step,
+  // which the hardware prefetcher, tuned for a single stream, does not do.
   int64_t prefetch_distance(int rows) const {
     constexpr int64_t kAhead = 4096 / sizeof(T);
     const int64_t step = larger(1, rows * row_stride_);
@@ -249,7 +250,7 @@ class RowScatter {
     }
   }
 
-  // One input row whose taps are fewer, the same, or in part someone else's.
+  // One input row with fewer than two taps, with both on one row, or with one that is another thread's.
   void take_row() {
     const int64_t input_row = next_++;
     for (int64_t t = forward_.offset[input_row]; t < forward_.offset[input_row + 1]; ++t) {

@@ -1,9 +1,8 @@
 // Vectors of one instruction-set level, over the compiler's own vector types.
 //
-// The including level file sets UPSAMPLE_LEVEL (its namespace) and UPSAMPLE_VECTOR_BYTES, and turns its
-// instructions on by a pragma. Everything here lives in that namespace and no template of the standard
-// library is used: a std function instantiated under AVX-512 would be merged by the linker with the
-// baseline's.
+// The including level file sets UPSAMPLE_LEVEL (its namespace) and UPSAMPLE_VECTOR_BYTES, and enables its
+// instructions by a pragma. Everything here is in that namespace, and no template of the standard library is
+// used: the linker would merge a std function instantiated under AVX-512 with the baseline's.
 #pragma once
 
 #include "../../params.h"
@@ -75,7 +74,7 @@ inline vec<acc> splat(acc a) {
   return vec<acc>{} + a;
 }
 
-// a * b + c: one rounding where the level has the instruction, two where it has not. Never left to
+// a * b + c, rounded once if the level has an FMA instruction, otherwise twice. Never left to the compiler's
 // contraction.
 inline float multiply_add(float a, float b, float c) {
 #if UPSAMPLE_HAS_FMA
@@ -141,7 +140,7 @@ inline vec<double> permute(vec<double> v, vec_index<double> index) {
 #endif
 }
 
-// lane i of the result is lane index[i] of the two vectors side by side
+// lane i of the result is lane index[i] of the concatenation of both vectors
 #if UPSAMPLE_VECTOR_BYTES == 64
 inline vec<float> permute_two(vec<float> a, vec<float> b, vec_index<float> index) {
   return (vec<float>)_mm512_permutex2var_ps((__m512)a, (__m512i)index, (__m512)b);
@@ -157,7 +156,7 @@ inline V permute_two(V a, V b, I index) {
 }
 #endif
 
-// Whether moving lanes within registers is cheaper than loading them one by one.
+// Whether permuting lanes in registers is cheaper than loading them one by one.
 constexpr bool kPermutes = kVectorBytes > 16;
 
 // ---- one element: storage type <-> acc ------------------------------------------------------------------
@@ -178,9 +177,9 @@ inline float to_acc(float x) { return x; }
 inline float to_acc(uint8_t x) { return static_cast<float>(x); }
 inline float to_acc(bfloat16_t x) { return bits_to_float(static_cast<uint32_t>(x.bits) << 16); }
 inline float to_acc(half_t x) {
-  // Exponent and mantissa in place, the exponent rebiased. A subnormal, m * 2^-24, is what m adds to 2^-14:
-  // no subnormal float32 comes up, which the processor may have been told to take for 0. All ones in the
-  // exponent (inf, NaN) stay that.
+  // Shifts exponent and mantissa into place and rebiases the exponent. A subnormal, m * 2^-24, is computed as
+  // (2^-14 + m * 2^-24) - 2^-14, so that no subnormal float32 occurs, which the processor may be set to flush
+  // to 0. An exponent of all ones (inf, NaN) is kept.
   const uint32_t magnitude = (x.bits & 0x7fffu) << 13, sign = (x.bits & 0x8000u) << 16;
   uint32_t u = magnitude + 0x38000000u;
   if (magnitude < 0x00800000u) u = float_to_bits(bits_to_float(magnitude + 0x38800000u) - 0x1p-14f);
@@ -280,8 +279,8 @@ inline void store(half_t* p, vec<float> v) {
 #endif
 }
 
-// Stores that go past the cache: for a large output they save reading each line before it is overwritten. The
-// address must be aligned to the bytes written; a type without such a store takes the ordinary one.
+// Non-temporal stores: for a large output they avoid reading each line before it is overwritten. The address
+// must be aligned to the number of bytes written; types without such a store use the ordinary one.
 template <class T, class V>
 inline void stream(T* p, V v) {
   store(p, v);
@@ -319,7 +318,7 @@ inline void end_stream() {
 #endif
 }
 
-// a > b lane by lane, as bytes 0 and 1 side by side; false where either is NaN.
+// a > b lane by lane, as consecutive bytes 0 or 1; false if either is NaN.
 #if UPSAMPLE_VECTOR_BYTES == 64
 inline __m128i greater_bytes(vec<float> a, vec<float> b) {
   return _mm_maskz_set1_epi8(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ), 1);
@@ -350,7 +349,7 @@ inline void store_greater_part(uint8_t* p, vec<float> a, vec<float> b, int64_t c
 }
 #endif
 
-// The sum of a vector's lanes, in an order of its own.
+// The sum of a vector's lanes, in a fixed order that is not that of the lanes.
 inline float sum_lanes(vec<float> v) {
 #if UPSAMPLE_VECTOR_BYTES == 64
   return _mm512_reduce_add_ps((__m512)v);
@@ -373,7 +372,7 @@ inline double sum_lanes(vec<double> v) {
 #endif
 }
 
-// The type that sums of a storage type are kept in.
+// The type in which values of a storage type are summed.
 template <class T>
 struct AccOf {
   typedef float type;
@@ -475,7 +474,7 @@ inline vec<float> larger_lanes(vec<float> a, vec<float> b) {
 }
 inline vec<double> larger_lanes(vec<double> a, vec<double> b) { return a > b ? a : b; }
 
-// best = value and where = index in the lanes where value is greater, or the first NaN.
+// Sets best = value and where = index in the lanes where value is greater than best, or is the first NaN.
 inline void keep_greater_or_nan(vec<float>& best, vec_index<float>& where, vec<float> value,
                                 vec_index<float> index) {
 #if UPSAMPLE_VECTOR_BYTES == 64
@@ -489,7 +488,7 @@ inline void keep_greater_or_nan(vec<float>& best, vec_index<float>& where, vec<f
   where = greater != 0 ? index : where;
 #endif
 }
-// The same where nothing is NaN: the next `best` does not wait for the comparison.
+// The same if nothing is NaN: `best` then does not depend on the comparison.
 inline void keep_greater(vec<float>& best, vec_index<float>& where, vec<float> value,
                          vec_index<float> index) {
 #if UPSAMPLE_VECTOR_BYTES == 64

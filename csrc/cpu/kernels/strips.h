@@ -1,9 +1,9 @@
 // Strips of columns, for the ops that reduce over the classes of a pixel.
 //
-// All classes of a wide image's row exceed the caches, so that a thread walks down a strip of its columns. A
-// strip is a number of source columns; the blocks of result columns whose first source column lies in it are
-// its own. How wide strips are depends on the image alone: the same work is summed in the same order for any
-// number of threads.
+// A row of all classes of a wide image exceeds the caches, so that a thread walks down a strip of its
+// columns. A strip is a range of source columns; it owns the blocks of result columns whose first source
+// column is in that range. The width of a strip depends only on the image: the same work is summed in the
+// same order for any number of threads.
 #pragma once
 
 #include "columns.h"
@@ -11,12 +11,12 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// What a thread works on, source rows of all classes and what is summed beside them: about a second cache.
+// What a thread works on (source rows of all classes, and the sums of their gradient): about an L2 cache.
 constexpr int64_t kStripBytes = 1 << 20;
 
 struct Strip {
   int64_t source, source_end;  // its source columns
-  int64_t block, block_end;    // its own blocks
+  int64_t block, block_end;    // the blocks that it owns
   int64_t copied, copied_end;  // the source columns that its blocks read
 };
 
@@ -26,15 +26,16 @@ inline int64_t count_strips(const LogitsParams<acc>& x, int64_t bytes) {
   const int64_t most = larger(1, kStripBytes / bytes / lanes<acc>) * lanes<acc>;
   return (x.width.in_size + most - 1) / most;
 }
-// Source columns in each but the last, whole vectors of them; none is much narrower than the others.
+// Source columns of each strip but the last, a multiple of the vector; no strip is much narrower than others.
 template <class acc>
 inline int64_t strip_width(const LogitsParams<acc>& x, int64_t bytes) {
   const int64_t vectors = (x.width.in_size + lanes<acc> - 1) / lanes<acc>, strips = count_strips(x, bytes);
   return (vectors + strips - 1) / strips * lanes<acc>;
 }
 
-// The first of `count` groups of `step` outputs whose first output reads `source` first, or what follows it.
-// Of an interpolation, whose outputs have two taps each and only go forward.
+// Smallest index of `count` groups of `step` outputs whose first output's first source is >= `source`;
+// `count` if there is none. For interpolations, whose outputs have two taps each and whose sources never go
+// back.
 template <class acc>
 inline int64_t first_reading(const AxisTaps<acc>& axis, int64_t step, int64_t count, int64_t source) {
   int64_t low = 0, high = count;

@@ -1,8 +1,8 @@
 // AVX-512 (F, BW, DQ, VL): 64-byte vectors.
 #if defined(__x86_64__)
 
-// System headers first: their inline functions must not be compiled with the level's instructions.
-// (GCC 12 warns of its own deliberately undefined vectors in them.)
+// System headers first: their inline functions must not be compiled with the level's instructions. (GCC 12
+// warns about deliberately uninitialised vectors in its own headers.)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 

@@ -1,4 +1,4 @@
-// The level every processor runs: 16-byte vectors (SSE2, NEON, or whatever the compiler makes of them).
+// The level that every processor runs: 16-byte vectors (SSE2, NEON, or what the compiler emulates them by).
 #if defined(__x86_64__)
 #include <emmintrin.h>
 #endif
