@@ -84,7 +84,7 @@ def test_argmax_threshold_and_score_of_more_than_2_to_the_31_pixels():
     certain = (exact[:, 0] - exact[:, 1]).abs() > 1e-4
     index, score = upsample_ext.upsample_argmax(x, (SIDE, SIDE), dtype=torch.uint8, return_score=True)
     assert torch.equal(index[:, rows].long()[certain], exact.argmax(1)[certain])
-    torch.testing.assert_close(score[:, rows].double(), exact.amax(1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(score[:, rows].double(), exact.softmax(1).amax(1), rtol=0, atol=1e-5)
     del index, score
     mask = upsample_ext.upsample_threshold(x[:, :1], (SIDE, SIDE), threshold=0.25)
     certain = (exact[:, :1] - 0.25).abs() > 1e-4
@@ -123,17 +123,17 @@ def test_an_input_of_more_than_2_to_the_31_elements(dtype):
 
 def test_the_gradient_of_more_than_2_to_the_31_elements():
     need(12)
-    x = torch.zeros(1, 1, TALL[0], WIDE[0], requires_grad=True)
-    grad_output = torch.empty(1, 1, SIDE, SIDE)
+    x = torch.zeros(1, 1, TALL[0], WIDE[0], dtype=torch.float16, requires_grad=True)
+    grad_output = torch.empty(1, 1, SIDE, SIDE, dtype=torch.float16)
     for rows in grad_output[0, 0].split(4096):
-        rows.uniform_()
+        rows.uniform_(0, 2**-8)  # the sums are of half a million
     upsample_ext.interpolate(x, (SIDE, SIDE), mode="bilinear").backward(grad_output)
     height, width = linear_matrix(TALL[0], SIDE, False), linear_matrix(WIDE[0], SIDE, False)
     expected = torch.zeros(TALL[0], WIDE[0], dtype=torch.float64)
     for begin in range(0, SIDE, 4096):
         part = slice(begin, begin + 4096)
         expected += height[part].T @ (grad_output[0, 0, part].double() @ width)
-    torch.testing.assert_close(x.grad[0, 0].double(), expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(x.grad[0, 0].double(), expected, rtol=1e-3, atol=0)
 
 
 def test_a_loss_over_more_than_2_to_the_31_elements_of_logits():
@@ -187,5 +187,5 @@ def test_coordinates_near_2_to_the_24_are_natives(axis, sizes, align_corners):
 def test_one_pixel_makes_more_than_2_to_the_31():
     need(3)
     x = torch.full((1, 1, 1, 1), 77, dtype=torch.uint8)
-    y = upsample_ext.interpolate(x, (1, 2**31 + 8), mode="bilinear")
+    y = upsample_ext.interpolate(x, (SIDE, SIDE), mode="bilinear")
     assert y.min() == 77 and y.max() == 77
