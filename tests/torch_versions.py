@@ -14,6 +14,7 @@ def since_torch(version, reason):
 
 # F.interpolate of torch 2.5, 2.7 and 2.9 rounds some float32 coordinates otherwise than that of 2.11: ours
 # are the same under all of them, and its own differ from those of 2.11 by up to 3e-6. 2.10 was not tried.
+NATIVE_ROUNDS_AS_NOW = TORCH >= (2, 11)
 native_rounds_as_now = since_torch((2, 11), "F.interpolate rounds some float32 coordinates otherwise")
 
 # In torch 2.5 a rule of torch.library.register_vmap, of any custom op, ends in an internal assertion of torch
