@@ -5,8 +5,8 @@
 #
 # address (the default) is AddressSanitizer and UBSan; thread is ThreadSanitizer, for which the extension's parallel
 # regions run on four threads of tests/native/openmp_threads.cpp. The environment is the one that scripts/test.sh made.
-# Without further arguments the tests are those of values, layouts, geometry and gradients. (The kernels without torch
-# are tested under the first two on every run, tests/test_levels.py.)
+# Without further arguments the tests are those of values, layouts, geometry and gradients, or of any number of threads.
+# (The kernels without torch are tested under the first two on every run, tests/test_levels.py.)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=/dev/null
@@ -41,17 +41,25 @@ FORCE_CPU=1 python setup.py build_ext --inplace >build.log 2>&1 || {
   exit 1
 }
 
-if [ $# -eq 0 ]; then
+if [ $# -eq 0 ] && [ "$kind" = address ]; then
   set -- tests/test_far_geometry.py tests/test_any_resize.py tests/test_every_kernel.py tests/test_argmax.py \
     tests/test_threshold.py tests/test_combine.py tests/test_deconv_geometry.py tests/test_cross_entropy.py \
     -k "not larger_than and not memory and not compile" -p no:cacheprovider
+elif [ $# -eq 0 ]; then # large enough for several threads
+  set -- tests/test_argmax.py tests/test_threshold.py tests/test_combine.py tests/test_cross_entropy.py \
+    tests/test_deconv.py tests/test_deconv_geometry.py tests/test_gradients.py tests/test_interpolate.py \
+    -k "thread or larger_than" -p no:cacheprovider
 fi
 preload=$(for library in $libraries; do "$compiler" -print-file-name="$library"; done | xargs)
 
 # Python and torch are not instrumented and hold on to much until the end: leaks are not asked for. Allocations that
-# must fail are to fail as they do for a user. The first race ends the run, as the first fault does. ThreadSanitizer
-# wants its part of the address space free, so the addresses are not randomized.
-LD_PRELOAD=$preload \
-  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-  TSAN_OPTIONS=halt_on_error=1:report_signal_unsafe=0:allocator_may_return_null=1 \
-  setarch --addr-no-randomize python -m pytest -q "$@"
+# must fail are to fail as they do for a user. The first fault or race ends the run; what is found goes to files, for
+# pytest keeps what a test prints. ThreadSanitizer wants its part of the address space free: no random addresses.
+rm -f report.*
+common=log_path=$PWD/report:allocator_may_return_null=1
+status=0
+LD_PRELOAD=$preload ASAN_OPTIONS=$common:detect_leaks=0 UBSAN_OPTIONS=$common:print_stacktrace=1 \
+  TSAN_OPTIONS=$common:halt_on_error=1:report_signal_unsafe=0:ignore_noninstrumented_modules=1 \
+  setarch --addr-no-randomize python -m pytest -q "$@" || status=$?
+cat report.* 2>/dev/null || true
+exit "$status"
