@@ -11,6 +11,7 @@ What is checked before anything is compiled, and how `pip install .` finds torch
 """
 
 import contextlib
+import functools
 import glob
 import hashlib
 import os
@@ -35,7 +36,7 @@ sys.path.remove(str(ROOT))
 TORCH_RANGE = ((2, 5), (2, 15))  # supported: first <= torch < second; the only place that says so
 GIGABYTES_PER_JOB = 3  # what one compilation of torch's headers may take
 # gcc 12 takes the undefined vectors in its own AVX-512 header for mistakes; clang does not know that warning.
-WARNINGS = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option"]
+WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option"]
 # --fmad=false is nvcc's -ffp-contract=off: the kernels write fma where they mean it.
 # Compressed, the machine code of all architectures is a fifth in size.
 NVCC_FLAGS = ["-O3", "--fmad=false", "-Xfatbin", "-compress-all"]
@@ -64,11 +65,12 @@ def why_no_cuda(torch_version, torch_cuda, cuda_home, cuda_sources):
     return reason
 
 
-def openmp_link_flags(torch_directory):
+def openmp_link_flags(torch_directory, compiler_is_gcc=True):
     """Links with the OpenMP runtime that torch ships, so that the process has one pool of threads, not two.
 
-    A wheel brings its own libgomp, at times under a name with a hash; -fopenmp at link time would ask for the
-    system's as well. A torch that ships none uses the system's.
+    A wheel brings its own libgomp, at times under a name with a hash; -fopenmp at link time would ask for
+    the system's as well. A torch that ships none uses the system's. clang's own runtime, libomp, would be a
+    second one: csrc/cpu/parallel.h does without it.
     """
     shipped = [
         pathlib.Path(path)
@@ -76,7 +78,7 @@ def openmp_link_flags(torch_directory):
         for path in glob.glob(str(folder / "libgomp*.so*"))
     ]
     if len(shipped) != 1:
-        return ["-fopenmp"]
+        return ["-fopenmp"] if compiler_is_gcc else ["-lgomp"]
     return [f"-L{shipped[0].parent}", f"-l:{shipped[0].name}"]
 
 
@@ -146,17 +148,26 @@ def name_objects(compiler):
     compiler.object_filenames = object_filenames
 
 
+@functools.cache
+def compiler_is_gcc():
+    """False of clang, which defines the macros of g++ too."""
+    from torch.utils import cpp_extension
+
+    command = [*shlex.split(cpp_extension.get_cxx_compiler()), "-dM", "-E", "-x", "c++", os.devnull]
+    try:
+        predefined = subprocess.run(command, capture_output=True, text=True).stdout
+    except OSError:
+        return True  # there is none, which is said before anything is compiled
+    return "__GNUC__" in predefined and "__clang__" not in predefined
+
+
 def precompile_headers(compiler, compile_arguments, folder):
     """Compiles csrc/torch_headers.h once for all sources that include it; returns the folder to look in.
 
     None where the compiler is not g++: clang takes no precompiled header by way of an #include. The flags
     must be the sources' own to the last, or g++ passes the result over: hence the compiler's own compile().
     """
-    from torch.utils import cpp_extension
-
-    command = [*shlex.split(cpp_extension.get_cxx_compiler()), "-dM", "-E", "-x", "c++", os.devnull]
-    predefined = subprocess.run(command, capture_output=True, text=True).stdout
-    if "__GNUC__" not in predefined or "__clang__" in predefined:
+    if not compiler_is_gcc():
         return None
     (header,) = find("torch_headers.h")
     compiler.src_extensions.append(".h")
@@ -188,7 +199,8 @@ def extension_and_build(torch):
     # -isystem silences warnings inside torch's headers; it takes precedence over the -I that torch adds.
     # A debug build is one with CFLAGS="-O0 -g"; distributions set -O2 for all, which would cost speed here.
     optimization = [] if re.search(r"-O[0g]\b", os.environ.get("CFLAGS", "")) else ["-O3"]
-    cxx = [*optimization, "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", *WARNINGS]
+    openmp = ["-fopenmp"] if compiler_is_gcc() else []
+    cxx = [*optimization, *openmp, "-ffp-contract=off", "-fvisibility=hidden", *WARNINGS]
     cxx += [f"-isystem{path}" for path in cpp_extension.include_paths()]
     if "-g" not in os.environ.get("CFLAGS", ""):
         cxx.append("-g0")  # Python's own -g would double memory and time
@@ -210,7 +222,7 @@ def extension_and_build(torch):
         include_dirs=[str(ROOT / "csrc")],
         define_macros=macros,
         extra_compile_args={"cxx": cxx, "nvcc": nvcc},
-        extra_link_args=openmp_link_flags(pathlib.Path(torch.__file__).resolve().parent),
+        extra_link_args=openmp_link_flags(pathlib.Path(torch.__file__).resolve().parent, compiler_is_gcc()),
     )
 
     class Build(cpp_extension.BuildExtension):

@@ -15,6 +15,7 @@
 #include <atomic>
 
 #include "cpu/levels.h"
+#include "cpu/parallel.h"
 #include "devices.h"
 #include "dispatcher_override.h"
 #include "geometry/axis_table.h"
@@ -352,7 +353,7 @@ static bool checked_gpu_is_served(int index) {
 static int64_t parallel_threads() {
   const int64_t wanted = at::get_num_threads();
   std::atomic<int64_t> arrived{0};
-  at::parallel_for(0, wanted, 1, [&](int64_t, int64_t) {
+  parallel_for(0, wanted, 1, [&](int64_t, int64_t) {
     ++arrived;
     for (int64_t spin = 0; arrived < wanted && spin < 100000000; ++spin) {
     }
@@ -365,7 +366,7 @@ static py::dict build_info() {
   info["torch"] = UPSAMPLE_EXT_TORCH_VERSION;
   info["cuda"] = kBuiltWithCuda;
   info["compiler"] = __VERSION__;
-#if defined(_OPENMP)
+#if AT_PARALLEL_OPENMP
   info["openmp"] = true;
 #else
   info["openmp"] = false;

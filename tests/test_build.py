@@ -138,6 +138,7 @@ def test_the_openmp_runtime_that_torch_ships_is_linked(build, tmp_path):
     home = tmp_path / "torch"
     (home / "lib").mkdir(parents=True)
     assert build.openmp_link_flags(home) == ["-fopenmp"]
+    assert build.openmp_link_flags(home, compiler_is_gcc=False) == ["-lgomp"]
     (home / "lib" / "libgomp-a34b3233.so.1").touch()
     assert build.openmp_link_flags(home) == [f"-L{home / 'lib'}", "-l:libgomp-a34b3233.so.1"]
     (home / "lib" / "libgomp.so.1").touch()

@@ -34,7 +34,7 @@ static double check_all_targets(const CrossEntropyKernel<acc>& kernel, const Cro
   const int64_t blocks = (count + kTargetBlock - 1) / kTargetBlock;
   std::vector<double> weight(static_cast<size_t>(blocks));
   std::vector<int64_t> wrong(static_cast<size_t>(blocks));
-  at::parallel_for(0, blocks, 2, [&](int64_t begin, int64_t end) {
+  parallel_for(0, blocks, 2, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i * kTargetBlock;
       wrong[i] = kernel.check_targets(params, first, std::min(kTargetBlock, count - first), &weight[i]);
@@ -118,11 +118,11 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     const int64_t units = kernel.units(params), terms = target.numel() * input.size(1);
     std::vector<double> row_loss(static_cast<size_t>(units));
     params.row_loss = row_loss.data();
-    at::parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, terms)),
-                     [&](int64_t begin, int64_t end) {
-                       WorkMemory<16384> scratch(scratch_bytes);
-                       kernel.rows(params, begin, end, scratch.data());
-                     });
+    parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, terms)),
+                 [&](int64_t begin, int64_t end) {
+                   WorkMemory<16384> scratch(scratch_bytes);
+                   kernel.rows(params, begin, end, scratch.data());
+                 });
 
     if (!result.loss.defined()) return;
     if (!reduces) {

@@ -6,6 +6,7 @@
 #include "last_level_cache.h"
 #include "levels.h"
 #include "on_cpu.h"
+#include "parallel.h"
 #include "tensor_params.h"
 #include "work_memory.h"
 
@@ -76,7 +77,7 @@ static void run(const DeconvKernel& kernel, DeconvParams& params, bool reads_wei
   params.plan = plan.data();
   const int64_t scratch_bytes = kernel.scratch_bytes(params);
   const int64_t work = params.batch * params.channels * plane_work(params);
-  at::parallel_for(0, rows, grain_size(work / std::max<int64_t>(1, rows)), [&](int64_t begin, int64_t end) {
+  parallel_for(0, rows, grain_size(work / std::max<int64_t>(1, rows)), [&](int64_t begin, int64_t end) {
     WorkMemory<16384> scratch(scratch_bytes);
     rows_kernel(params, begin, end, scratch.data());
   });
@@ -148,8 +149,8 @@ static Tensor channel_sum_cpu(const Tensor& input) {
   params.in = strides_of(input);
   params.channels_last = params.channels > 1 && params.in.channel == 1;
   const int64_t rows = kernel.channel_sum_rows(params);
-  at::parallel_for(0, rows, grain_size(input.numel() / std::max<int64_t>(1, rows)),
-                   [&](int64_t begin, int64_t end) { kernel.channel_sum(params, begin, end); });
+  parallel_for(0, rows, grain_size(input.numel() / std::max<int64_t>(1, rows)),
+               [&](int64_t begin, int64_t end) { kernel.channel_sum(params, begin, end); });
   return output;
 }
 

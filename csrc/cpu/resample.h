@@ -1,7 +1,6 @@
 // How a launcher runs a resample kernel, for the family itself and for the ops fused to it.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "last_level_cache.h"
 #include "levels.h"
 #include "on_cpu.h"
+#include "parallel.h"
 #include "tensor_params.h"
 #include "work_memory.h"
 
@@ -79,11 +79,11 @@ void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, co
                         params);
   }
   const int64_t row_elements = params.width.out_size * (params.channels_last ? params.channels : 1);
-  at::parallel_for(0, params.rows(), std::max<int64_t>(1, kGrain / row_elements),
-                   [&](int64_t begin, int64_t end) {
-                     WorkMemory<16384> scratch(scratch_bytes);
-                     kernel.rows(params, begin, end, scratch.data());
-                   });
+  parallel_for(0, params.rows(), std::max<int64_t>(1, kGrain / row_elements),
+               [&](int64_t begin, int64_t end) {
+                 WorkMemory<16384> scratch(scratch_bytes);
+                 kernel.rows(params, begin, end, scratch.data());
+               });
 }
 
 // Bilinear resize into `output`, which has the input's dtype and any strides; `stream`: it is part of a

@@ -54,11 +54,11 @@ static void argmax_into(const ArgmaxKernel& kernel, const Tensor& input, const T
   }
   const int64_t units = kernel.units(params);
   const int64_t logits = index.numel() * input.size(1);
-  at::parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, logits)),
-                   [&](int64_t begin, int64_t end) {
-                     WorkMemory<16384> scratch(scratch_bytes);
-                     kernel.rows(params, begin, end, scratch.data());
-                   });
+  parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, logits)),
+               [&](int64_t begin, int64_t end) {
+                 WorkMemory<16384> scratch(scratch_bytes);
+                 kernel.rows(params, begin, end, scratch.data());
+               });
 }
 
 static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
