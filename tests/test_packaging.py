@@ -189,6 +189,22 @@ def test_an_isolated_build_takes_the_installed_torch_or_refuses(clean_python, tm
 # ---- the two commands --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+def test_tests_of_a_group_share_a_worker(tmp_path):
+    """With pytest 9.2 and xdist 3.8 they do not: each worker builds the package, and no test fails."""
+    (tmp_path / "test_groups.py").write_text(
+        "import os, pytest\n"
+        "@pytest.mark.xdist_group('one')\n"
+        "@pytest.mark.parametrize('i', range(6))\n"
+        "def test_group(i):\n"
+        "    open(os.environ['PYTEST_XDIST_WORKER'], 'a').close()\n"
+    )
+    environment = {name: word for name, word in os.environ.items() if not name.startswith("PYTEST_")}
+    options = ["-q", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    checked(sys.executable, "-m", "pytest", *options, cwd=tmp_path, env=environment)
+    assert len(list(tmp_path.glob("gw*"))) == 1
+
+
 @pytest.mark.skipif(not (ROOT / ".ci" / "run").is_file(), reason="needs the checkout")
 def test_continuous_integration_runs_the_readme_s_test_command():
     readme = (ROOT / "README.md").read_text()
