@@ -78,6 +78,9 @@ def convert(module: ModuleType, *, inplace: bool = False) -> ModuleType:
         if replacement is not None:
             before = type(child)
             child.__class__ = replacement
+            # The compiler of torch 2.11 skips a module's guards as long as its __dict__ is untouched.
+            child.__dict__["_converted"] = True
+            del child.__dict__["_converted"]
             swapped += 1
             _logger.info(
                 "convert: %s: torch.nn.%s -> upsample_ext.%s",
