@@ -1,21 +1,19 @@
 """Instruction-set levels: forced by name, kept apart in the objects, portable to other processors."""
 
 import os
-import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from checkout import ROOT, checked, needs_checkout, run
 
 import upsample_ext
 from upsample_ext._library import C
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 FLAGS = ["-std=c++20", "-O3", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", f"-I{CSRC}"]
 BUILT = ROOT / "build" / f"temp.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
@@ -26,18 +24,7 @@ KERNEL_SOURCES = [
     CSRC / "cpu" / "levels.cpp",
     *sorted((CSRC / "cpu" / "levels").glob("*.cpp")),
 ]
-needs_checkout = pytest.mark.skipif(not CSRC.is_dir(), reason="needs the sources")
 needs_x86 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the levels are of x86-64")
-
-
-def run(*command, **options):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
-
-
-def checked(*command, **options):
-    result = run(*command, **options)
-    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-    return result.stdout
 
 
 def python(code, **environment):
