@@ -133,21 +133,6 @@ def find(*patterns):
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
-def name_objects(compiler):
-    """Names the object of x.cu x.cu.o, since a family's launcher and kernels share a stem with one object,
-    and that of a header as g++ looks for it.
-    """
-    endings = {".cu": ".cu.o", ".h": ".h.gch"}
-    plain = compiler.object_filenames
-
-    def object_filenames(sources, *arguments, **options):
-        objects = plain(sources, *arguments, **options)
-        pairs = zip(sources, objects, strict=True)
-        return [path[: -len(".o")] + endings.get(pathlib.Path(source).suffix, ".o") for source, path in pairs]
-
-    compiler.object_filenames = object_filenames
-
-
 @functools.cache
 def compiler_is_gcc():
     """False of clang, which defines the macros of g++ too."""
@@ -173,7 +158,10 @@ def precompile_headers(compiler, compile_arguments, folder):
     compiler.src_extensions.append(".h")
     (compiled,) = compiler.compile([header], output_dir=folder, **compile_arguments)
     compiler.src_extensions.remove(".h")
-    return str(pathlib.Path(compiled).parent)
+    named = pathlib.Path(compiled).with_suffix(".h.gch")  # as g++ looks for it
+    named.unlink(missing_ok=True)
+    named.symlink_to(pathlib.Path(compiled).name)
+    return str(named.parent)
 
 
 def extension_and_build(torch):
@@ -226,10 +214,6 @@ def extension_and_build(torch):
     )
 
     class Build(cpp_extension.BuildExtension):
-        def build_extensions(self):
-            name_objects(self.compiler)
-            super().build_extensions()
-
         def build_extension(self, ext):
             arguments = {"macros": ext.define_macros, "include_dirs": ext.include_dirs, "debug": self.debug}
             arguments |= {"extra_postargs": ext.extra_compile_args, "depends": ext.depends}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from . import combine, cross_entropy, deconv, export, profile, report, resample, select
+from . import add, argmax, concat, cross_entropy, deconv, export, profile, report, resample, threshold
 from .contest import FRESH, Row
 from .environment import describe
 from .measure import FULL, QUICK, copy_bandwidth
@@ -129,7 +129,7 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def _all_rows(device: str) -> list[Row]:
-    families = (resample, deconv, select, cross_entropy, combine)
+    families = (resample, deconv, argmax, threshold, cross_entropy, add, concat)
     rows = [row for family in families for row in family.rows()]
     if device == "cpu":
         return rows

@@ -1,11 +1,11 @@
 """What a benchmark row is: one op on one shape, and the sides that compute the same thing.
 
 A ``Row`` is only a description; its ``make`` builds the ``Contest`` (tensors and callables) when it is the
-row's turn, so that one row's memory is freed before the next one starts. Families (resample.py, deconv.py,
-select.py, combine.py, cross_entropy.py) declare rows; ``contest`` below turns two functions, ours and
-PyTorch's, into the sides of one pass.
+row's turn, so that one row's memory is freed before the next one starts. The files of the ops (resample.py,
+deconv.py, argmax.py, threshold.py, cross_entropy.py, add.py, concat.py) declare rows; ``contest`` below turns
+two functions, ours and PyTorch's, into the sides of one pass.
 
-To add an op: write a function that returns ``contest(...)`` for a row, and list its rows in the family's
+To add an op: write a function that returns ``contest(...)`` for a row, and list its rows in the file's
 ``rows()``.
 """
 

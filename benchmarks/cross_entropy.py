@@ -28,7 +28,7 @@ from .contest import (
     random_input,
 )
 from .resample import SEGMENTATION, STREET, TRAINING, batches, output_size
-from .select import ADE
+from .argmax import ADE
 
 WEIGHTED = "weights"
 _IGNORE = 255

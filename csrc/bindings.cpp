@@ -16,10 +16,11 @@
 
 #include "cpu/levels.h"
 #include "cpu/parallel.h"
-#include "devices.h"
 #include "dispatcher_override.h"
 #include "geometry/axis_table.h"
-#include "ops/typed_ops.h"
+#include "ops/concat.h"
+#include "ops/op_handles.h"
+#include "our_devices.h"
 
 namespace py = pybind11;
 

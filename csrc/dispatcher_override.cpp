@@ -24,8 +24,8 @@
 #include <string>
 #include <vector>
 
-#include "devices.h"
-#include "ops/typed_ops.h"
+#include "ops/op_handles.h"
+#include "our_devices.h"
 
 namespace upsample_ext {
 namespace {

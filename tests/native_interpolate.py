@@ -23,7 +23,7 @@ class _CudaResize(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_output):
         shape, align_corners, scales = ctx.of
-        result = reference.cuda_resize_adjoint(grad_output, shape[2:], align_corners, scales)
+        result = reference.cuda_resample_backward(grad_output, shape[2:], align_corners, scales)
         size = grad_output.shape[2:]
         like = torch.ops.aten.upsample_bilinear2d_backward(grad_output, size, shape, align_corners)
         return like.copy_(result), None, None, None

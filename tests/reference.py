@@ -86,7 +86,7 @@ def resize(x, output_size, align_corners, scale_factors=None):
     return separable(x, *resize_matrices(x.shape[2:], output_size, align_corners, scale_factors, x))
 
 
-def resize_adjoint(grad_output, input_size, align_corners, scale_factors=None):
+def resample_backward(grad_output, input_size, align_corners, scale_factors=None):
     """The gradient of `resize` to its input."""
     a_h, a_w = resize_matrices(input_size, grad_output.shape[2:], align_corners, scale_factors, grad_output)
     return separable(grad_output, a_h.T, a_w.T)
@@ -122,7 +122,7 @@ def cuda_resize(x, output_size, align_corners, scale_factors=None):
     return (up[:, None] * row(h0) + down[:, None] * row(h1)).to(x.dtype)
 
 
-def cuda_resize_adjoint(grad_output, input_size, align_corners, scale_factors=None):
+def cuda_resample_backward(grad_output, input_size, align_corners, scale_factors=None):
     """The gradient of `cuda_resize` as native's CUDA kernels add it up, but in the type of sums."""
     if tuple(grad_output.shape[2:]) == tuple(input_size):
         return grad_output.clone()

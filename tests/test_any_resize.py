@@ -45,8 +45,8 @@ def test_any_resize_and_its_gradient(device, resize, dtype, layout, align_corner
     grad_output = LAYOUTS[layout](torch.randn(*shape[:2], *size, device=device).to(dtype))
     gradient = torch.ops.upsample_ext.upsample_bilinear2d_backward(grad_output, shape[2:], align_corners)
     # Coordinates are computed in the dtype's precision, so the reference needs it.
-    exact = reference.resize_adjoint(grad_output, shape[2:], align_corners)
-    assert_close(gradient, exact, reference.resize_adjoint(grad_output.abs(), shape[2:], align_corners))
+    exact = reference.resample_backward(grad_output, shape[2:], align_corners)
+    assert_close(gradient, exact, reference.resample_backward(grad_output.abs(), shape[2:], align_corners))
 
 
 # ---- extents --------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ def test_more_planes_than_a_grid_has_rows(layout, device):
     exact = reference.resize(x, (3, 2), False)
     assert (y.cpu().double() - exact).abs().max() <= 1e-5
     gradient = torch.ops.upsample_ext.upsample_bilinear2d_backward(y, (2, 1), False)
-    assert (gradient.cpu().double() - reference.resize_adjoint(y, (2, 1), False)).abs().max() <= 1e-5
+    assert (gradient.cpu().double() - reference.resample_backward(y, (2, 1), False)).abs().max() <= 1e-5
 
 
 @pytest.mark.skipif(not EMULATED, reason="asks the emulation which kernel would run")

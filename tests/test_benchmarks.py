@@ -12,8 +12,10 @@ import torch.nn.functional as F
 
 from benchmarks import __main__ as benchmark
 from benchmarks import (
+    add,
+    argmax,
     bands,
-    combine,
+    concat,
     contest,
     cross_entropy,
     deconv,
@@ -24,8 +26,8 @@ from benchmarks import (
     peak,
     report,
     resample,
-    select,
     targets,
+    threshold,
 )
 from benchmarks.__main__ import main
 from benchmarks.contest import Row
@@ -126,7 +128,7 @@ def test_an_error_in_the_other_process_is_raised_here():
 
 @resident
 def test_native_needs_the_interpolated_tensor_and_ours_does_not():
-    row = select._row(select.make_argmax, (1, 20, 64, 128), "x8")
+    row = argmax._row((1, 20, 64, 128), "x8")
     interpolated = 20 * 512 * 1024 * 4 / MIB
     ours, native = (peak.of_row(row, CPU, side, 1) for side in ("ours", "native"))
     assert native.extra_mib == pytest.approx(interpolated, abs=2)
@@ -148,13 +150,13 @@ def small_rows():
     for layout in ("contiguous", "channels_last"):
         for dtype in (torch.float32, torch.bfloat16):
             same = {"layout": layout, "dtype": dtype}
-            yield select._row(select.make_argmax, (2, 5, 6, 9), "x4", **same)
-            yield select._row(select.make_argmax, (2, 5, 6, 9), "x4", variant=select.SCORE, **same)
-            yield select._row(select.make_threshold, (2, 3, 6, 9), "x4", **same)
+            yield argmax._row((2, 5, 6, 9), "x4", **same)
+            yield argmax._row((2, 5, 6, 9), "x4", variant=argmax.SCORE, **same)
+            yield threshold._row((2, 3, 6, 9), "x4", **same)
             yield cross_entropy._row((2, 5, 6, 9), "x4", **same)
             yield cross_entropy._row((2, 5, 6, 9), "x4", variant=cross_entropy.WEIGHTED, **same)
-            yield combine._row(combine.make_add, (1, 3, 6, 9), "x2", **same)
-            yield combine._row(combine.make_concat, (1, 4, 16, 24), "16x24", **same)
+            yield add._row((1, 3, 6, 9), "x2", **same)
+            yield concat._row((1, 4, 16, 24), "16x24", **same)
 
 
 @pytest.mark.parametrize("row", list(small_rows()), ids=lambda row: row.name)
@@ -169,7 +171,7 @@ def test_every_side_computes_the_same(row, monkeypatch):
 
 
 def test_a_wrong_label_is_wrong_and_a_near_tie_is_not():
-    row = select._row(select.make_argmax, (1, 3, 4, 4), "x2")
+    row = argmax._row((1, 3, 4, 4), "x2")
     contest = row.make(row, CPU)
     right = contest.ours()
     contest.ours = lambda: right.clone().view(-1).index_fill_(0, torch.tensor([5]), 0).view_as(right)
@@ -186,7 +188,7 @@ def test_a_wrong_label_is_wrong_and_a_near_tie_is_not():
 
 
 def test_a_wrong_bit_is_wrong():
-    row = select._row(select.make_threshold, (1, 3, 4, 4), "x2")
+    row = threshold._row((1, 3, 4, 4), "x2")
     contest = row.make(row, CPU)
     right = contest.ours()
     contest.ours = lambda: right ^ (torch.arange(right.numel()).view_as(right) == 7)
@@ -325,10 +327,10 @@ def test_bytes_that_must_be_moved():
     row = Row("conv_transpose2d", (2, 3, 4, 5), "x2", deconv.make_learnable)
     assert moved_by(row) == small + large + kernel + 3 * 4
     assert moved_by(replace(row, direction="backward weight")) == large + kernel + small
-    row = select._row(select.make_argmax, (2, 3, 4, 5), "x2")
+    row = argmax._row((2, 3, 4, 5), "x2")
     assert moved_by(row) == small + 2 * 8 * 10 * 8
     assert moved_by(cross_entropy._row((2, 3, 4, 5), "x2")) == 2 * small + 2 * 8 * 10 * 8
-    assert moved_by(combine._row(combine.make_add, (2, 3, 4, 5), "x2")) == small + 2 * large
+    assert moved_by(add._row((2, 3, 4, 5), "x2")) == small + 2 * large
 
 
 @pytest.mark.parametrize(

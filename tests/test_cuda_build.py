@@ -40,7 +40,7 @@ def test_every_kernel_fits_its_registers(family):
     ids=lambda family: "-".join(map(str, family)),
 )
 def test_a_family_has_one_ptx(tmp_path, family):
-    source = kernels.ROOT / "csrc" / "cuda" / "argmax.cu"
+    source = kernels.ROOT / "csrc" / "cuda" / "kernels" / "argmax.cu"
     texts = set()
     for architecture in family:
         ptx = tmp_path / f"{architecture}.ptx"
@@ -127,7 +127,7 @@ def test_occupancy_is_what_the_programming_guide_says(architecture, threads, reg
 def test_names_are_readable():
     parameters = {"resize": ["T", "V", "kVector", "kOther", "Axis", "Index", "Epilogue"], "sum": ["T", "acc"]}
     text = (
-        "void upsample_ext::gpu::resize<upsample_ext::half_t, 8, true, false, "
+        "void upsample_ext::gpu::resample<upsample_ext::half_t, 8, true, false, "
         "upsample_ext::LinearAxis<float, long>, long, "
         "upsample_ext::gpu::Add<upsample_ext::half_t> >(upsample_ext::gpu::Arguments<float>)"
     )
@@ -135,7 +135,7 @@ def test_names_are_readable():
     text = "void upsample_ext::gpu::sum<unsigned char, float>(float*)"
     assert kernels.readable(text, parameters) == ("sum", "uint8", "")
     assert kernels.readable("plain(float*)", {}) == ("plain", "", "")
-    assert kernels.template_parameters()["resize_planar"][:3] == ["T", "V", "kVector"]
+    assert kernels.template_parameters()["resample_planar"][:3] == ["T", "V", "kVector"]
     assert kernels.split_arguments("a<b, c>, template <class, int> class d") == [
         "a<b, c>",
         "template <class, int> class d",

@@ -64,15 +64,15 @@ def check_against_native(x, grad_output, scales=None, **arguments):
     native = gradient(native_interpolate, x, grad_output, **arguments)
     assert ours.shape == native.shape and ours.dtype == native.dtype and ours.stride() == native.stride()
     align_corners = arguments["align_corners"]
-    exact = reference.resize_adjoint(grad_output, x.shape[2:], align_corners, scales)
+    exact = reference.resample_backward(grad_output, x.shape[2:], align_corners, scales)
     error = (ours.cpu().double() - exact).abs()
     if x.dtype in HALVES:
         if x.numel():
             assert error.max() <= 2 * (native.cpu().double() - exact).abs().max()
         return
     # Rounding of a sum: its terms' absolute values, times one more than their number, in units of eps.
-    terms = reference.resize_adjoint(torch.ones_like(grad_output), x.shape[2:], align_corners, scales)
-    summed = reference.resize_adjoint(grad_output.abs(), x.shape[2:], align_corners, scales)
+    terms = reference.resample_backward(torch.ones_like(grad_output), x.shape[2:], align_corners, scales)
+    summed = reference.resample_backward(grad_output.abs(), x.shape[2:], align_corners, scales)
     bound = torch.finfo(x.dtype).eps * (6 + 2 * terms) * summed
     assert (error <= bound).all()
     assert ((ours.cpu().double() - native.cpu().double()).abs() <= 2 * bound).all()

@@ -3,25 +3,12 @@
 
 #include "../ops/cross_entropy.h"
 
-#include "resample.h"
+#include "run_resample.h"
 
 namespace upsample_ext {
 
 using at::Tensor;
 using std::optional;
-
-static const CrossEntropyKernel<double>& cross_entropy_kernel_of(const LevelKernels& level, double) {
-  return level.cross_entropy_f64;
-}
-static const CrossEntropyKernel<float>& cross_entropy_kernel_of(const LevelKernels& level, float) {
-  return level.cross_entropy_f32;
-}
-static const CrossEntropyKernel<float>& cross_entropy_kernel_of(const LevelKernels& level, at::Half) {
-  return level.cross_entropy_f16;
-}
-static const CrossEntropyKernel<float>& cross_entropy_kernel_of(const LevelKernels& level, at::BFloat16) {
-  return level.cross_entropy_bf16;
-}
 
 // Targets per block of the check and of the sum of weights; a constant, so that the sum's order is fixed.
 constexpr int64_t kTargetBlock = 16384;
@@ -62,7 +49,7 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     using scalar_t = decltype(scalar);
     using acc = decltype(sum);
     const auto acc_type = c10::CppTypeToScalarType<acc>::value;
-    const CrossEntropyKernel<acc>& kernel = cross_entropy_kernel_of(active_level(), scalar_t{});
+    const CrossEntropyKernel<acc>& kernel = active_level().cross_entropy.of(storage_of<scalar_t>{});
     const Tensor target = args.target.contiguous();
     const Tensor weight = args.weight ? args.weight->to(acc_type).contiguous() : Tensor();
     const Tensor scale = grad_output.defined() ? grad_output.to(acc_type).contiguous() : Tensor();
@@ -109,8 +96,8 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
                                                 : at::empty(target.sizes(), input.options().dtype(acc_type));
       params.loss = of_pixels.template mutable_data_ptr<acc>();
     }
-    WorkMemory<4096> plan(kernel.plan_bytes(params));
-    WorkMemory<4096> plan_transposed(params.grad_input ? kernel.plan_transposed_bytes(params) : 0);
+    ScratchBuffer<4096> plan(kernel.plan_bytes(params));
+    ScratchBuffer<4096> plan_transposed(params.grad_input ? kernel.plan_transposed_bytes(params) : 0);
     kernel.build_plans(params, plan.data(), plan_transposed.data());
     params.logits.plan = plan.data();
     params.plan_transposed = plan_transposed.data();
@@ -120,7 +107,7 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     params.row_loss = row_loss.data();
     parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, terms)),
                  [&](int64_t begin, int64_t end) {
-                   WorkMemory<16384> scratch(scratch_bytes);
+                   ScratchBuffer<16384> scratch(scratch_bytes);
                    kernel.rows(params, begin, end, scratch.data());
                  });
 

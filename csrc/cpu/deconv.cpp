@@ -7,8 +7,8 @@
 #include "levels.h"
 #include "on_cpu.h"
 #include "parallel.h"
-#include "tensor_params.h"
-#include "work_memory.h"
+#include "scratch.h"
+#include "tensor_view.h"
 
 namespace upsample_ext {
 
@@ -16,20 +16,11 @@ using at::Tensor;
 using c10::SymIntArrayRef;
 using std::optional;
 
-static const DeconvKernel& kernel_for(const char* op, at::ScalarType dtype) {
-  const LevelKernels& level = active_level();
-  switch (dtype) {
-    case at::kDouble:
-      return level.deconv_f64;
-    case at::kFloat:
-      return level.deconv_f32;
-    case at::kHalf:
-      return level.deconv_f16;
-    case at::kBFloat16:
-      return level.deconv_bf16;
-    default:
-      TORCH_CHECK_NOT_IMPLEMENTED(false, "\"", op, "\" not implemented for '", at::toString(dtype), "'");
-  }
+// Calls f with the kernels of the active level for `dtype`.
+template <class F>
+static void with_kernel(const char* op, at::ScalarType dtype, F&& f) {
+  dispatch_floating(op, dtype,
+                    [&](auto scalar, auto) { f(active_level().deconv.of(storage_of<decltype(scalar)>{})); });
 }
 
 // Minimum number of multiply-adds per parallel task.
@@ -69,16 +60,16 @@ static int64_t plane_work(const DeconvParams& p) {
   return p.height.in_size * p.width.in_size * p.height.kernel_size * p.width.kernel_size;
 }
 
-template <class Rows>
-static void run(const DeconvKernel& kernel, DeconvParams& params, bool reads_weight, int64_t rows,
+template <class Kernel, class Rows>
+static void run(const Kernel& kernel, DeconvParams& params, bool reads_weight, int64_t rows,
                 Rows rows_kernel) {
-  WorkMemory<4096> plan(kernel.plan_bytes(params));
+  ScratchBuffer<4096> plan(kernel.plan_bytes(params));
   kernel.build_plan(params, reads_weight, plan.data());
   params.plan = plan.data();
   const int64_t scratch_bytes = kernel.scratch_bytes(params);
   const int64_t work = params.batch * params.channels * plane_work(params);
   parallel_for(0, rows, grain_size(work / std::max<int64_t>(1, rows)), [&](int64_t begin, int64_t end) {
-    WorkMemory<16384> scratch(scratch_bytes);
+    ScratchBuffer<16384> scratch(scratch_bytes);
     rows_kernel(params, begin, end, scratch.data());
   });
 }
@@ -88,7 +79,6 @@ static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const opt
                             SymIntArrayRef dilation, bool replicate) {
   Tensor output = make_depthwise_output(input, weight, bias, {stride, padding, output_padding, dilation});
   if (output.numel() == 0) return output;
-  const DeconvKernel& kernel = kernel_for("conv_transpose2d", input.scalar_type());
   DeconvParams params = params_of(input, output, weight, stride, padding, dilation, replicate);
   params.input = read_only(input);
   params.weight = read_only(weight);
@@ -99,7 +89,8 @@ static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const opt
     params.bias_stride = bias->stride(0);
   }
   const int64_t rows = params.batch * (params.channels_last ? 1 : params.channels) * output.size(2);
-  run(kernel, params, true, rows, kernel.forward);
+  with_kernel("conv_transpose2d", input.scalar_type(),
+              [&](const auto& kernel) { run(kernel, params, true, rows, kernel.forward); });
   return output;
 }
 
@@ -110,13 +101,13 @@ static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight
                                                 {stride, padding, {}, dilation}, channels_last);
   if (grad_input.numel() == 0) return grad_input;
   const Tensor output = in_order_of(grad_output, grad_input);
-  const DeconvKernel& kernel = kernel_for("conv_transpose2d_backward", grad_output.scalar_type());
   DeconvParams params = params_of(grad_input, output, weight, stride, padding, dilation, replicate);
   params.output = read_only(output);
   params.weight = read_only(weight);
   params.input = grad_input.mutable_data_ptr();
   const int64_t rows = params.batch * (params.channels_last ? 1 : params.channels) * grad_input.size(2);
-  run(kernel, params, true, rows, kernel.backward_input);
+  with_kernel("conv_transpose2d_backward", grad_output.scalar_type(),
+              [&](const auto& kernel) { run(kernel, params, true, rows, kernel.backward_input); });
   return grad_input;
 }
 
@@ -127,18 +118,18 @@ static Tensor backward_weight_cpu(const Tensor& grad_output, const Tensor& input
                                                   {stride, padding, {}, dilation}, channels_last);
   if (input.numel() == 0) return grad_weight.zero_();
   const Tensor output = in_order_of(grad_output, input);
-  const DeconvKernel& kernel = kernel_for("conv_transpose2d_backward", grad_output.scalar_type());
   DeconvParams params = params_of(input, output, grad_weight, stride, padding, dilation, replicate);
   params.output = read_only(output);
   params.input = read_only(input);
   params.weight = grad_weight.mutable_data_ptr();
-  run(kernel, params, false, kernel.backward_weight_rows(params), kernel.backward_weight);
+  with_kernel("conv_transpose2d_backward", grad_output.scalar_type(), [&](const auto& kernel) {
+    run(kernel, params, false, kernel.backward_weight_rows(params), kernel.backward_weight);
+  });
   return grad_weight;
 }
 
 static Tensor channel_sum_cpu(const Tensor& input) {
   Tensor output = make_channel_sum(input);
-  const DeconvKernel& kernel = kernel_for("channel_sum", input.scalar_type());
   ChannelSumParams params{};
   params.input = input.const_data_ptr();
   params.output = output.mutable_data_ptr();
@@ -148,9 +139,11 @@ static Tensor channel_sum_cpu(const Tensor& input) {
   params.width = input.size(3);
   params.in = strides_of(input);
   params.channels_last = params.channels > 1 && params.in.channel == 1;
-  const int64_t rows = kernel.channel_sum_rows(params);
-  parallel_for(0, rows, grain_size(input.numel() / std::max<int64_t>(1, rows)),
-               [&](int64_t begin, int64_t end) { kernel.channel_sum(params, begin, end); });
+  with_kernel("channel_sum", input.scalar_type(), [&](const auto& kernel) {
+    const int64_t rows = kernel.channel_sum_rows(params);
+    parallel_for(0, rows, grain_size(input.numel() / std::max<int64_t>(1, rows)),
+                 [&](int64_t begin, int64_t end) { kernel.channel_sum(params, begin, end); });
+  });
   return output;
 }
 

@@ -22,6 +22,7 @@ struct ResampleKernel {
 
 // Transposed convolution: plan and scratch as above; rows are units of what is written (the launcher counts
 // the rows of images, the kernel those of weights).
+template <class acc>
 struct DeconvKernel {
   int64_t (*plan_bytes)(const DeconvParams&);
   void (*build_plan)(const DeconvParams&, bool reads_weight, void* plan);
@@ -36,6 +37,7 @@ struct DeconvKernel {
 
 // Reductions over the classes of a pixel: plans as above; the work is counted in units (one row of one strip
 // of one image), whose number the kernel knows once it has its plan.
+template <class acc>
 struct ArgmaxKernel {
   int64_t (*plan_bytes)(const ArgmaxParams&);
   void (*build_plan)(const ArgmaxParams&, void* plan);
@@ -55,18 +57,28 @@ struct CrossEntropyKernel {
   void (*rows)(const CrossEntropyParams<acc>&, int64_t begin, int64_t end, void* scratch);
 };
 
+// A kernel for each type that images are stored in; empty where the op does not take that type.
+template <template <class acc> class Kernel>
+struct PerDtype {
+  Kernel<double> f64;
+  Kernel<float> f32, f16, bf16, u8;
+
+  constexpr const Kernel<double>& of(double) const { return f64; }
+  constexpr const Kernel<float>& of(float) const { return f32; }
+  constexpr const Kernel<float>& of(half_t) const { return f16; }
+  constexpr const Kernel<float>& of(bfloat16_t) const { return bf16; }
+  constexpr const Kernel<float>& of(uint8_t) const { return u8; }
+};
+
 struct LevelKernels {
   const char* name;
   bool (*supported)();
-  ResampleKernel<double> resample_f64;
-  ResampleKernel<float> resample_f32, resample_f16, resample_bf16, resample_u8;
-  ResampleKernel<double> add_f64;  // resize + other
-  ResampleKernel<float> add_f32, add_f16, add_bf16;
-  ResampleKernel<float> threshold_f32, threshold_f16, threshold_bf16;  // resize > threshold
-  DeconvKernel deconv_f64, deconv_f32, deconv_f16, deconv_bf16;
-  ArgmaxKernel argmax_f64, argmax_f32, argmax_f16, argmax_bf16;
-  CrossEntropyKernel<double> cross_entropy_f64;
-  CrossEntropyKernel<float> cross_entropy_f32, cross_entropy_f16, cross_entropy_bf16;
+  PerDtype<ResampleKernel> resample;
+  PerDtype<ResampleKernel> add;        // resized + other
+  PerDtype<ResampleKernel> threshold;  // resized > threshold
+  PerDtype<DeconvKernel> deconv;
+  PerDtype<ArgmaxKernel> argmax;
+  PerDtype<CrossEntropyKernel> cross_entropy;
 };
 
 // All levels compiled in, lowest first.

@@ -3,8 +3,8 @@
 
 #include "../ops/resample.h"
 
-#include "../ops/typed_ops.h"
-#include "resample.h"
+#include "../ops/op_handles.h"
+#include "run_resample.h"
 
 namespace upsample_ext {
 
@@ -12,28 +12,13 @@ using at::Tensor;
 using c10::SymIntArrayRef;
 using std::optional;
 
-// The kernel for a scalar type at the active level.
-static const ResampleKernel<double>& kernel_of(const LevelKernels& level, double) {
-  return level.resample_f64;
-}
-static const ResampleKernel<float>& kernel_of(const LevelKernels& level, float) { return level.resample_f32; }
-static const ResampleKernel<float>& kernel_of(const LevelKernels& level, at::Half) {
-  return level.resample_f16;
-}
-static const ResampleKernel<float>& kernel_of(const LevelKernels& level, at::BFloat16) {
-  return level.resample_bf16;
-}
-static const ResampleKernel<float>& kernel_of(const LevelKernels& level, uint8_t) {
-  return level.resample_u8;
-}
-
 template <class scalar_t, class acc>
 static void resample(const Tensor& input, const Tensor& output, const AxisTable<acc>& height,
                      const AxisTable<acc>& width, bool stream, const AxisTaps<acc>& height_forward = {}) {
   ResampleParams<acc> params{};
   params.stream = stream;
   params.height_forward = height_forward;
-  run_resample(kernel_of(active_level(), scalar_t{}), input, output, height, width, params);
+  run_resample(active_level().resample.of(storage_of<scalar_t>{}), input, output, height, width, params);
 }
 
 // ---- bilinear resize ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
 #include "../ops/cross_entropy.h"
 
 #include "kernels.h"
-#include "resize.h"
+#include "resample_params.h"
 
 namespace upsample_ext {
 namespace gpu {

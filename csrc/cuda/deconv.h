@@ -4,7 +4,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/SymIntArrayRef.h>
 
-#include "tensors.h"
+#include "tensor_view.h"
 
 namespace upsample_ext {
 namespace gpu {

@@ -11,15 +11,15 @@ namespace gpu {
 
 // output = A_h input A_w^T; and that plus `other`, or compared with `threshold` (bool).
 template <class T, class acc, class Axis>
-cudaError_t resize(const ResizeParams<acc, Axis>& params, const Device& device);
+cudaError_t resample(const ResampleParams<acc, Axis>& params, const Device& device);
 template <class T, class acc, class Axis>
-cudaError_t resize_add(const ResizeParams<acc, Axis>& params, const Device& device);
+cudaError_t resample_add(const ResampleParams<acc, Axis>& params, const Device& device);
 template <class T, class acc, class Axis>
-cudaError_t resize_threshold(const ResizeParams<acc, Axis>& params, const Device& device);
+cudaError_t resample_threshold(const ResampleParams<acc, Axis>& params, const Device& device);
 
 // input = A_h^T output A_w: the gradient.
 template <class T, class acc, class Axis>
-cudaError_t resize_adjoint(const ResizeParams<acc, Axis>& params, const Device& device);
+cudaError_t resample_backward(const ResampleParams<acc, Axis>& params, const Device& device);
 
 // The depthwise transposed convolution and its gradients, see DeconvParams. Weights that are read are of type
 // T, or of type acc if `weight_in_acc`.

@@ -10,7 +10,7 @@ namespace gpu {
 // output = A_h input A_w^T for every plane of an (N, C, H, W) image, or input = A_h^T output A_w: whichever
 // of the two is written. Axis is one of geometry/axis.h: what an output reads along one axis.
 template <class acc, class Axis>
-struct ResizeParams {
+struct ResampleParams {
   void* input;
   void* output;
   int64_t batch, channels;

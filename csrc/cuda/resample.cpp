@@ -3,10 +3,10 @@
 
 #include "../ops/resample.h"
 
-#include "../ops/typed_ops.h"
+#include "../ops/op_handles.h"
 #include "kernels.h"
-#include "resize.h"
-#include "tensors.h"
+#include "resample_params.h"
+#include "tensor_view.h"
 
 namespace upsample_ext {
 namespace gpu {
@@ -27,7 +27,7 @@ void upsample_into(const Tensor& input, const Tensor& output, bool align_corners
   dispatch_floating_or_byte("upsample_bilinear2d", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
     const auto params = linear_params<acc>(input, output, align_corners, scale_h, scale_w);
-    check_launch(resize<storage_of<decltype(scalar)>>(params, on.device()));
+    check_launch(resample<storage_of<decltype(scalar)>>(params, on.device()));
   });
 }
 
@@ -57,8 +57,8 @@ static Tensor upsample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
     using acc = decltype(sum);
     const LinearAxes<acc> axes(grad_input, grad_output.size(2), grad_output.size(3), align_corners, scale_h,
                                scale_w);
-    const auto params = adjoint_params<acc>(grad_input, grad_output, axes.height, axes.width);
-    check_launch(resize_adjoint<storage_of<decltype(scalar)>>(params, on.device()));
+    const auto params = backward_params<acc>(grad_input, grad_output, axes.height, axes.width);
+    check_launch(resample_backward<storage_of<decltype(scalar)>>(params, on.device()));
   });
   return grad_input;
 }

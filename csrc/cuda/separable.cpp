@@ -10,7 +10,7 @@
 #include "../ops/resample.h"
 #include "deconv.h"
 #include "kernels.h"
-#include "resize.h"
+#include "resample_params.h"
 
 namespace upsample_ext {
 namespace gpu {
@@ -57,7 +57,7 @@ static Tensor separable_cuda(const Tensor& input, const Tensor& kernel_h, const 
     typedef storage_of<decltype(scalar)> T;
     if (kernel.has_two_taps(params)) {
       typedef decltype(sum) acc;
-      check_launch(resize<T>(
+      check_launch(resample<T>(
           forward_params<acc>(input, output, kernel.height_of<acc>(params), kernel.width_of<acc>(params)),
           on.device()));
     } else {
@@ -85,9 +85,10 @@ static Tensor separable_backward_cuda(const Tensor& grad_output, const Tensor& k
     typedef storage_of<decltype(scalar)> T;
     if (kernel.has_two_taps(params)) {
       typedef decltype(sum) acc;
-      check_launch(resize_adjoint<T>(adjoint_params<acc>(grad_input, output, kernel.height_of<acc>(params),
-                                                         kernel.width_of<acc>(params)),
-                                     on.device()));
+      check_launch(
+          resample_backward<T>(backward_params<acc>(grad_input, output, kernel.height_of<acc>(params),
+                                                    kernel.width_of<acc>(params)),
+                               on.device()));
     } else {
       const ReadWeight read(params, kernel.product(grad_output.size(1)), grad_output.scalar_type());
       check_launch(deconv_backward_input<T>(params, read.in_acc(), on.device()));

@@ -11,10 +11,10 @@
 
 #include <torch/csrc/autograd/graph_task.h>
 
+#include "autograd_node.h"
 #include "dtypes.h"
-#include "linear_op.h"
+#include "op_handles.h"
 #include "resample.h"
-#include "typed_ops.h"
 
 namespace upsample_ext {
 

@@ -7,8 +7,8 @@
 
 #include "deconv.h"
 
-#include "linear_op.h"
-#include "typed_ops.h"
+#include "autograd_node.h"
+#include "op_handles.h"
 
 namespace upsample_ext {
 

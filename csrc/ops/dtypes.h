@@ -4,7 +4,25 @@
 #include <c10/core/ScalarType.h>
 #include <c10/util/Exception.h>
 
+#include "../params.h"
+
 namespace upsample_ext {
+
+// The kernels' storage type for a scalar type of torch.
+template <class scalar_t>
+struct StorageOf {
+  typedef scalar_t type;
+};
+template <>
+struct StorageOf<at::Half> {
+  typedef half_t type;
+};
+template <>
+struct StorageOf<at::BFloat16> {
+  typedef bfloat16_t type;
+};
+template <class scalar_t>
+using storage_of = typename StorageOf<scalar_t>::type;
 
 // The type in which values of `dtype` are summed.
 inline at::ScalarType sum_type(at::ScalarType dtype) {

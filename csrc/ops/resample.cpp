@@ -8,8 +8,8 @@
 #include <ATen/SavedTensorHooks.h>
 #include <ATen/native/Resize.h>
 
-#include "linear_op.h"
-#include "typed_ops.h"
+#include "autograd_node.h"
+#include "op_handles.h"
 
 namespace upsample_ext {
 

@@ -163,7 +163,8 @@ def host_objects():
     return sorted(
         path
         for path in built.rglob("*.o")
-        if path.parent.name != "cuda" and not (path.parent.name == "cpu" and path.stem in replaced)
+        if "cuda" not in path.relative_to(built).parts
+        and not (path.parent.name == "cpu" and path.stem in replaced)
     )
 
 
@@ -195,7 +196,7 @@ def write_rules(ninja, torch, extension):
         ]
         kernels = [
             ninja.add("compile", objects / f"{source.name}.o", [source], kernel_flags)
-            for source in sorted((ROOT / "csrc/cuda").glob("*.cu"))
+            for source in sorted((ROOT / "csrc/cuda/kernels").glob("*.cu"))
         ]
         link = [f"-Wl,-T,{script}", *flavour.link_flags, "-ldl"]
         ninja.add(

@@ -101,7 +101,7 @@ class Trace:
 
 
 # One-line accessors: their callers say more.
-ACCESSORS = ("memory.h", "values.cuh")
+ACCESSORS = ("memory.h", "element.cuh")
 
 
 def _source_lines(library, addresses):

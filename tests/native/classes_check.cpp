@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cpu/levels.h"
-#include "cpu/work_memory.h"
+#include "cpu/scratch.h"
 #include "geometry/axis_table.h"
 #include "images.h"
 
@@ -16,15 +16,6 @@ namespace upsample_ext {
 namespace {
 
 constexpr int64_t kBatch = 2;
-
-const ArgmaxKernel& argmax_of(double) { return active_level().argmax_f64; }
-const ArgmaxKernel& argmax_of(float) { return active_level().argmax_f32; }
-const ArgmaxKernel& argmax_of(half_t) { return active_level().argmax_f16; }
-const ArgmaxKernel& argmax_of(bfloat16_t) { return active_level().argmax_bf16; }
-const CrossEntropyKernel<double>& cross_entropy_of(double) { return active_level().cross_entropy_f64; }
-const CrossEntropyKernel<float>& cross_entropy_of(float) { return active_level().cross_entropy_f32; }
-const CrossEntropyKernel<float>& cross_entropy_of(half_t) { return active_level().cross_entropy_f16; }
-const CrossEntropyKernel<float>& cross_entropy_of(bfloat16_t) { return active_level().cross_entropy_bf16; }
 
 // How far a gradient may be from the exact one, relative to the largest of its kind.
 double tolerance(double) { return 1e-13; }
@@ -108,7 +99,7 @@ void set_logits(LogitsParams<acc>& p, const Case& of, const Strides& strides, co
 template <class Kernel, class Params>
 void run_in_parts(const Kernel& kernel, const Params& p) {
   const int64_t rows = kernel.units(p);
-  WorkMemory<1> scratch(kernel.scratch_bytes(p));
+  ScratchBuffer<1> scratch(kernel.scratch_bytes(p));
   kernel.rows(p, 0, rows / 3, scratch.data());
   kernel.rows(p, rows / 3, rows, scratch.data());
 }
@@ -126,8 +117,8 @@ int wrong_classes(const Case& of) {
   p.index = index.get();
   p.index_bytes = sizeof(I);
   p.score = score.get();
-  const ArgmaxKernel& kernel = argmax_of(T{});
-  WorkMemory<1> plan(kernel.plan_bytes(p));
+  const auto& kernel = active_level().argmax.of(T{});
+  ScratchBuffer<1> plan(kernel.plan_bytes(p));
   kernel.build_plan(p, plan.data());
   p.logits.plan = plan.data();
   run_in_parts(kernel, p);
@@ -180,8 +171,8 @@ int wrong_losses(const Case& of, bool weighted, double smoothing) {
   p.grad = logits.strides;
   p.grad_output = grad_output.get();
   p.width_transposed = width_transposed.taps();
-  const CrossEntropyKernel<acc>& kernel = cross_entropy_of(T{});
-  WorkMemory<1> plan(kernel.plan_bytes(p)), plan_transposed(kernel.plan_transposed_bytes(p));
+  const CrossEntropyKernel<acc>& kernel = active_level().cross_entropy.of(T{});
+  ScratchBuffer<1> plan(kernel.plan_bytes(p)), plan_transposed(kernel.plan_transposed_bytes(p));
   kernel.build_plans(p, plan.data(), plan_transposed.data());
   p.logits.plan = plan.data();
   p.plan_transposed = plan_transposed.data();

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cpu/levels.h"
-#include "cpu/work_memory.h"
+#include "cpu/scratch.h"
 #include "images.h"
 
 namespace upsample_ext {
@@ -19,11 +19,6 @@ double relative_tolerance(double) { return 0.0; }
 double relative_tolerance(float) { return 0.0; }
 double relative_tolerance(half_t) { return 0x1p-11; }
 double relative_tolerance(bfloat16_t) { return 0x1p-8; }
-
-const DeconvKernel& kernel_of(double) { return active_level().deconv_f64; }
-const DeconvKernel& kernel_of(float) { return active_level().deconv_f32; }
-const DeconvKernel& kernel_of(half_t) { return active_level().deconv_f16; }
-const DeconvKernel& kernel_of(bfloat16_t) { return active_level().deconv_bf16; }
 
 struct Random {
   uint32_t state = 1;
@@ -84,10 +79,10 @@ struct Case {
 // Two threads' worth, one after the other.
 template <class Rows>
 void run(const DeconvKernel& kernel, DeconvParams& p, bool reads_weight, int64_t count, Rows rows) {
-  WorkMemory<1> plan(kernel.plan_bytes(p));
+  ScratchBuffer<1> plan(kernel.plan_bytes(p));
   kernel.build_plan(p, reads_weight, plan.data());
   p.plan = plan.data();
-  WorkMemory<1> scratch(kernel.scratch_bytes(p));
+  ScratchBuffer<1> scratch(kernel.scratch_bytes(p));
   rows(p, 0, count / 3, scratch.data());
   rows(p, count / 3, count, scratch.data());
 }
@@ -113,7 +108,7 @@ enum class Pass { kForward, kBackwardInput, kBackwardWeight };
 
 template <class T>
 int wrong_elements(const Case& c, Layout layout, Pass pass, bool stream) {
-  const DeconvKernel& kernel = kernel_of(T{});
+  const auto& kernel = active_level().deconv.of(T{});
   Random random;
   Tensor<T> input(layout, c.batch, c.channels, c.height.in_size, c.width.in_size);
   Tensor<T> output(layout, c.batch, c.channels, c.height.out_size(), c.width.out_size());
@@ -184,7 +179,7 @@ int wrong_channel_sums(const Case& c, Layout layout) {
   p.width = image.width;
   p.in = image.strides;
   p.channels_last = layout == Layout::kChannelsLast;
-  kernel_of(T{}).channel_sum(p, 0, kernel_of(T{}).channel_sum_rows(p));
+  active_level().deconv.of(T{}).channel_sum(p, 0, active_level().deconv.of(T{}).channel_sum_rows(p));
   for (int64_t i = 0; i < static_cast<int64_t>(image.value.size()); ++i) {
     sum.value[i / (p.height * p.width) % p.channels] += image.value[i];
   }

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "cpu/levels.h"
-#include "cpu/work_memory.h"
+#include "cpu/scratch.h"
 #include "geometry/axis_table.h"
 #include "images.h"
 
@@ -26,21 +26,6 @@ double tolerance(float) { return kLargest * 1e-6; }
 double tolerance(half_t) { return kLargest * 0x1p-11 + 1e-3; }
 double tolerance(bfloat16_t) { return kLargest * 0x1p-8 + 1e-3; }
 double tolerance(uint8_t) { return 0.5 + 1e-3; }
-
-const ResampleKernel<double>& kernel_of(double) { return active_level().resample_f64; }
-const ResampleKernel<float>& kernel_of(float) { return active_level().resample_f32; }
-const ResampleKernel<float>& kernel_of(half_t) { return active_level().resample_f16; }
-const ResampleKernel<float>& kernel_of(bfloat16_t) { return active_level().resample_bf16; }
-const ResampleKernel<float>& kernel_of(uint8_t) { return active_level().resample_u8; }
-
-const ResampleKernel<double>& add_kernel_of(double) { return active_level().add_f64; }
-const ResampleKernel<float>& add_kernel_of(float) { return active_level().add_f32; }
-const ResampleKernel<float>& add_kernel_of(half_t) { return active_level().add_f16; }
-const ResampleKernel<float>& add_kernel_of(bfloat16_t) { return active_level().add_bf16; }
-
-const ResampleKernel<float>& threshold_kernel_of(float) { return active_level().threshold_f32; }
-const ResampleKernel<float>& threshold_kernel_of(half_t) { return active_level().threshold_f16; }
-const ResampleKernel<float>& threshold_kernel_of(bfloat16_t) { return active_level().threshold_bf16; }
 
 template <class acc>
 double exact_tap_sum(const AxisTaps<acc>& height, const AxisTaps<acc>& width, int64_t oy, int64_t ox,
@@ -73,10 +58,10 @@ struct Case {
 // Two threads' worth of rows, one after the other.
 template <class acc>
 void run(const ResampleKernel<acc>& kernel, ResampleParams<acc> p) {
-  WorkMemory<1> plan(kernel.plan_bytes(p));
+  ScratchBuffer<1> plan(kernel.plan_bytes(p));
   kernel.build_plan(p, plan.data());
   p.plan = plan.data();
-  WorkMemory<1> scratch(kernel.scratch_bytes(p));
+  ScratchBuffer<1> scratch(kernel.scratch_bytes(p));
   const int64_t middle = p.rows() / 3;
   kernel.rows(p, 0, middle, scratch.data());
   kernel.rows(p, middle, p.rows(), scratch.data());
@@ -127,7 +112,7 @@ int wrong_fused_elements(const AxisTable<acc>& height, const AxisTable<acc>& wid
   const auto plain = aligned_array<acc>(out_count);
   p.input = wide.get();
   p.output = plain.get();
-  run(kernel_of(acc{}), p);
+  run(active_level().resample.of(acc{}), p);
   p.input = input.get();
 
   const auto other = aligned_array<T>(out_count), sum = aligned_array<T>(out_count),
@@ -138,10 +123,10 @@ int wrong_fused_elements(const AxisTable<acc>& height, const AxisTable<acc>& wid
   });
   p.output = sum.get();
   p.other = other.get();
-  run(add_kernel_of(T{}), p);
+  run(active_level().add.of(T{}), p);
   p.output = in_place.get();
   p.other = in_place.get();
-  run(add_kernel_of(T{}), p);
+  run(active_level().add.of(T{}), p);
   int wrong = 0;
   each_output([&](int64_t i) {
     const double exact = static_cast<double>(plain[i]) + decode(other[i]);
@@ -153,7 +138,7 @@ int wrong_fused_elements(const AxisTable<acc>& height, const AxisTable<acc>& wid
     const auto above = aligned_array<uint8_t>(out_count);
     p.output = above.get();
     p.threshold = plain[0];  // equal somewhere
-    run(threshold_kernel_of(T{}), p);
+    run(active_level().threshold.of(T{}), p);
     each_output([&](int64_t i) { wrong += above[i] != (plain[i] > p.threshold); });
   }
   return wrong;
@@ -164,7 +149,7 @@ int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width,
                    const AxisTaps<acc>& height_forward, const Case& of) {
   constexpr int64_t kBatch = 2;
   const int64_t channels = of.channels;
-  const ResampleKernel<acc>& kernel = kernel_of(T{});
+  const ResampleKernel<acc>& kernel = active_level().resample.of(T{});
   ResampleParams<acc> p{};
   p.batch = kBatch;
   p.channels = channels;

@@ -6,8 +6,8 @@
 // the sum of the other exponentials is scaled by it, otherwise it is added to that sum.
 #pragma once
 
-#include "class_rows.h"
-#include "exponential.h"
+#include "class_logits.h"
+#include "exp_log.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {

@@ -13,8 +13,8 @@
 // and the blocks next to them, so that a sum has the same terms in the same order for any number of threads.
 #pragma once
 
-#include "class_rows.h"
-#include "exponential.h"
+#include "class_logits.h"
+#include "exp_log.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
@@ -39,11 +39,11 @@ template <class acc>
 inline LossStrip add_neighbours(const CrossEntropyParams<acc>& p, const Strip& strip) {
   LossStrip loss{strip, strip.block, strip.block_end};
   if (p.grad_input != nullptr) {
-    const AxisTaps<acc>& adjoint = p.width_transposed;
-    const int64_t tap = adjoint.offset[strip.source], tap_end = adjoint.offset[strip.source_end];
+    const AxisTaps<acc>& transposed = p.width_transposed;
+    const int64_t tap = transposed.offset[strip.source], tap_end = transposed.offset[strip.source_end];
     if (tap < tap_end) {
-      loss.block = smaller(strip.block, adjoint.index[tap] / lanes<acc>);
-      loss.block_end = larger(strip.block_end, adjoint.index[tap_end - 1] / lanes<acc> + 1);
+      loss.block = smaller(strip.block, transposed.index[tap] / lanes<acc>);
+      loss.block_end = larger(strip.block_end, transposed.index[tap_end - 1] / lanes<acc> + 1);
     }
     set_copied(p.logits, loss.block, loss.block_end, loss.strip);
   }
@@ -292,17 +292,17 @@ template <class T, class acc>
 inline void write_gradient_row(const CrossEntropyParams<acc>& p, int64_t n, int64_t y, const LossStrip& strip,
                                const CrossEntropyScratch<acc>& scratch) {
   const ColumnPlan<acc>& plan = *static_cast<const ColumnPlan<acc>*>(p.plan_transposed);
-  const AxisTaps<acc>& adjoint = p.width_transposed;
+  const AxisTaps<acc>& transposed = p.width_transposed;
   const int64_t first = strip.strip.source, last = strip.strip.source_end;
   T* out = static_cast<T*>(p.grad_input) + n * p.grad.batch + y * p.grad.height;
   for (int64_t c = 0; c < p.logits.channels; ++c) {
     const acc* sums = scratch.sum0 + c * scratch.sum_stride - strip.block * lanes<acc>;
     T* target = out + c * p.grad.channel;
     if (p.grad.width == 1) {
-      write_columns<Put::kStore>(Store<T>(), target, sums, plan, adjoint, first, last);
+      write_columns<Put::kStore>(Store<T>(), target, sums, plan, transposed, first, last);
       continue;
     }
-    write_columns<Put::kStore>(Store<acc>(), scratch.row, sums, plan, adjoint, first, last);
+    write_columns<Put::kStore>(Store<acc>(), scratch.row, sums, plan, transposed, first, last);
     for (int64_t x = first; x < last; ++x) from_acc(scratch.row[x], target + x * p.grad.width);
   }
 }

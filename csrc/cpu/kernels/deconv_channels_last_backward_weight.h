@@ -1,7 +1,7 @@
 // The weight gradient of deconv_channels_last.h. Rows of work are (block of channels, kernel row).
 #pragma once
 
-#include "deconv_pixels.h"
+#include "deconv_channels_last_sums.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {

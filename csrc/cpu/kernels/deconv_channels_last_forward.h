@@ -1,7 +1,7 @@
 // The forward pass of deconv_channels_last.h. Rows of work are (n, output row).
 #pragma once
 
-#include "deconv_pixels.h"
+#include "deconv_channels_last_sums.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {

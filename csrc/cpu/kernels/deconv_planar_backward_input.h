@@ -8,7 +8,7 @@
 // gathered one by one.
 #pragma once
 
-#include "deconv_planar_rows.h"
+#include "deconv_planar_sources.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {

@@ -1,7 +1,7 @@
 // The weight gradient of deconv_planar.h. Rows of work are (c, group of kernel rows).
 #pragma once
 
-#include "deconv_planar_rows.h"
+#include "deconv_planar_sources.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {

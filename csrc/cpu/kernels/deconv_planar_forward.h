@@ -1,7 +1,7 @@
 // The forward pass of deconv_planar.h. Rows of work are (n, c, output row).
 #pragma once
 
-#include "deconv_planar_rows.h"
+#include "deconv_planar_sources.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {

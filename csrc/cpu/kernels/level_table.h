@@ -12,34 +12,90 @@ namespace UPSAMPLE_LEVEL {
 
 template <class T, class E = Store<T>, class acc = acc_of<T>>
 constexpr ResampleKernel<acc> resample_kernel() {
-  return {lanes<acc>, resample_plan_bytes<acc>, resample_build_plan<acc>, resample_scratch_bytes<acc>,
-          resample_rows<T, E>};
+  ResampleKernel<acc> kernel{};
+  kernel.lanes = lanes<acc>;
+  kernel.plan_bytes = resample_plan_bytes<acc>;
+  kernel.build_plan = resample_build_plan<acc>;
+  kernel.scratch_bytes = resample_scratch_bytes<acc>;
+  kernel.rows = resample_rows<T, E>;
+  return kernel;
 }
 
 template <class T, class acc = acc_of<T>>
-constexpr DeconvKernel deconv_kernel() {
-  return {deconv_plan_bytes<acc>,
-          deconv_build_plan<T>,
-          deconv_scratch_bytes<T>,
-          deconv_forward<T>,
-          deconv_backward_input<T>,
-          deconv_backward_weight<T>,
-          deconv_backward_weight_rows<acc>,
-          channel_sum<T>,
-          channel_sum_rows<acc>};
+constexpr DeconvKernel<acc> deconv_kernel() {
+  DeconvKernel<acc> kernel{};
+  kernel.plan_bytes = deconv_plan_bytes<acc>;
+  kernel.build_plan = deconv_build_plan<T>;
+  kernel.scratch_bytes = deconv_scratch_bytes<T>;
+  kernel.forward = deconv_forward<T>;
+  kernel.backward_input = deconv_backward_input<T>;
+  kernel.backward_weight = deconv_backward_weight<T>;
+  kernel.backward_weight_rows = deconv_backward_weight_rows<acc>;
+  kernel.channel_sum = channel_sum<T>;
+  kernel.channel_sum_rows = channel_sum_rows<acc>;
+  return kernel;
 }
 
 template <class T>
-constexpr ArgmaxKernel argmax_kernel() {
-  return {argmax_plan_bytes, argmax_build_plan, argmax_units, argmax_scratch_bytes, argmax_rows<T>};
+constexpr ArgmaxKernel<acc_of<T>> argmax_kernel() {
+  ArgmaxKernel<acc_of<T>> kernel{};
+  kernel.plan_bytes = argmax_plan_bytes;
+  kernel.build_plan = argmax_build_plan;
+  kernel.units = argmax_units;
+  kernel.scratch_bytes = argmax_scratch_bytes;
+  kernel.rows = argmax_rows<T>;
+  return kernel;
 }
 
 template <class T, class acc = acc_of<T>>
 constexpr CrossEntropyKernel<acc> cross_entropy_kernel() {
-  return {
-      cross_entropy_plan_bytes<acc>, cross_entropy_plan_transposed_bytes<acc>, cross_entropy_build_plans<acc>,
-      cross_entropy_units<acc>,      cross_entropy_scratch_bytes<acc>,         check_targets<acc>,
-      cross_entropy_rows<T>};
+  CrossEntropyKernel<acc> kernel{};
+  kernel.plan_bytes = cross_entropy_plan_bytes<acc>;
+  kernel.plan_transposed_bytes = cross_entropy_plan_transposed_bytes<acc>;
+  kernel.build_plans = cross_entropy_build_plans<acc>;
+  kernel.units = cross_entropy_units<acc>;
+  kernel.scratch_bytes = cross_entropy_scratch_bytes<acc>;
+  kernel.check_targets = check_targets<acc>;
+  kernel.rows = cross_entropy_rows<T>;
+  return kernel;
+}
+
+// Each kernel by its name: a forgotten one is null, and a wrong one is of another type or reads wrong here.
+constexpr LevelKernels level_kernels(const char* name) {
+  LevelKernels level{};
+  level.name = name;
+  level.supported = supported;
+
+  level.resample.f64 = resample_kernel<double>();
+  level.resample.f32 = resample_kernel<float>();
+  level.resample.f16 = resample_kernel<half_t>();
+  level.resample.bf16 = resample_kernel<bfloat16_t>();
+  level.resample.u8 = resample_kernel<uint8_t>();
+
+  level.add.f64 = resample_kernel<double, Add<double>>();
+  level.add.f32 = resample_kernel<float, Add<float>>();
+  level.add.f16 = resample_kernel<half_t, Add<half_t>>();
+  level.add.bf16 = resample_kernel<bfloat16_t, Add<bfloat16_t>>();
+
+  level.threshold.f32 = resample_kernel<float, Threshold>();
+  level.threshold.f16 = resample_kernel<half_t, Threshold>();
+  level.threshold.bf16 = resample_kernel<bfloat16_t, Threshold>();
+
+  level.deconv.f64 = deconv_kernel<double>();
+  level.deconv.f32 = deconv_kernel<float>();
+  level.deconv.f16 = deconv_kernel<half_t>();
+  level.deconv.bf16 = deconv_kernel<bfloat16_t>();
+
+  level.argmax.f64 = argmax_kernel<double>();
+  level.argmax.f32 = argmax_kernel<float>();
+  level.argmax.f16 = argmax_kernel<half_t>();
+  level.argmax.bf16 = argmax_kernel<bfloat16_t>();
+
+  level.cross_entropy.f64 = cross_entropy_kernel<double>();
+  level.cross_entropy.f32 = cross_entropy_kernel<float>();
+  level.cross_entropy.f16 = cross_entropy_kernel<half_t>();
+  level.cross_entropy.bf16 = cross_entropy_kernel<bfloat16_t>();
+  return level;
 }
 
 }  // namespace UPSAMPLE_LEVEL
@@ -50,33 +106,7 @@ constexpr CrossEntropyKernel<acc> cross_entropy_kernel() {
 #define UPSAMPLE_JOIN(a, b) UPSAMPLE_JOIN_OF(a, b)
 
 extern const LevelKernels UPSAMPLE_JOIN(level_, UPSAMPLE_LEVEL);
-const LevelKernels UPSAMPLE_JOIN(level_, UPSAMPLE_LEVEL) = {
-    UPSAMPLE_STRING(UPSAMPLE_LEVEL),
-    UPSAMPLE_LEVEL::supported,
-    UPSAMPLE_LEVEL::resample_kernel<double>(),
-    UPSAMPLE_LEVEL::resample_kernel<float>(),
-    UPSAMPLE_LEVEL::resample_kernel<half_t>(),
-    UPSAMPLE_LEVEL::resample_kernel<bfloat16_t>(),
-    UPSAMPLE_LEVEL::resample_kernel<uint8_t>(),
-    UPSAMPLE_LEVEL::resample_kernel<double, UPSAMPLE_LEVEL::Add<double>>(),
-    UPSAMPLE_LEVEL::resample_kernel<float, UPSAMPLE_LEVEL::Add<float>>(),
-    UPSAMPLE_LEVEL::resample_kernel<half_t, UPSAMPLE_LEVEL::Add<half_t>>(),
-    UPSAMPLE_LEVEL::resample_kernel<bfloat16_t, UPSAMPLE_LEVEL::Add<bfloat16_t>>(),
-    UPSAMPLE_LEVEL::resample_kernel<float, UPSAMPLE_LEVEL::Threshold>(),
-    UPSAMPLE_LEVEL::resample_kernel<half_t, UPSAMPLE_LEVEL::Threshold>(),
-    UPSAMPLE_LEVEL::resample_kernel<bfloat16_t, UPSAMPLE_LEVEL::Threshold>(),
-    UPSAMPLE_LEVEL::deconv_kernel<double>(),
-    UPSAMPLE_LEVEL::deconv_kernel<float>(),
-    UPSAMPLE_LEVEL::deconv_kernel<half_t>(),
-    UPSAMPLE_LEVEL::deconv_kernel<bfloat16_t>(),
-    UPSAMPLE_LEVEL::argmax_kernel<double>(),
-    UPSAMPLE_LEVEL::argmax_kernel<float>(),
-    UPSAMPLE_LEVEL::argmax_kernel<half_t>(),
-    UPSAMPLE_LEVEL::argmax_kernel<bfloat16_t>(),
-    UPSAMPLE_LEVEL::cross_entropy_kernel<double>(),
-    UPSAMPLE_LEVEL::cross_entropy_kernel<float>(),
-    UPSAMPLE_LEVEL::cross_entropy_kernel<half_t>(),
-    UPSAMPLE_LEVEL::cross_entropy_kernel<bfloat16_t>(),
-};
+constexpr LevelKernels UPSAMPLE_JOIN(level_, UPSAMPLE_LEVEL) =
+    UPSAMPLE_LEVEL::level_kernels(UPSAMPLE_STRING(UPSAMPLE_LEVEL));
 
 }  // namespace upsample_ext

@@ -5,7 +5,7 @@
 // buffer first, a tile of channels at a time so that it stays in cache, and then sums pixels of the buffer.
 #pragma once
 
-#include "row_producer.h"
+#include "vertical.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {

@@ -4,10 +4,10 @@
 // block of columns loads its four corners once for all result rows between the same two source rows, blends
 // them vertically, then horizontally, and stores. There is no buffer in between: short rows of it would be
 // read before the stores to them have reached the cache. Everything else sums its source rows into a padded
-// row of acc first (row_producer.h); the arithmetic of an element is the same in both cases.
+// row of acc first (vertical.h); the arithmetic of an element is the same in both cases.
 #pragma once
 
-#include "row_producer.h"
+#include "vertical.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {

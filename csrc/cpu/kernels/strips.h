@@ -6,7 +6,7 @@
 // same order for any number of threads.
 #pragma once
 
-#include "columns.h"
+#include "horizontal.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {

@@ -1,0 +1,77 @@
+// CPU launcher of argmax.
+#include <torch_headers.h>
+
+#include "../ops/argmax.h"
+
+#include "run_resample.h"
+
+namespace upsample_ext {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+using std::optional;
+
+// Fills `index`, and `score` where it is defined.
+template <class acc>
+static void argmax_into(const ArgmaxKernel<acc>& kernel, const Tensor& input, const Tensor& index,
+                        const Tensor& score, const AxisTable<float>& height, const AxisTable<float>& width) {
+  ArgmaxParams params{};
+  params.logits.input = input.const_data_ptr();
+  params.logits.batch = input.size(0);
+  params.logits.channels = input.size(1);
+  params.logits.in = strides_of(input);
+  params.logits.height = height.taps();
+  params.logits.width = width.taps();
+  params.index = index.mutable_data_ptr();
+  params.index_bytes = index.element_size();
+  params.score = score.defined() ? score.mutable_data_ptr<float>() : nullptr;
+
+  ScratchBuffer<4096> plan(kernel.plan_bytes(params));
+  kernel.build_plan(params, plan.data());
+  params.logits.plan = plan.data();
+  const int64_t scratch_bytes = kernel.scratch_bytes(params);
+  if (scratch_bytes > kMuchScratch && reads_few_columns(width)) {
+    const auto columns = width.sources();
+    return argmax_into(kernel, take_columns(input, columns), index, score, height, width.of_sources(columns));
+  }
+  const int64_t units = kernel.units(params);
+  const int64_t logits = index.numel() * input.size(1);
+  parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, logits)),
+               [&](int64_t begin, int64_t end) {
+                 ScratchBuffer<16384> scratch(scratch_bytes);
+                 kernel.rows(params, begin, end, scratch.data());
+               });
+}
+
+static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
+                        optional<double> scale_h, optional<double> scale_w) {
+  dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto scalar, auto) {
+    if (index.numel() == 0) return;
+    argmax_into(active_level().argmax.of(storage_of<decltype(scalar)>{}), input, index, score,
+                AxisTable<float>::linear(input.size(2), index.size(1), align_corners, scale_h.value_or(0.0)),
+                AxisTable<float>::linear(input.size(3), index.size(2), align_corners, scale_w.value_or(0.0)));
+  });
+}
+
+static Tensor argmax_cpu(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                         optional<double> scale_h, optional<double> scale_w, at::ScalarType dtype) {
+  Tensor index = fresh(make_argmax_index(input, output_size, dtype));
+  argmax_into(input, index, Tensor(), align_corners, scale_h, scale_w);
+  return index;
+}
+
+static std::tuple<Tensor, Tensor> argmax_with_score_cpu(const Tensor& input, SymIntArrayRef output_size,
+                                                        bool align_corners, optional<double> scale_h,
+                                                        optional<double> scale_w, at::ScalarType dtype) {
+  Tensor index = fresh(make_argmax_index(input, output_size, dtype));
+  Tensor score = fresh(at::empty(index.sizes(), index.options().dtype(at::kFloat)));
+  argmax_into(input, index, score, align_corners, scale_h, scale_w);
+  return {index, score};
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
+  m.impl("upsample_argmax", on_cpu<argmax_cpu>);
+  m.impl("upsample_argmax_with_score", on_cpu<argmax_with_score_cpu>);
+}
+
+}  // namespace upsample_ext

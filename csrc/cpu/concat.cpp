@@ -1,0 +1,25 @@
+// CPU launcher of concat.
+#include <torch_headers.h>
+
+#include "../ops/concat.h"
+
+#include "run_resample.h"
+
+namespace upsample_ext {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+
+static Tensor concat_cpu(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
+  const Tensor output = fresh(make_concat_output(inputs, output_size));
+  const bool stream = exceeds_cache(output);
+  fill_concat_output(output, inputs, output_size, align_corners,
+                     [&](const Tensor& input, const Tensor& slice) {
+                       upsample_into(input, slice, align_corners, std::nullopt, std::nullopt, stream);
+                     });
+  return output;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) { m.impl("upsample_concat", on_cpu<concat_cpu>); }
+
+}  // namespace upsample_ext

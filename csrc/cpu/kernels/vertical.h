@@ -1,0 +1,278 @@
+// The vertical pass: the source rows of one result row, summed into a row of acc. horizontal.h is the
+// horizontal pass, which continues from there.
+//
+// Resize and every op fused to it use these functions, so that a fused op sees bit for bit what resize would
+// store.
+#pragma once
+
+#include "horizontal.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+// The order in which a row of an image is traversed: `segments` segments of `length` adjacent samples,
+// `stride` apart. One segment of all pixels, or of all pixels' channels; or one segment per pixel, if only
+// some of its channels are taken.
+struct RowShape {
+  int64_t segments, length, stride;
+  int64_t size() const { return segments * length; }
+};
+
+// ---- interpolating: straight from two source rows ---------------------------------------------------------
+
+// A block of columns in kRows result rows between the same two source rows of `length` samples: the corners
+// are loaded once, blended vertically, then horizontally. sink(r, values) receives the columns of row r:
+// resize stores them, a fused op reduces them.
+template <Reach kReach, int kRows, class T, class acc, class Sink>
+inline void interpolate_block(const T* source0, const T* source1, int64_t length, const vec<acc>* down0,
+                              const vec<acc>* down1, const ColumnTap<acc>& tap0, const ColumnTap<acc>& tap1,
+                              Sink&& sink) {
+  if constexpr (kReach == Reach::kShared || kReach == Reach::kShort) {
+    const vec<acc> above = load_some<kReach == Reach::kShort>(source0, length);
+    const vec<acc> below = load_some<kReach == Reach::kShort>(source1, length);
+    for (int r = 0; r < kRows; ++r) {
+      const vec<acc> row = multiply_add_vector(down1[r], below, down0[r] * above);
+      const vec<acc> left = tap0.weight * pick<kReach, acc>(row, tap0.lane);
+      sink(r, multiply_add_vector(tap1.weight, pick<kReach, acc>(row, tap1.lane), left));
+    }
+  } else {
+    const vec<acc> corner00 = fetch<kReach, acc>(source0, tap0.lane);
+    const vec<acc> corner01 = fetch<kReach, acc>(source0 + tap1.offset, tap1.lane);
+    const vec<acc> corner10 = fetch<kReach, acc>(source1, tap0.lane);
+    const vec<acc> corner11 = fetch<kReach, acc>(source1 + tap1.offset, tap1.lane);
+    for (int r = 0; r < kRows; ++r) {
+      const vec<acc> left = multiply_add_vector(down1[r], corner10, down0[r] * corner00);
+      const vec<acc> right = multiply_add_vector(down1[r], corner11, down0[r] * corner01);
+      sink(r, multiply_add_vector(tap1.weight, right, tap0.weight * left));
+    }
+  }
+}
+
+// ---- gathering: one result row at a time ----------------------------------------------------------------
+
+// buffer[x] = sum over taps t of weight[t] * input[index[t] * row_stride + x], x < count.
+template <class T, class acc>
+inline void blend_segment(acc* buffer, const T* input, int64_t row_stride, int64_t count,
+                          const int64_t* index, const acc* weight, int64_t taps) {
+  int64_t x = 0;
+  while (x + lanes<acc> <= count) {
+    const T* source = input + index[0] * row_stride + x;
+    vec<acc> sum = splat(weight[0]) * load(source);
+    for (int64_t t = 1; t < taps; ++t) {
+      sum = multiply_add_vector(splat(weight[t]), load(input + index[t] * row_stride + x), sum);
+    }
+    store(buffer + x, sum);
+    x += lanes<acc>;
+    // The remainder is a whole vector too, which overlaps the one before.
+    if (x < count && x + lanes<acc> > count) x = count - lanes<acc>;
+  }
+  for (; x < count; ++x) {
+    acc sum = weight[0] * to_acc(input[index[0] * row_stride + x]);
+    for (int64_t t = 1; t < taps; ++t) {
+      sum = multiply_add(weight[t], to_acc(input[index[t] * row_stride + x]), sum);
+    }
+    buffer[x] = sum;
+  }
+}
+
+template <class T, class acc>
+inline void blend_rows(acc* buffer, const T* input, int64_t row_stride, const RowShape& shape,
+                       const AxisTaps<acc>& axis, int64_t out_row) {
+  const int64_t begin = axis.offset[out_row], taps = axis.offset[out_row + 1] - begin;
+  if (taps == 0) {
+    for (int64_t x = 0; x < shape.size(); ++x) buffer[x] = acc(0);
+    return;
+  }
+  for (int64_t s = 0; s < shape.segments; ++s) {
+    blend_segment(buffer + s * shape.length, input + s * shape.stride, row_stride, shape.length,
+                  axis.index + begin, axis.weight + begin, taps);
+  }
+}
+
+// ---- scattering: one pass over the input ----------------------------------------------------------------
+//
+// The gradient of an interpolation: each row of the input is read once and added to the one or two result
+// rows that it contributes to, in the order of the input's rows. That is also the order in which gathering
+// would sum, so that the bits do not depend on where a thread's rows begin.
+
+// sum0[x] += weight0[r] * rows[r][x], and the same for sum1; kFresh: sum1 has no value yet.
+template <int kRows, bool kFresh, bool kPart, class T, class acc>
+inline void scatter_vector(acc* sum0, acc* sum1, const T* const* rows, const vec<acc>* weight0,
+                           const vec<acc>* weight1, int64_t ahead, int64_t x, int64_t count) {
+  vec<acc> a = load_some<kPart>(sum0 + x, count), b{};
+  if (!kFresh) b = load_some<kPart>(sum1 + x, count);
+  for (int r = 0; r < kRows; ++r) {
+    const vec<acc> value = load_some<kPart>(rows[r] + x, count);
+    __builtin_prefetch(rows[r] + x + ahead);
+    a = multiply_add_vector(weight0[r], value, a);
+    b = kFresh && r == 0 ? weight1[r] * value : multiply_add_vector(weight1[r], value, b);
+  }
+  store_some<kPart>(sum0 + x, a, count);
+  store_some<kPart>(sum1 + x, b, count);
+}
+
+template <int kRows, bool kFresh, class T, class acc>
+inline void scatter_segment(acc* sum0, acc* sum1, const T* const* rows, const vec<acc>* weight0,
+                            const vec<acc>* weight1, int64_t ahead, int64_t count) {
+  int64_t x = 0;
+  for (; x + lanes<acc> <= count; x += lanes<acc>) {
+    scatter_vector<kRows, kFresh, false>(sum0, sum1, rows, weight0, weight1, ahead, x, lanes<acc>);
+  }
+  if (x < count) {
+    scatter_vector<kRows, kFresh, true>(sum0, sum1, rows, weight0, weight1, ahead, x, count - x);
+  }
+}
+
+// sum[x] += weight * row[x]
+template <bool kPart, class T, class acc>
+inline void add_vector(acc* sum, const T* row, vec<acc> weight, int64_t count) {
+  const vec<acc> value = load_some<kPart>(row, count);
+  store_some<kPart>(sum, multiply_add_vector(weight, value, load_some<kPart>(sum, count)), count);
+}
+
+template <class T, class acc>
+inline void add_segment(acc* sum, const T* row, vec<acc> weight, int64_t count) {
+  int64_t x = 0;
+  for (; x + lanes<acc> <= count; x += lanes<acc>) add_vector<false>(sum + x, row + x, weight, lanes<acc>);
+  if (x < count) add_vector<true>(sum + x, row + x, weight, count - x);
+}
+
+// Whether scattering is possible and saves work compared with gathering.
+template <class acc>
+inline bool scatters_rows(const ResampleParams<acc>& p) {
+  return p.height_forward.interpolates && p.height.max_taps > 2;
+}
+
+template <class T, class acc>
+class RowScatter {
+ public:
+  // `forward` is the interpolation and `transposed` its transpose; rows of `shape` are row_stride apart; sum0
+  // and sum1 hold shape.size() elements each.
+  RowScatter(const T* input, int64_t row_stride, const RowShape& shape, const AxisTaps<acc>& transposed,
+             const AxisTaps<acc>& forward, acc* sum0, acc* sum1)
+      : input_(input),
+        row_stride_(row_stride),
+        shape_(shape),
+        transposed_(transposed),
+        forward_(forward),
+        sum_{sum0, sum1} {}
+
+  // Starts at result row `begin`; rows >= end belong to another thread.
+  void start(int64_t begin, int64_t end) {
+    row_ = begin;
+    end_ = end;
+    fresh_[0] = fresh_[1] = true;
+    const int64_t tap = transposed_.offset[begin];  // the first of this row, or of the next that has one
+    next_ = tap < transposed_.offset[transposed_.out_size] ? transposed_.index[tap] : forward_.out_size;
+  }
+
+  // The next result row; valid until the next call.
+  const acc* produce() {
+    while (next_ < forward_.out_size && first_touched(next_) <= row_) take_rows();
+    make_sum(0);
+    acc* finished = sum_[0];
+    sum_[0] = sum_[1];
+    sum_[1] = finished;
+    fresh_[0] = fresh_[1];
+    fresh_[1] = true;
+    ++row_;
+    return finished;
+  }
+
+ private:
+  static constexpr int kMostRows = 4;
+
+  // The first result row that an input row contributes to; -1, before all of them, if it has no taps.
+  int64_t first_touched(int64_t input_row) const {
+    const int64_t tap = forward_.offset[input_row];
+    return tap < forward_.offset[input_row + 1] ? forward_.index[tap] : -1;
+  }
+
+  bool alike(int64_t a, int64_t b) const {
+    const int64_t *p = forward_.index + forward_.offset[a], *q = forward_.index + forward_.offset[b];
+    return p[0] == q[0] && p[1] == q[1];
+  }
+
+  // A sum that has no value yet becomes -0, which added to any value leaves its bits unchanged.
+  void make_sum(int i) {
+    if (!fresh_[i]) return;
+    for (int64_t x = 0; x < shape_.size(); ++x) sum_[i][x] = acc(-0.0);
+    fresh_[i] = false;
+  }
+
+  // Adds the next input row, or as many as contribute to the same two result rows.
+  void take_rows() {
+    const int64_t first = next_, taps = forward_.offset[first + 1] - forward_.offset[first];
+    const int64_t* index = forward_.index + forward_.offset[first];
+    if (taps != 2 || index[0] != row_ || index[1] != row_ + 1 || row_ + 1 == end_) return take_row();
+    int count = 1;
+    while (count < kMostRows && first + count < forward_.out_size &&
+           forward_.offset[first + count + 1] - forward_.offset[first + count] == 2 &&
+           alike(first, first + count)) {
+      ++count;
+    }
+    next_ += count;
+    make_sum(0);
+    const bool fresh = fresh_[1];
+    fresh_[1] = false;
+    switch (count) {
+      case 1:
+        return fresh ? add_to_both<1, true>(first) : add_to_both<1, false>(first);
+      case 2:
+        return fresh ? add_to_both<2, true>(first) : add_to_both<2, false>(first);
+      case 3:
+        return fresh ? add_to_both<3, true>(first) : add_to_both<3, false>(first);
+      default:
+        return fresh ? add_to_both<4, true>(first) : add_to_both<4, false>(first);
+    }
+  }
+
+  // How many samples ahead to prefetch: within the row if it is long, otherwise beyond all rows of this step,
+  // which the hardware prefetcher, tuned for a single stream, does not do.
+  int64_t prefetch_distance(int rows) const {
+    constexpr int64_t kAhead = 4096 / sizeof(T);
+    const int64_t step = larger(1, rows * row_stride_);
+    return row_stride_ >= kAhead ? kAhead / 2 : (kAhead + step - 1) / step * step;
+  }
+
+  template <int kRows, bool kFresh>
+  void add_to_both(int64_t first) {
+    vec<acc> weight0[kRows], weight1[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      weight0[r] = splat(forward_.weight[forward_.offset[first + r]]);
+      weight1[r] = splat(forward_.weight[forward_.offset[first + r] + 1]);
+    }
+    for (int64_t s = 0; s < shape_.segments; ++s) {
+      const T* rows[kRows];
+      for (int r = 0; r < kRows; ++r) rows[r] = input_ + (first + r) * row_stride_ + s * shape_.stride;
+      scatter_segment<kRows, kFresh>(sum_[0] + s * shape_.length, sum_[1] + s * shape_.length, rows, weight0,
+                                     weight1, prefetch_distance(kRows), shape_.length);
+    }
+  }
+
+  // One input row with fewer than two taps, with both on one row, or with one that is another thread's.
+  void take_row() {
+    const int64_t input_row = next_++;
+    for (int64_t t = forward_.offset[input_row]; t < forward_.offset[input_row + 1]; ++t) {
+      const int64_t target = forward_.index[t] - row_;
+      if (target < 0 || target > 1 || row_ + target >= end_) continue;
+      make_sum(static_cast<int>(target));
+      const vec<acc> weight = splat(forward_.weight[t]);
+      for (int64_t s = 0; s < shape_.segments; ++s) {
+        add_segment(sum_[target] + s * shape_.length, input_ + input_row * row_stride_ + s * shape_.stride,
+                    weight, shape_.length);
+      }
+    }
+  }
+
+  const T* input_;
+  int64_t row_stride_;
+  RowShape shape_;
+  AxisTaps<acc> transposed_, forward_;
+  acc* sum_[2];
+  bool fresh_[2];
+  int64_t row_, end_, next_;
+};
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext

@@ -1,0 +1,34 @@
+// CUDA launcher of add.
+#include <torch_headers.h>
+
+#include "../ops/add.h"
+
+#include "kernels.h"
+#include "resample_params.h"
+
+namespace upsample_ext {
+namespace gpu {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+
+static Tensor add_cuda(const Tensor& input, const Tensor& other, bool align_corners) {
+  const Tensor output = make_add_output(input, other);
+  const OnDeviceOf on(input);
+  Tensor beside = other.expand(output.sizes());
+  if (!same_strides(beside, output)) {
+    output.copy_(beside);
+    beside = output;
+  }
+  dispatch_floating("upsample_add", input.scalar_type(), [&](auto scalar, auto sum) {
+    auto params = linear_params<decltype(sum)>(input, output, align_corners, std::nullopt, std::nullopt);
+    params.other = beside.const_data_ptr();
+    check_launch(resample_add<storage_of<decltype(scalar)>>(params, on.device()));
+  });
+  return output;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, UPSAMPLE_CUDA_KEY, m) { m.impl("upsample_add", add_cuda); }
+
+}  // namespace gpu
+}  // namespace upsample_ext

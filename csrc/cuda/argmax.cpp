@@ -1,0 +1,50 @@
+// CUDA launcher of argmax.
+#include <torch_headers.h>
+
+#include "../ops/argmax.h"
+
+#include "kernels.h"
+#include "resample_params.h"
+
+namespace upsample_ext {
+namespace gpu {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+using std::optional;
+
+// Fills `index`, and `score` where it is defined.
+static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
+                        optional<double> scale_h, optional<double> scale_w) {
+  const OnDeviceOf on(input);
+  const LinearAxes<float> axes(input, index.size(1), index.size(2), align_corners, scale_h, scale_w);
+  const ArgmaxParams params{logits_params(input, axes), index.mutable_data_ptr(), index.element_size(),
+                            score.defined() ? score.mutable_data_ptr<float>() : nullptr};
+  dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto scalar, auto) {
+    check_launch(argmax<storage_of<decltype(scalar)>>(params, on.device()));
+  });
+}
+
+static Tensor argmax_cuda(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                          optional<double> scale_h, optional<double> scale_w, at::ScalarType dtype) {
+  const Tensor index = make_argmax_index(input, output_size, dtype);
+  argmax_into(input, index, Tensor(), align_corners, scale_h, scale_w);
+  return index;
+}
+
+static std::tuple<Tensor, Tensor> argmax_with_score_cuda(const Tensor& input, SymIntArrayRef output_size,
+                                                         bool align_corners, optional<double> scale_h,
+                                                         optional<double> scale_w, at::ScalarType dtype) {
+  const Tensor index = make_argmax_index(input, output_size, dtype);
+  const Tensor score = at::empty(index.sizes(), index.options().dtype(at::kFloat));
+  argmax_into(input, index, score, align_corners, scale_h, scale_w);
+  return {index, score};
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, UPSAMPLE_CUDA_KEY, m) {
+  m.impl("upsample_argmax", argmax_cuda);
+  m.impl("upsample_argmax_with_score", argmax_with_score_cuda);
+}
+
+}  // namespace gpu
+}  // namespace upsample_ext

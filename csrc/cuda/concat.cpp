@@ -1,0 +1,28 @@
+// CUDA launcher of concat.
+#include <torch_headers.h>
+
+#include "../ops/concat.h"
+
+#include "kernels.h"
+#include "resample_params.h"
+
+namespace upsample_ext {
+namespace gpu {
+
+using at::Tensor;
+using c10::SymIntArrayRef;
+
+static Tensor concat_cuda(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
+  const Tensor output = make_concat_output(inputs, output_size);
+  const OnDeviceOf on(output);
+  fill_concat_output(output, inputs, output_size, align_corners,
+                     [&](const Tensor& input, const Tensor& slice) {
+                       upsample_into(input, slice, align_corners, std::nullopt, std::nullopt);
+                     });
+  return output;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, UPSAMPLE_CUDA_KEY, m) { m.impl("upsample_concat", concat_cuda); }
+
+}  // namespace gpu
+}  // namespace upsample_ext

@@ -1,0 +1,361 @@
+// The gradient of the cross-entropy with respect to the logits, gathered: no resized gradient in memory, no
+// atomics.
+//
+// A block owns a tile of source pixels of one image and kGradientClasses classes, and walks down its source
+// rows. A thread owns a result column. Between two source rows it keeps, per class, both rows blended
+// horizontally and the vertical sums of the two rows:
+//   gradient of a resized logit = factor * exp(logit - maximum), less the target's share,
+// with the pixel's maximum and factor from the forward pass. When the last result row that reads a source row
+// is done, its sums go to shared memory, where each source pixel gathers its columns. Only the halo (result
+// rows between a tile and the one above it, and columns next to it) is computed twice. A source's sum has the
+// same terms in the same order in any tiling.
+//
+//   footprint of a source                 kernel
+//   at most kGradientThreads columns      gradient_of_tiles
+//   wider, or beyond 32 bits              gradient_of_one
+//
+// What a thread does at x4 for 8 classes, planar float32, as compiled for sm_90: a result row takes about 115
+// instructions, of which per class 2 to blend, 3 for the exponential's distance, product and power, 1 for the
+// factor and 2 to add; some 30 more where its target is among the classes. Between two source rows (4 result
+// rows) come about 180 to load and blend a row, hand over sums and begin and end the gathering, and 56 for
+// the 8 taps of two classes of a source: 22 per pixel and class, one of them on the special function unit,
+// times (rows + 1) / rows of the tile and (columns + 1) / columns. For 150 classes of 512x512 pixels as in
+// cross_entropy_forward.cuh: 38 us.
+#pragma once
+
+#include "softmax.cuh"
+#include "transposed_taps.cuh"
+
+namespace upsample_ext {
+namespace gpu {
+
+template <class acc>
+constexpr int kGradientClasses = 32 / sizeof(acc);
+constexpr int kGradientThreads = 192;
+// Elements of a class's columns in shared memory, where column j is stored at j + j / 32: lanes that gather
+// read every 2nd, 4th, 8th or 16th column without bank conflicts.
+constexpr int kGradientPitch = kGradientThreads + kGradientThreads / kWarp;
+
+// What turns exp(logit - maximum) into the gradient of a resized logit: factor * e, less `target` at the
+// target class, less `every` times the class's weight.
+template <class acc>
+struct PixelGradient {
+  acc maximum, factor, scale, every;
+  int32_t target;  // or -1
+
+  __device__ __forceinline__ PixelGradient(const CrossEntropyParams<acc>& p, acc common_scale,
+                                           int64_t pixel) {
+    const SoftmaxOfPixel<acc> softmax = load(p.softmax + pixel);
+    const int64_t of_pixel = load(p.target + pixel);  // a class or ignore_index: checked in the forward pass
+    target = of_pixel == p.ignore_index ? -1 : static_cast<int32_t>(of_pixel);
+    scale = p.grad_output != nullptr ? load(p.grad_output + pixel) : common_scale;
+    scale = target < 0 ? acc(0) : scale;
+    maximum = softmax.maximum;
+    factor = softmax.factor * scale;
+    every = scale * (p.smoothing / static_cast<acc>(p.logits.channels));
+  }
+  __device__ __forceinline__ acc at_target(const CrossEntropyParams<acc>& p) const {
+    const acc weight = p.weight != nullptr ? load(p.weight + target) : acc(1);
+    return scale * weight * (acc(1) - p.smoothing);
+  }
+};
+
+// ---- tiles ----------------------------------------------------------------------------------------------
+
+template <class T, class acc>
+struct GradientArguments {
+  CrossEntropyParams<acc> p;
+  LinearAxis<acc, int32_t> height, width;
+  int32_t tile_rows, tile_columns, list_length;
+  Divider<int32_t> class_groups, column_tiles, row_tiles;  // blocks are (n, row, column, class)
+  Divider<int32_t> sources;                                // columns of a tile
+  int32_t gatherers;                                       // threads that share the classes of a source
+  bool classes_first;  // lanes that gather are classes before they are columns
+};
+
+__device__ __forceinline__ int shared_column(int j) { return j + (j >> 5); }
+
+// Shared memory of a tile: the vertical sums of two source rows in turn, and for each source the columns that
+// it gathers with their weights. Lists have an odd length, so that lanes read them without bank conflicts.
+template <class acc>
+struct GradientTile {
+  Tap<acc>* lists;
+  acc* sums;
+  int32_t* counts;
+
+  UPSAMPLE_HOST_DEVICE GradientTile(unsigned char* shared, int32_t sources, int32_t length) {
+    lists = reinterpret_cast<Tap<acc>*>(shared);
+    sums = reinterpret_cast<acc*>(lists + sources * length);
+    counts = reinterpret_cast<int32_t*>(sums + 2 * kGradientClasses<acc> * kGradientPitch);
+  }
+  static int64_t bytes(int64_t sources, int64_t length) {
+    return sources * (length * static_cast<int64_t>(sizeof(Tap<acc>)) + 4) +
+           2 * kGradientClasses<acc> * kGradientPitch * static_cast<int64_t>(sizeof(acc));
+  }
+};
+
+// The taps of result rows in ascending order. Each lane of a warp computes those of one row in kWarp and the
+// lanes exchange them by shuffles: the threads of a warp walk down the same rows.
+template <class acc>
+struct RowTaps {
+  int32_t source = -1;  // the first tap; -1 after the last row
+  acc weight0, weight1;
+
+  __device__ __forceinline__ void take(const LinearAxis<acc, int32_t>& height, int32_t row, bool first) {
+    const int32_t lane = row % kWarp;
+    if (first || lane == 0) {
+      const int32_t mine = row - lane + static_cast<int32_t>(threadIdx.x % kWarp);
+      const auto taps = height.taps(mine < height.out_size ? mine : height.out_size - 1);
+      source_of_lane_ = mine < height.out_size ? taps.index0 : -1;
+      weight1_of_lane_ = taps.weight1;
+    }
+    source = __shfl_sync(0xffffffffu, source_of_lane_, lane);
+    weight1 = __shfl_sync(0xffffffffu, weight1_of_lane_, lane);
+    weight0 = acc(1) - weight1;
+  }
+
+ private:
+  int32_t source_of_lane_;
+  acc weight1_of_lane_;
+};
+
+template <class T, class acc, int V, bool kSmooth>
+__global__ void __launch_bounds__(kGradientThreads,
+                                  sizeof(acc) == 8 || kSmooth || V == 2 ? 2 : 3 - kFewerBlocks)
+    gradient_of_tiles(const GradientArguments<T, acc> a) {
+  constexpr int K = kGradientClasses<acc>;
+  UPSAMPLE_DYNAMIC_SHARED(unsigned char, shared);
+  const CrossEntropyParams<acc>& p = a.p;
+  const auto thread = static_cast<int32_t>(threadIdx.x), threads = static_cast<int32_t>(blockDim.x);
+  auto number = static_cast<int32_t>(blockIdx.x);
+  const int32_t c = a.class_groups.take(number) * K;
+  const int32_t x = a.column_tiles.take(number) * a.tile_columns, y = a.row_tiles.take(number) * a.tile_rows;
+  const int32_t n = number;
+  const auto channels = static_cast<int32_t>(p.logits.channels);
+  const int32_t count = channels - c < K ? channels - c : K;
+  const int32_t x_end = a.width.in_size - x < a.tile_columns ? a.width.in_size : x + a.tile_columns;
+  const int32_t y_end = a.height.in_size - y < a.tile_rows ? a.height.in_size : y + a.tile_rows;
+  const int32_t sources = x_end - x;
+
+  // What does not change from row to row: the tile's columns.
+  const GradientTile<acc> tile(shared, a.tile_columns, a.list_length);
+  const int32_t first_column = a.width.begin(x), columns = a.width.end(x_end - 1) - first_column;
+  const int32_t column = first_column + (thread < columns ? thread : columns - 1);
+  const auto taps = a.width.taps(column);
+  const int32_t place = shared_column(thread);
+  for (int32_t s = thread; s < sources; s += threads) {
+    Tap<acc>* list = tile.lists + s * a.list_length;
+    tile.counts[s] = list_taps(a.width, x + s, list);
+    for (int i = 0; i < tile.counts[s]; ++i) list[i].output = shared_column(list[i].output - first_column);
+  }
+  // What this thread gathers.
+  int32_t gatherer = a.classes_first ? thread % a.gatherers : thread;
+  int32_t gathered = a.classes_first ? thread / a.gatherers : 0;
+  if (!a.classes_first) gathered = a.sources.take(gatherer);
+  const bool gathers = gathered < sources && gatherer < a.gatherers;
+
+  const ClassColumn<T, acc, K, V> source(static_cast<const T*>(p.logits.input) + n * p.logits.in.batch,
+                                         p.logits.in, 0, 0, taps);
+  const T* const top = source.above + c * source.stride;
+  const acc common_scale = p.scale != nullptr ? load(p.scale) : acc(0);
+  acc row0[K], row1[K], above[K], below[K], spread[kSmooth ? K : 1];
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+    above[k] = below[k] = acc(0);
+    if (kSmooth) spread[k] = p.weight != nullptr && k < count ? load(p.weight + c + k) : acc(1);
+  }
+  int32_t held = -1;  // the source row in row1
+
+  int32_t sy = y > 0 ? y - 1 : 0, oy = first_reading(a.height, sy);
+  RowTaps<acc> row;
+  row.take(a.height, oy, true);
+  int64_t pixel = (static_cast<int64_t>(n) * a.height.out_size + oy) * a.width.out_size + column;
+  T* grad =
+      static_cast<T*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + (x + gathered) * p.grad.width;
+  for (int32_t turn = 0; sy < y_end; ++sy) {
+    if (row.source == sy) {
+      if (held == sy) {
+#pragma unroll
+        for (int k = 0; k < K; ++k) row0[k] = row1[k];
+      } else {
+        source.blended(top + sy * p.logits.in.height, count, row0);
+      }
+      held = a.height.taps(oy).index1;
+      source.blended(top + held * p.logits.in.height, count, row1);
+      do {
+        const PixelGradient<acc> g(p, common_scale, pixel);
+        acc values[K];
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+          const acc z = blend(row.weight0, row0[k], row.weight1, row1[k]);
+          values[k] = g.factor * exponential(z - g.maximum);
+          if constexpr (kSmooth) values[k] = fused_multiply_add(-g.every, spread[k], values[k]);
+        }
+        const int32_t at = g.target - c;
+        if (at >= 0 && at < count) {  // rarely true: there are many classes
+          const acc share = g.at_target(p);
+#pragma unroll
+          for (int k = 0; k < K; ++k) values[k] = k == at ? values[k] - share : values[k];
+        }
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+          above[k] = fused_multiply_add(row.weight0, values[k], above[k]);
+          below[k] = fused_multiply_add(row.weight1, values[k], below[k]);
+        }
+        pixel += a.width.out_size;
+        row.take(a.height, ++oy, false);
+      } while (row.source == sy);
+      if (held == sy) {  // both taps on the one row
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+          above[k] += below[k];
+          below[k] = acc(0);
+        }
+      }
+    }
+    if (sy >= y) {
+      acc* const sums = tile.sums + turn * K * kGradientPitch;
+      turn = 1 - turn;
+#pragma unroll
+      for (int k = 0; k < K; ++k) sums[k * kGradientPitch + place] = above[k];
+      __syncthreads();
+      const int32_t gathered_taps = gathers ? tile.counts[gathered] : 0;
+      // Two classes at a time read the list once.
+      for (int32_t k = 2 * gatherer; gathers && k < count; k += 2 * a.gatherers) {
+        const Tap<acc>* list = tile.lists + gathered * a.list_length;
+        const acc* of_class = sums + k * kGradientPitch;
+        acc sum0 = 0, sum1 = 0;
+        for (int32_t i = 0; i < gathered_taps; ++i) {
+          const Tap<acc> tap = list[i];
+          sum0 = fused_multiply_add(tap.weight, of_class[tap.output], sum0);
+          sum1 = fused_multiply_add(tap.weight, of_class[tap.output + kGradientPitch], sum1);
+        }
+        T* at = grad + sy * p.grad.height + k * p.grad.channel;
+        store(at, Narrow<T>::of(sum0));
+        if (k + 1 < count) store(at + p.grad.channel, Narrow<T>::of(sum1));
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      above[k] = below[k];
+      below[k] = acc(0);
+    }
+  }
+}
+
+// ---- any factor: a warp to a source ---------------------------------------------------------------------
+
+constexpr int kGradientOfOneThreads = 256;
+
+// Lanes share the columns of the source's footprint and add up in a fixed tree.
+template <class T, class acc>
+__global__ void __launch_bounds__(kGradientOfOneThreads, 3)
+    gradient_of_one(const CrossEntropyParams<acc> p, int64_t sources) {
+  int64_t rest = (static_cast<int64_t>(blockIdx.x) * kGradientOfOneThreads + threadIdx.x) / kWarp;
+  if (rest >= sources) return;
+  const LinearAxis<acc>&height = p.logits.height, &width = p.logits.width;
+  const auto lane = static_cast<int64_t>(threadIdx.x % kWarp);
+  const int64_t x = rest % width.in_size;
+  rest /= width.in_size;
+  const int64_t y = rest % height.in_size;
+  rest /= height.in_size;
+  const int64_t c = rest % p.logits.channels, n = rest / p.logits.channels;
+  const T* plane = static_cast<const T*>(p.logits.input) + n * p.logits.in.batch + c * p.logits.in.channel;
+  const acc common_scale = p.scale != nullptr ? load(p.scale) : acc(0);
+  const acc weight = p.weight != nullptr ? load(p.weight + c) : acc(1);
+  acc sum = 0;
+  const int64_t top = height.begin(y), bottom = height.end(y), right = width.end(x);
+  for (int64_t ox = width.begin(x) + lane; ox < right; ox += kWarp) {
+    const auto column = width.taps(ox);
+    acc along_height = 0;
+    for (int64_t oy = top; oy < bottom; ++oy) {
+      const auto row = height.taps(oy);
+      const PixelGradient<acc> g(p, common_scale, (n * height.out_size + oy) * width.out_size + ox);
+      const acc z = resized_logit(plane, p.logits.in, row, column);
+      acc value = g.factor * exponential(z - g.maximum);
+      if (p.smoothing > acc(0)) value = fused_multiply_add(-g.every, weight, value);
+      if (g.target == c) value -= g.at_target(p);
+      add_taps(row, y, value, along_height);
+    }
+    add_taps(column, x, along_height, sum);
+  }
+  sum = sum_of_warp(sum);
+  if (lane != 0) return;
+  store(static_cast<T*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + y * p.grad.height +
+            x * p.grad.width,
+        Narrow<T>::of(sum));
+}
+
+// ---- choice and launch ----------------------------------------------------------------------------------
+
+template <class T, class acc>
+cudaError_t launch_gradient_of_one(const CrossEntropyParams<acc>& p, const Device& device) {
+  const int64_t sources =
+      p.logits.batch * p.logits.channels * p.logits.height.in_size * p.logits.width.in_size;
+  return launch(gradient_of_one<T, acc>, device, divide_up(sources * kWarp, kGradientOfOneThreads),
+                kGradientOfOneThreads, 0, p, sources);
+}
+
+// Source columns of a tile: as many as fill a block with their result columns; 0 if even one has too many.
+template <class acc>
+int64_t tile_columns(const LinearAxis<acc>& width) {
+  const auto most_sources = static_cast<int64_t>(kGradientThreads / width.outputs_per_source());
+  for (int64_t tile = smaller(kGradientThreads, smaller(most_sources, width.in_size)); tile > 0;
+       tile = tile * 7 / 8) {
+    const int64_t even = divide_up(width.in_size, divide_up(width.in_size, tile));
+    if (most_outputs(width, even) <= kGradientThreads) return even;
+  }
+  return 0;
+}
+
+// Source rows of a tile: many, because each tile computes one extra row, but such that the tiles are divided
+// evenly among the SMs.
+inline int64_t tile_rows(int64_t rows, int64_t tiles_of_a_row, const Device& device) {
+  int64_t best = 1, least = INT64_MAX;
+  for (int64_t tile = 1; tile <= 32 && tile < 2 * rows; tile *= 2) {
+    const int64_t rounds = divide_up(divide_up(rows, tile) * tiles_of_a_row, device.multiprocessors);
+    if (rounds * (tile + 1) > least) continue;
+    best = tile;
+    least = rounds * (tile + 1);
+  }
+  return best;
+}
+
+template <class T, class acc, bool kSmooth>
+cudaError_t launch_cross_entropy_backward(const CrossEntropyParams<acc>& p, const Device& device) {
+  const LogitsParams<acc>& logits = p.logits;
+  if (logits.batch == 0) return cudaSuccess;
+  const int64_t columns = fits_32_bits(logits) ? tile_columns(logits.width) : 0;
+  if (columns == 0) return launch_gradient_of_one<T>(p, device);
+  const int64_t column_tiles = divide_up(logits.width.in_size, columns);
+  const int64_t class_groups = divide_up(logits.channels, kGradientClasses<acc>);
+  const int64_t tiles_of_a_row = logits.batch * column_tiles * class_groups;
+  const int64_t rows = tile_rows(logits.height.in_size, tiles_of_a_row, device);
+  const int64_t row_tiles = divide_up(logits.height.in_size, rows), blocks = tiles_of_a_row * row_tiles;
+  if (blocks > kMostBlocks) return launch_gradient_of_one<T>(p, device);
+  const int64_t threads = divide_up(larger(most_outputs(logits.width, columns), columns), kWarp) * kWarp;
+  const int64_t length = 2 * most_outputs(logits.width) + 1;  // a result may read a source with both taps
+  int64_t gatherers = kGradientClasses<acc> / 2;
+  while (gatherers * columns > threads) gatherers /= 2;
+  const GradientArguments<T, acc> arguments{p,
+                                            LinearAxis<acc, int32_t>(logits.height),
+                                            LinearAxis<acc, int32_t>(logits.width),
+                                            static_cast<int32_t>(rows),
+                                            static_cast<int32_t>(columns),
+                                            static_cast<int32_t>(length),
+                                            Divider<int32_t>(class_groups),
+                                            Divider<int32_t>(column_tiles),
+                                            Divider<int32_t>(row_tiles),
+                                            Divider<int32_t>(columns),
+                                            static_cast<int32_t>(gatherers),
+                                            logits.channels > 1 && p.grad.channel == 1};
+  const auto bytes = static_cast<size_t>(GradientTile<acc>::bytes(columns, length));
+  return with_vector<T>(logits, [&](auto vector) {
+    constexpr int V = decltype(vector)::value;
+    return launch(gradient_of_tiles<T, acc, V, kSmooth>, device, blocks, static_cast<int>(threads), bytes,
+                  arguments);
+  });
+}
+
+}  // namespace gpu
+}  // namespace upsample_ext

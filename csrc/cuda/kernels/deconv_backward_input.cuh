@@ -1,0 +1,125 @@
+// The gradient of the depthwise transposed convolution with respect to its input.
+//
+//   kernel, along the height                  border       kernel              index
+//   stride < kernel size <= 2 * stride,       zeros        rolling             32 bits
+//     dilation 1
+//   any other                                 any          general             32 bits
+//   too large for 32 bits                     any          general             64 bits
+//
+// The rolling kernel. A thread owns kRollingColumns columns of one channel, far apart, and walks down R rows
+// of them. A row of grad_output reaches two rows of the input, through kernel rows `stride` apart: both sums
+// are kept, and what is loaded serves both.
+//
+// Kernel 4, stride 2, planar: a row of 32 inputs is 128 elements of grad_output, of which a warp loads 2 rows
+// of 4 elements each, 8 bytes (float32) apart from lane to lane: 16 wavefronts of L1, and 16 /
+// kRollingColumns of weights. Reading 16 and writing 4 bytes an input takes 43 cycles of a multiprocessor's
+// DRAM, in half types 21; those have 12 + 8 wavefronts at most. Channels-last, a wavefront is one element of
+// 32 channels: 8 and 8 of weights. The instructions of an input are about 8 loads, 16 multiply-adds, 16 for
+// the bounds and 8 for the weights: 12 cycles for 32 inputs.
+//
+// Kernel 16, stride 8, padding 4, planar, kRun = 4: 32 inputs have 555 cycles in float32, 277 in half types.
+// For each of 8 rows a warp loads 4 times 4 elements, 32 (16) bytes apart: 8 * 4 * 8 = 256 (128) wavefronts,
+// and as many as 8 * 32 / kRollingColumns = 128 of weights.
+#pragma once
+
+#include "deconv_general.cuh"
+#include "resample_forward.cuh"
+
+namespace upsample_ext {
+namespace gpu {
+
+constexpr int kRollingColumns = 2;
+
+// kRun: outputs loaded at once (outputs_at_once).
+template <class T, int kRun>
+__global__ void __launch_bounds__(kDeconvThreads, 3)
+    deconv_backward_input_rolling(const DeconvGeneral<T, int32_t> p, const int32_t rows_per_thread) {
+  typedef acc_of<T> acc;
+  const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
+  if (number >= p.thread_count) return;
+  const auto at = p.threads.place(static_cast<int32_t>(number));
+  if (at.c >= p.threads.channels) return;
+  const int32_t stride = p.height.stride, begin = at.row * rows_per_thread;
+  const int32_t end = begin + rows_per_thread < p.height.in_size ? begin + rows_per_thread : p.height.in_size;
+  const T* image = p.source + at.n * p.from.batch + at.c * p.from.channel;
+  T* result = p.result + at.n * p.to.batch + at.c * p.to.channel + at.column * p.to.width;
+  const int64_t weights = at.c * p.weight.channel, second = stride * p.weight.height;
+  const int32_t first = p.width.target(at.column);
+
+  // Row f of the `stride` rows that position y reaches through the first kernel rows, and y - 1 through the
+  // second: what it gives to either.
+  const auto add = [&](int32_t y, int32_t f, bool to_last, acc(&last)[kRollingColumns], bool to_next,
+                       acc(&next)[kRollingColumns]) {
+    const int32_t oy = p.height.target(y) + f;
+    if (oy < 0 || oy >= p.height.out_size) return;
+    const T* row = image + oy * p.from.height;
+    to_last = to_last && f + stride < p.height.kernel_size;
+#pragma unroll 4 / kRun
+    for (int32_t kx = 0; kx < p.width.kernel_size; kx += kRun) {
+      const int64_t k = weights + f * p.weight.height + kx * p.weight.width;
+      acc weight_next[kRun], weight_last[kRun];
+#pragma unroll
+      for (int i = 0; i < kRun; ++i) {
+        weight_next[i] = to_next ? p.weight.at(k + i * p.weight.width) : acc(0);
+        weight_last[i] = to_last ? p.weight.at(k + second + i * p.weight.width) : acc(0);
+      }
+#pragma unroll
+      for (int v = 0; v < kRollingColumns; ++v) {
+        const int32_t ox = first + v * p.source_step + kx * p.width.dilation;
+        if (ox < 0 || ox >= p.width.out_size) continue;
+        const Pack<T, kRun> values = load_pack<kRun>(row + ox * p.from.width);
+#pragma unroll
+        for (int i = 0; i < kRun; ++i) {
+          const acc value = widen(values.value[i]);
+          if (to_last) last[v] = fused_multiply_add(weight_last[i], value, last[v]);
+          if (to_next) next[v] = fused_multiply_add(weight_next[i], value, next[v]);
+        }
+      }
+    }
+  };
+  acc last[kRollingColumns] = {}, next[kRollingColumns] = {};
+  for (int32_t y = begin; y <= end; ++y) {
+    for (int32_t f = 0; f < stride; ++f) add(y, f, y > begin, last, y < end, next);
+#pragma unroll
+    for (int v = 0; v < kRollingColumns; ++v) {
+      if (y > begin && at.column + v * p.column_step < p.width.in_size) {
+        store(result + (y - 1) * p.to.height + v * p.column_step * p.to.width, Narrow<T>::of(last[v]));
+      }
+      last[v] = next[v];
+      next[v] = 0;
+    }
+  }
+}
+
+template <class T, int kRun>
+cudaError_t launch_backward_input_rolling(const DeconvParams& p, bool weight_in_acc, const Device& device) {
+  const int64_t columns = divide_up(p.width.in_size, kRollingColumns), planes = p.batch * p.channels;
+  const int64_t rows = rows_per_thread(device, p.height.in_size, planes * columns);
+  const int64_t row_groups = divide_up(p.height.in_size, rows);
+  const int64_t threads = DeconvThreads<int32_t>::count(p, columns, row_groups);
+  if (!can_number<int32_t>(threads))
+    return launch_backward_input_general<T, int64_t>(p, weight_in_acc, device);
+  const auto arguments = backward_input_arguments<T, int32_t>(p, weight_in_acc, columns, row_groups, threads);
+  return launch(deconv_backward_input_rolling<T, kRun>, device, divide_up(threads, kDeconvThreads),
+                kDeconvThreads, 0, arguments, static_cast<int32_t>(rows));
+}
+
+template <class T>
+cudaError_t launch_deconv_backward_input(const DeconvParams& p, bool weight_in_acc, const Device& device) {
+  if (p.batch == 0) return cudaSuccess;
+  if (!fits_32_bits(p)) return launch_backward_input_general<T, int64_t>(p, weight_in_acc, device);
+  const ConvTransposeAxis& h = p.height;
+  const bool rolls = h.dilation == 1 && h.stride < h.kernel_size && h.kernel_size <= 2 * h.stride;
+  if (!rolls || h.replicate) return launch_backward_input_general<T, int32_t>(p, weight_in_acc, device);
+  switch (outputs_at_once<T>(p)) {
+    case 4:
+      return launch_backward_input_rolling<T, kMostOutputs<T>>(p, weight_in_acc, device);
+    case 2:
+      return launch_backward_input_rolling<T, 2>(p, weight_in_acc, device);
+    default:
+      return launch_backward_input_rolling<T, 1>(p, weight_in_acc, device);
+  }
+}
+
+}  // namespace gpu
+}  // namespace upsample_ext

@@ -1,0 +1,162 @@
+// The gradient of the depthwise transposed convolution with respect to its weight, in two deterministic steps
+// (batch_reduction.cuh).
+//
+// A block takes a channel (or 32 adjacent channels, one per lane), a slice of the positions of all images of
+// the batch, and a tile of up to 4 x 4 taps. A thread loops over positions: it loads the sample there and the
+// 16 outputs that the taps map it to; its neighbours load the same outputs, from L1.
+//
+// Kernel 4, stride 2: a position is 20 bytes of float32, 1.3 cycles of a multiprocessor's DRAM. Planar, its
+// 17 loads, 8 bytes apart from lane to lane, are 1 wavefront of L1 a position, channels-last half of that;
+// its 16 multiply-adds, 17 loads and about 40 others are 0.6 cycles. Half types have half the time, and in
+// planar images as many wavefronts as fit into it.
+#pragma once
+
+#include "batch_reduction.cuh"
+#include "deconv.cuh"
+
+namespace upsample_ext {
+namespace gpu {
+
+constexpr int kTile = 4;  // taps along each axis
+
+template <class T, class Index>
+struct DeconvWeightSums {
+  typedef acc_of<T> acc;
+  const T* input;
+  const T* grad_output;
+  acc* partial;  // (slices, kernel height, kernel width, channels)
+  Strides in, out;
+  DeconvAxis<Index> height, width;
+  Index channels, positions, slice_positions;
+  int lanes, beside;  // channels of a block, positions that its threads take at once
+  Divider<Index> columns, rows, tiles, tiles_x, channel_blocks;
+};
+
+// kRun: outputs loaded at once (outputs_at_once).
+template <class T, int kRun, class Index>
+__global__ void __launch_bounds__(kSumThreads, sizeof(Index) == 8 || sizeof(T) == 8 ? 2 : 4)
+    sum_weight_slices(const DeconvWeightSums<T, Index> p) {
+  typedef acc_of<T> acc;
+  Index slice = static_cast<Index>(blockIdx.x);
+  const Index tile = p.tiles.take(slice);
+  const Index lane = static_cast<Index>(threadIdx.x % static_cast<unsigned>(p.lanes));
+  const Index c = p.channel_blocks.take(slice) * p.lanes + lane;
+  Index tile_y = tile;
+  const Index kx0 = p.tiles_x.take(tile_y) * kTile, ky0 = tile_y * kTile;
+
+  acc sums[kTile * kTile] = {};
+  const Index begin = slice * p.slice_positions;
+  const Index end = begin + p.slice_positions < p.positions ? begin + p.slice_positions : p.positions;
+  Index position = begin + static_cast<Index>(threadIdx.x / static_cast<unsigned>(p.lanes));
+  if (c >= p.channels) position = end;
+  for (; position < end; position += p.beside) {
+    Index n = position;
+    const Index x = p.width.first_position + p.columns.take(n);
+    const Index y = p.height.first_position + p.rows.take(n);
+    const T* sample = p.input + n * p.in.batch + c * p.in.channel + p.height.sample(y) * p.in.height +
+                      p.width.sample(x) * p.in.width;
+    const acc value = widen(load(sample));
+    const T* grad = p.grad_output + n * p.out.batch + c * p.out.channel;
+#pragma unroll
+    for (int i = 0; i < kTile; ++i) {
+      const Index oy = p.height.target(y) + (ky0 + i) * p.height.dilation;
+      if (ky0 + i >= p.height.kernel_size || oy < 0 || oy >= p.height.out_size) continue;
+      const T* row = grad + oy * p.out.height;
+#pragma unroll
+      for (int j = 0; j < kTile; j += kRun) {
+        const Index ox = p.width.target(x) + (kx0 + j) * p.width.dilation;
+        if (kx0 + j >= p.width.kernel_size || ox < 0 || ox >= p.width.out_size) continue;
+        const Pack<T, kRun> grads = load_pack<kRun>(row + ox * p.out.width);
+#pragma unroll
+        for (int r = 0; r < kRun; ++r) {
+          acc& sum = sums[i * kTile + j + r];
+          sum = fused_multiply_add(value, widen(grads.value[r]), sum);
+        }
+      }
+    }
+  }
+  sum_block(sums, p.lanes);
+  if (static_cast<int>(threadIdx.x) >= p.lanes || c >= p.channels) return;
+  const int64_t taps = static_cast<int64_t>(p.height.kernel_size) * p.width.kernel_size;
+  acc* partial = p.partial + static_cast<int64_t>(slice) * taps * p.channels + c;
+#pragma unroll
+  for (int i = 0; i < kTile; ++i) {
+#pragma unroll
+    for (int j = 0; j < kTile; ++j) {
+      const Index ky = ky0 + i, kx = kx0 + j;
+      if (ky < p.height.kernel_size && kx < p.width.kernel_size) {
+        partial[(static_cast<int64_t>(ky) * p.width.kernel_size + kx) * p.channels] = sums[i * kTile + j];
+      }
+    }
+  }
+}
+
+// ---- launch ---------------------------------------------------------------------------------------------
+
+// How the work is divided among blocks.
+struct WeightSlices {
+  int64_t lanes, channel_blocks, tiles_x, tiles, columns, rows, positions, slice_positions, slices;
+
+  explicit WeightSlices(const DeconvParams& p)
+      : lanes(channel_lanes(p.channels_last, p.channels)),
+        channel_blocks(divide_up(p.channels, lanes)),
+        tiles_x(divide_up(p.width.kernel_size, kTile)),
+        tiles(tiles_x * divide_up(p.height.kernel_size, kTile)),
+        columns(p.width.end() - p.width.begin()),
+        rows(p.height.end() - p.height.begin()),
+        positions(p.batch * rows * columns),
+        slice_positions(positions_of_slice(positions, lanes, channel_blocks * tiles)),
+        slices(divide_up(positions, slice_positions)) {}
+};
+
+template <class T, int kRun, class Index>
+cudaError_t launch_weight_slices(const DeconvParams& p, acc_of<T>* partial, const Device& device) {
+  const WeightSlices s(p);
+  const DeconvWeightSums<T, Index> arguments{static_cast<const T*>(p.input),
+                                             static_cast<const T*>(p.output),
+                                             partial,
+                                             p.in,
+                                             p.out,
+                                             DeconvAxis<Index>(p.height),
+                                             DeconvAxis<Index>(p.width),
+                                             static_cast<Index>(p.channels),
+                                             static_cast<Index>(s.positions),
+                                             static_cast<Index>(s.slice_positions),
+                                             static_cast<int>(s.lanes),
+                                             static_cast<int>(kSumThreads / s.lanes),
+                                             Divider<Index>(s.columns),
+                                             Divider<Index>(s.rows),
+                                             Divider<Index>(s.tiles),
+                                             Divider<Index>(s.tiles_x),
+                                             Divider<Index>(s.channel_blocks)};
+  return launch(sum_weight_slices<T, kRun, Index>, device, s.slices * s.channel_blocks * s.tiles, kSumThreads,
+                kSumBytes<kTile * kTile, acc_of<T>>, arguments);
+}
+
+template <class T>
+cudaError_t launch_narrow_slices(const DeconvParams& p, acc_of<T>* partial, const Device& device) {
+  switch (outputs_at_once<T>(p)) {
+    case 4:
+      return launch_weight_slices<T, kMostOutputs<T>, int32_t>(p, partial, device);
+    case 2:
+      return launch_weight_slices<T, 2, int32_t>(p, partial, device);
+    default:
+      return launch_weight_slices<T, 1, int32_t>(p, partial, device);
+  }
+}
+
+template <class T>
+cudaError_t launch_deconv_backward_weight(const DeconvParams& p, void* memory, const Device& device) {
+  typedef acc_of<T> acc;
+  acc* partial = static_cast<acc*>(memory);
+  const WeightSlices s(p);
+  const bool narrow = fits_32_bits(p) && s.positions + s.slice_positions < int64_t{1} << 30;
+  const cudaError_t error = narrow ? launch_narrow_slices<T>(p, partial, device)
+                                   : launch_weight_slices<T, 1, int64_t>(p, partial, device);
+  if (error != cudaSuccess) return error;
+  return launch_sum_slices<T>(partial, p.weight, p.channels, p.height.kernel_size * p.width.kernel_size,
+                              s.slices, device);
+}
+
+}  // namespace gpu
+}  // namespace upsample_ext

@@ -1,0 +1,88 @@
+// The gradient of a resize: every source gathers its contributions from the results that read it, in a fixed
+// order.
+//
+//   layout, size of the footprint               kernel                              V
+//   channels side by side in both, factors      resample_backward_channels_last               16 bytes, if
+//   they divide
+//     up to about 19                                                                all, else 1
+//   any other, the footprint fits a tile:       resample_backward_planar (doubled: factor 2   16 bytes;
+//   scattered
+//     factors up to about 30                    along the width)                    where rows are unaligned
+//   large footprints                            backward_of_one, a warp to a source
+//   beyond 32 bits                              backward_of_one, a warp to a source
+#pragma once
+
+#include "resample_backward_channels_last.cuh"
+#include "resample_backward_planar.cuh"
+#include "resample_limits.cuh"
+
+namespace upsample_ext {
+namespace gpu {
+
+// ---- any strides, any factor: a warp to a source --------------------------------------------------------
+
+constexpr int kSourceThreads = 256;
+
+// Lanes share the columns of the source's footprint and add up in a fixed tree.
+template <class T, class acc, class Axis>
+__global__ void __launch_bounds__(kSourceThreads, 3)
+    backward_of_one(const ResampleParams<acc, Axis> p, int64_t sources) {
+  int64_t rest = (static_cast<int64_t>(blockIdx.x) * kSourceThreads + threadIdx.x) / kWarp;
+  if (rest >= sources) return;
+  const auto lane = static_cast<int64_t>(threadIdx.x % kWarp);
+  const int64_t x = rest % p.width.in_size;
+  rest /= p.width.in_size;
+  const int64_t y = rest % p.height.in_size;
+  rest /= p.height.in_size;
+  const int64_t c = rest % p.channels, n = rest / p.channels;
+  const T* grad = static_cast<const T*>(p.output) + n * p.out.batch + c * p.out.channel;
+  const int64_t top = p.height.begin(y), bottom = p.height.end(y), right = p.width.end(x);
+  acc sum = 0;
+  for (int64_t ox = p.width.begin(x) + lane; ox < right; ox += kWarp) {
+    acc column = 0;
+    for (int64_t oy = top; oy < bottom; ++oy) {
+      add_taps(p.height.taps(oy), y, widen(load(grad + oy * p.out.height + ox * p.out.width)), column);
+    }
+    add_taps(p.width.taps(ox), x, column, sum);
+  }
+  sum = sum_of_warp(sum);
+  T* result = static_cast<T*>(p.input) + n * p.in.batch + c * p.in.channel + y * p.in.height + x * p.in.width;
+  if (lane == 0) *result = Narrow<T>::of(sum);
+}
+
+template <class T, class acc, class Axis>
+cudaError_t launch_backward_of_one(const ResampleParams<acc, Axis>& p, const Device& device) {
+  const int64_t sources = p.batch * p.channels * p.height.in_size * p.width.in_size;
+  return launch(backward_of_one<T, acc, Axis>, device, divide_up(sources * kWarp, kSourceThreads),
+                kSourceThreads, 0, p, sources);
+}
+
+// ---- choice ---------------------------------------------------------------------------------------------
+
+template <class T, class acc, class Axis>
+cudaError_t launch_backward(const ResampleParams<acc, Axis>& p, const Device& device) {
+  constexpr int V = kWide<T>;
+  constexpr int64_t kMostOutputs = 40;  // of a source, along an axis, where a list of its taps is kept
+  if (p.batch == 0) return cudaSuccess;
+  if (!fits_32_bits(p) || most_outputs(p.height) > kMostOutputs) return launch_backward_of_one<T>(p, device);
+  if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1 && most_outputs(p.width) <= kMostOutputs) {
+    const bool wide = p.channels % V == 0 &&
+                      aligned_strides<T>(p.input, 16, p.in.batch, p.in.height, p.in.width) &&
+                      aligned_strides<T>(p.output, 16, p.out.batch, p.out.height, p.out.width);
+    return wide ? launch_backward_channels_last<T, V>(p, device)
+                : launch_backward_channels_last<T, 1>(p, device);
+  }
+  const PlanarCut cut = cut_planes<T>(p.height, p.width);
+  constexpr int kScattered = kTileColumns<T> / kWarp;
+  if (cut.columns == 0) return launch_backward_of_one<T>(p, device);
+  const bool vector = p.out.width == 1 && p.width.out_size % V == 0 &&
+                      aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height);
+  if (!vector) return launch_backward_planar<T, kScattered, false, false>(p, cut, device);
+  if constexpr (!Axis::kMayLackTaps) {
+    if (doubles(p.width)) return launch_backward_planar<T, V, true, true>(p, cut, device);
+  }
+  return launch_backward_planar<T, V, true, false>(p, cut, device);
+}
+
+}  // namespace gpu
+}  // namespace upsample_ext

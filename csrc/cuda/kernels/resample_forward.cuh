@@ -1,0 +1,225 @@
+// Resize along two axes of two taps each, followed by an epilogue.
+//
+// A thread owns V neighbours, 16 bytes of output if alignment allows, and walks down R result rows. It keeps
+// two source rows, already blended horizontally: the next result row reuses both or one of them and loads
+// what is new. So each thread loads and blends a source row once, each result costs two multiply-adds plus
+// its share of a row's loads, and the order is that of native's CUDA kernels: horizontal first, then
+// vertical. (The CPU kernels blend vertically first, so that the last bits of the two devices may differ.)
+//
+//   planar          V columns of one plane: neighbours where rows are aligned, otherwise as far apart as
+//                   a row has threads, so that a warp's stores are side by side.
+//   channels-last   V channels of one column.
+//
+//   layout of the result          kernel          V                       index
+//   channels side by side         channels-last   16 bytes, if they       32 bits
+//     in input and output                         divide all, else 1
+//   the same, few channels        planar, pixels  16 bytes (8 of bytes)   32 bits
+//     without a gap, rows aligned
+//   elements of a row side by     planar vector   16 bytes (8 of bytes)   32 bits
+//     side, rows aligned            (doubled: factor 2 along the width)
+//   the same, not aligned         staged          4, and 16 bytes stored  32 bits
+//     (resample_staged.cuh)
+//   any other                     planar          up to 4, scattered      32 bits
+//   too large for 32 bits         planar          2, scattered            64 bits
+#pragma once
+
+#include "../params.h"
+#include "epilogue.cuh"
+#include "launch.cuh"
+#include "resample_columns.cuh"
+#include "resample_limits.cuh"
+#include "resample_staged.cuh"
+#include "thread_partition.cuh"
+
+namespace upsample_ext {
+namespace gpu {
+
+constexpr int kResampleThreads = 256;
+
+// ---- kernels --------------------------------------------------------------------------------------------
+
+template <class T, class Axis, class Index, class Epilogue>
+struct ForwardArguments {
+  const T* input;
+  typename Epilogue::result* output;
+  Strides in, out;
+  Axis height, width;
+  Epilogue epilogue;
+  // Threads are numbered (batch, channel or block of channels, rows, columns), in channels-last with the
+  // channels of a block last of all.
+  Index threads, rows_per_thread, channels;
+  Divider<Index> column_groups, row_groups, channel_groups, block_channels;
+};
+
+template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Axis,
+          class Index, class Epilogue>
+__global__ void __launch_bounds__(kResampleThreads, 2)
+    resample_planar(const ForwardArguments<T, Axis, Index, Epilogue> p) {
+  typedef acc_of<T> acc;
+  const int64_t number = static_cast<int64_t>(blockIdx.x) * kResampleThreads + threadIdx.x;
+  if (number >= p.threads) return;
+  Index rest = static_cast<Index>(number);
+  const Index group = p.column_groups.take(rest);
+  const Index begin = p.row_groups.take(rest) * p.rows_per_thread;
+  const Index c = p.channel_groups.take(rest), n = rest;
+  const Index end =
+      begin + p.rows_per_thread < p.height.out_size ? begin + p.rows_per_thread : p.height.out_size;
+  const Index step = kVector ? 1 : static_cast<Index>(p.column_groups.divisor);
+  const Index first = kVector ? group * V : group;
+
+  const Columns<T, V, Axis, Index> columns(opaque(p.input + n * p.in.batch + c * p.in.channel), p.width,
+                                           static_cast<Index>(p.in.width), first, step);
+  const int64_t plane = n * p.out.batch + c * p.out.channel;
+  walk_down<V, acc>(columns, p.height, p.in.height, begin, end, [&](Index o, const acc(&values)[V]) {
+    const int64_t row = plane + o * p.out.height;
+    if constexpr (kVector) {
+      store_pack(p.output + row + first, p.epilogue.of(values, row + first));
+    } else {
+#pragma unroll
+      for (int v = 0; v < V; ++v) {
+        const Index column = first + v * step;
+        if (column < p.width.out_size) {
+          const int64_t offset = row + column * p.out.width;
+          store(p.output + offset, p.epilogue.of(values[v], offset));
+        }
+      }
+    }
+  });
+}
+
+template <class T, int V, class Axis, class Index, class Epilogue>
+__global__ void __launch_bounds__(kResampleThreads, 2)
+    resample_channels_last(const ForwardArguments<T, Axis, Index, Epilogue> p) {
+  typedef acc_of<T> acc;
+  const int64_t number = static_cast<int64_t>(blockIdx.x) * kResampleThreads + threadIdx.x;
+  if (number >= p.threads) return;
+  Index rest = static_cast<Index>(number);
+  const Index within = p.block_channels.take(rest);
+  const Index column = p.column_groups.take(rest);
+  const Index begin = p.row_groups.take(rest) * p.rows_per_thread;
+  const Index c = (p.channel_groups.take(rest) * static_cast<Index>(p.block_channels.divisor) + within) * V;
+  const Index n = rest;
+  if (c >= p.channels) return;
+  const Index end =
+      begin + p.rows_per_thread < p.height.out_size ? begin + p.rows_per_thread : p.height.out_size;
+
+  const ChannelColumn<T, V, Axis, Index> columns(p.input + n * p.in.batch + c, p.width,
+                                                 static_cast<Index>(p.in.width), column);
+  const int64_t plane = n * p.out.batch + column * p.out.width + c;
+  walk_down<V, acc>(columns, p.height, p.in.height, begin, end, [&](Index o, const acc(&values)[V]) {
+    const int64_t offset = plane + o * p.out.height;
+    store_pack(p.output + offset, p.epilogue.of(values, offset));
+  });
+}
+
+// ---- choice and launch ----------------------------------------------------------------------------------
+
+template <class T, class Index, class Epilogue, class acc, class Axis>
+auto forward_arguments(const ResampleParams<acc, Axis>& p) {
+  typedef typename Axis::template with_index<Index> NarrowAxis;
+  return ForwardArguments<T, NarrowAxis, Index, Epilogue>{static_cast<const T*>(p.input),
+                                                          static_cast<typename Epilogue::result*>(p.output),
+                                                          p.in,
+                                                          p.out,
+                                                          NarrowAxis(p.height),
+                                                          NarrowAxis(p.width),
+                                                          Epilogue(p)};
+}
+
+template <class T, class Epilogue, class acc, class Axis>
+cudaError_t launch_beyond_32_bits(const ResampleParams<acc, Axis>& p, const Device& device);
+
+template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Index,
+          class Epilogue, class acc, class Axis>
+cudaError_t launch_rows(const ResampleParams<acc, Axis>& p, int64_t row_elements, int64_t planes_of_image,
+                        const Device& device) {
+  auto arguments = forward_arguments<T, Index, Epilogue>(p);
+  const int64_t groups = divide_up(row_elements, V), planes = p.batch * planes_of_image;
+  const int64_t rows = rows_per_thread(device, p.height.out_size, groups * planes);
+  const int64_t row_groups = divide_up(p.height.out_size, rows), threads = groups * row_groups * planes;
+  if constexpr (sizeof(Index) < 8) {
+    if (!can_number<Index>(threads)) return launch_beyond_32_bits<T, Epilogue>(p, device);
+  }
+  arguments.threads = static_cast<Index>(threads);
+  arguments.rows_per_thread = static_cast<Index>(rows);
+  arguments.column_groups = Divider<Index>(groups);
+  arguments.row_groups = Divider<Index>(row_groups);
+  arguments.channel_groups = Divider<Index>(planes_of_image);
+  return launch(resample_planar<T, V, kVector, Columns, decltype(arguments.height), Index, Epilogue>, device,
+                divide_up(threads, kResampleThreads), kResampleThreads, 0, arguments);
+}
+
+template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Index,
+          class Epilogue, class acc, class Axis>
+cudaError_t launch_planar(const ResampleParams<acc, Axis>& p, const Device& device) {
+  return launch_rows<T, V, kVector, Columns, Index, Epilogue>(p, p.width.out_size, p.channels, device);
+}
+
+template <class T, class Epilogue, class acc, class Axis>
+cudaError_t launch_beyond_32_bits(const ResampleParams<acc, Axis>& p, const Device& device) {
+  return launch_planar<T, 2, false, PlanarColumns, int64_t, Epilogue>(p, device);
+}
+
+template <class T, int V, class Index, class Epilogue, class acc, class Axis>
+cudaError_t launch_channels_last(const ResampleParams<acc, Axis>& p, const Device& device) {
+  auto arguments = forward_arguments<T, Index, Epilogue>(p);
+  const auto [vectors, blocks, within] = channel_blocks<T, V>(p.channels);
+  const int64_t threads_of_a_row = blocks * within * p.width.out_size * p.batch;
+  const int64_t rows = rows_per_thread(device, p.height.out_size, threads_of_a_row);
+  const int64_t row_groups = divide_up(p.height.out_size, rows), threads = threads_of_a_row * row_groups;
+  if (!can_number<Index>(threads)) return launch_beyond_32_bits<T, Epilogue>(p, device);
+  arguments.threads = static_cast<Index>(threads);
+  arguments.rows_per_thread = static_cast<Index>(rows);
+  arguments.channels = static_cast<Index>(p.channels);
+  arguments.block_channels = Divider<Index>(within);
+  arguments.column_groups = Divider<Index>(p.width.out_size);
+  arguments.row_groups = Divider<Index>(row_groups);
+  arguments.channel_groups = Divider<Index>(blocks);
+  return launch(resample_channels_last<T, V, decltype(arguments.height), Index, Epilogue>, device,
+                divide_up(threads, kResampleThreads), kResampleThreads, 0, arguments);
+}
+
+template <class T, class Epilogue, class acc, class Axis>
+cudaError_t launch_resample(const ResampleParams<acc, Axis>& p, const Device& device) {
+  typedef typename Epilogue::result result;
+  // 16 bytes of the wider element, but no more than 8 values: each takes registers.
+  constexpr int kBytes = sizeof(T) > sizeof(result) ? sizeof(T) : sizeof(result);
+  constexpr int V = 16 / kBytes < 8 ? 16 / kBytes : 8;
+  constexpr int kScattered = V < 4 ? V : 4;
+  constexpr int64_t kIn = V * sizeof(T), kOut = V * sizeof(result);
+  if (p.batch == 0) return cudaSuccess;
+  if (!fits_32_bits(p)) return launch_beyond_32_bits<T, Epilogue>(p, device);
+  if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1) {
+    const bool aligned_images =
+        aligned_strides<T>(p.input, kIn, p.in.batch, p.in.height, p.in.width) &&
+        aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, p.out.width) &&
+        (p.other == nullptr || aligned(p.other, kOut));
+    if (p.channels % V == 0 && aligned_images) {
+      return launch_channels_last<T, V, int32_t, Epilogue>(p, device);
+    }
+    const bool dense = p.in.width == p.channels && p.out.width == p.channels;
+    const bool aligned_rows = p.width.out_size * p.channels % V == 0 &&
+                              aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, 0) &&
+                              (p.other == nullptr || aligned(p.other, kOut));
+    if (dense && aligned_rows) {
+      return launch_rows<T, V, true, PixelColumns, int32_t, Epilogue>(p, p.width.out_size * p.channels, 1,
+                                                                      device);
+    }
+    return launch_channels_last<T, 1, int32_t, Epilogue>(p, device);
+  }
+  const bool vector = p.out.width == 1 && p.width.out_size % V == 0 &&
+                      aligned_strides<result>(p.output, kOut, p.out.batch, p.out.channel, p.out.height) &&
+                      (p.other == nullptr || aligned(p.other, kOut));
+  if (!vector && can_be_staged<result>(p)) return launch_staged<T, kScattered, Epilogue>(p, device);
+  if (!vector) return launch_planar<T, kScattered, false, PlanarColumns, int32_t, Epilogue>(p, device);
+  if constexpr (!Axis::kMayLackTaps) {
+    if (doubles(p.width) && p.in.width == 1 &&
+        aligned_strides<T>(p.input, kIn / 2, p.in.batch, p.in.channel, p.in.height)) {
+      return launch_planar<T, V, true, DoubledColumns, int32_t, Epilogue>(p, device);
+    }
+  }
+  return launch_planar<T, V, true, PlanarColumns, int32_t, Epilogue>(p, device);
+}
+
+}  // namespace gpu
+}  // namespace upsample_ext

@@ -1,0 +1,113 @@
+// Bilinear resize fused with an addition: checks, output, meta kernel, autograd.
+#include <torch_headers.h>
+
+#include "add.h"
+
+#include <ATen/ExpandUtils.h>
+
+#include "autograd_node.h"
+#include "op_handles.h"
+#include "resample.h"
+
+namespace upsample_ext {
+
+using at::Tensor;
+using c10::SymInt;
+using c10::SymIntArrayRef;
+
+// ---- output ----------------------------------------------------------------------------------------------
+
+// Native chooses the layout of `resized + other` from the strides of both. Two images of one shape and
+// format, the usual case, are recognised directly; otherwise native itself is called on meta tensors, for
+// which it computes nothing.
+static Tensor empty_sum(const Tensor& input, const Tensor& other) {
+  const SymInt shape[] = {input.sym_size(0), input.sym_size(1), other.sym_size(-2), other.sym_size(-1)};
+  const at::MemoryFormat format = input.suggest_memory_format();
+  if (other.sym_sizes() == SymIntArrayRef(shape)) {
+    const bool contiguous =
+        format == at::MemoryFormat::Contiguous || shape[1] == 1 || (shape[2] == 1 && shape[3] == 1);
+    if (contiguous && other.is_contiguous()) return at::empty_symint(shape, input.options());
+    if (!contiguous && other.is_contiguous(format)) return at::empty_symint(shape, input.options(), format);
+  }
+  const auto meta = input.options().device(at::kMeta);
+  const Tensor sum = at::add(at::empty_symint(shape, meta, format),
+                             at::empty_strided_symint(other.sym_sizes(), other.sym_strides(), meta));
+  return at::empty_strided_symint(sum.sym_sizes(), sum.sym_strides(), input.options());
+}
+
+Tensor make_add_output(const Tensor& input, const Tensor& other) {
+  const char* op = "upsample_add";
+  TORCH_CHECK(other.dim() >= 2 && other.dim() <= 4, op, ": expected other to have 2 to 4 dimensions, got ",
+              other.sym_sizes());
+  const SymInt size[] = {other.sym_size(-2), other.sym_size(-1)};
+  check_resize(op, input, size);
+  TORCH_CHECK(other.scalar_type() == input.scalar_type(), op, ": expected other to have dtype ",
+              input.scalar_type(), ", got ", other.scalar_type());
+  TORCH_CHECK(other.device() == input.device(), op, ": expected other on device ", input.device(), ", got ",
+              other.device());
+  for (int64_t axis = 0; axis < other.dim() - 2; ++axis) {
+    const SymInt &given = other.sym_size(axis), &wanted = input.sym_size(axis + 4 - other.dim());
+    TORCH_CHECK(given == wanted || given == 1, op, ": expected other to broadcast to ", input.sym_size(0),
+                " images of ", input.sym_size(1), " channels, got ", other.sym_sizes());
+  }
+  return empty_sum(input, other);
+}
+
+bool same_strides(const Tensor& a, const Tensor& b) {
+  for (int64_t d = 0; d < a.dim(); ++d) {
+    if (a.size(d) > 1 && a.stride(d) != b.stride(d)) return false;
+  }
+  return true;
+}
+
+// ---- meta, autograd --------------------------------------------------------------------------------------
+
+static Tensor add_meta(const Tensor& input, const Tensor& other, bool) {
+  return make_add_output(input, other);
+}
+
+struct AddRule {
+  static constexpr const char* name = "UpsampleAddBackward";
+  SymInt height, width;  // of the input
+  std::vector<SymInt> other;
+  bool align_corners;
+
+  template <class F>
+  void visit(F&& f) {
+    f(height), f(width), f(other), f(align_corners);
+  }
+  void backward(const Tensor& grad, const NeedsGradient& needs, variable_list& grads) {
+    const SymInt size[] = {height, width};
+    if (needs(0)) {
+      grads[0] = upsample_backward_op().call(grad, size, align_corners, std::nullopt, std::nullopt);
+    }
+    if (needs(1)) grads[1] = at::sum_to(grad, SymIntArrayRef(other));
+  }
+};
+
+static Tensor add_autograd(const Tensor& input, const Tensor& other, bool align_corners) {
+  Tensor output = with_history<AddRule>([&] { return upsample_add_op().call(input, other, align_corners); },
+                                        [&](AddRule& rule) {
+                                          rule.height = input.sym_size(2);
+                                          rule.width = input.sym_size(3);
+                                          rule.other = other.sym_sizes().vec();
+                                          rule.align_corners = align_corners;
+                                        },
+                                        input, other);
+  if (has_tangent(input) && has_tangent(other)) {
+    set_tangent(output, upsample_add_op().call(input._fw_grad(0), other._fw_grad(0), align_corners));
+  } else if (has_tangent(input)) {
+    const SymInt size[] = {other.sym_size(-2), other.sym_size(-1)};
+    set_tangent(output,
+                upsample_op().call(input._fw_grad(0), size, align_corners, std::nullopt, std::nullopt));
+  } else if (has_tangent(other)) {
+    set_tangent(output, other._fw_grad(0).expand_symint(output.sym_sizes()).clone());
+  }
+  return output;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, Meta, m) { m.impl("upsample_add", add_meta); }
+
+TORCH_LIBRARY_IMPL(upsample_ext, Autograd, m) { m.impl("upsample_add", add_autograd); }
+
+}  // namespace upsample_ext

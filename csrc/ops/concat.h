@@ -1,0 +1,21 @@
+// What the launchers of both devices need of concat: its checks and output.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/SymIntArrayRef.h>
+#include <c10/util/FunctionRef.h>
+
+namespace upsample_ext {
+
+// NeedsGradient keeps one bit per input in an int64_t.
+constexpr size_t kMostConcatInputs = 63;
+
+// The output of torch.cat of the resized inputs, along the channels.
+at::Tensor make_concat_output(at::TensorList inputs, c10::SymIntArrayRef output_size);
+// Fills it: `resize_into(input, slice)` is called for each input that has the output's dtype but not its
+// size.
+void fill_concat_output(
+    const at::Tensor& output, at::TensorList inputs, c10::SymIntArrayRef output_size, bool align_corners,
+    c10::function_ref<void(const at::Tensor& input, const at::Tensor& slice)> resize_into);
+
+}  // namespace upsample_ext

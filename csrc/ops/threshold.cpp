@@ -1,0 +1,39 @@
+// Threshold of a resized image: checks, output, meta kernel. Not differentiable.
+#include <torch_headers.h>
+
+#include "threshold.h"
+
+#include <ATen/core/LegacyTypeDispatch.h>
+
+#include "op_handles.h"
+#include "resample.h"
+
+namespace upsample_ext {
+
+using at::Tensor;
+using c10::SymInt;
+using c10::SymIntArrayRef;
+using std::optional;
+
+Tensor make_threshold_output(const Tensor& input, SymIntArrayRef output_size) {
+  check_resize("upsample_threshold", input, output_size);
+  const SymInt shape[] = {input.sym_size(0), input.sym_size(1), output_size[0], output_size[1]};
+  return at::empty_symint(shape, input.options().dtype(at::kBool), input.suggest_memory_format());
+}
+
+static Tensor threshold_meta(const Tensor& input, SymIntArrayRef output_size, bool, optional<double>,
+                             optional<double>, double) {
+  return make_threshold_output(input, output_size);
+}
+
+static Tensor threshold_autograd(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                                 optional<double> scale_h, optional<double> scale_w, double threshold) {
+  at::AutoDispatchBelowADInplaceOrView below_autograd;
+  return upsample_threshold_op().call(input, output_size, align_corners, scale_h, scale_w, threshold);
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, Meta, m) { m.impl("upsample_threshold", threshold_meta); }
+
+TORCH_LIBRARY_IMPL(upsample_ext, Autograd, m) { m.impl("upsample_threshold", threshold_autograd); }
+
+}  // namespace upsample_ext
