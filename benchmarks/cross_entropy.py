@@ -12,6 +12,7 @@ from torch import Tensor
 
 import upsample_ext
 
+from .argmax import ADE
 from .bands import bands, upsample
 from .contest import (
     BOTH,
@@ -28,7 +29,6 @@ from .contest import (
     random_input,
 )
 from .resample import SEGMENTATION, STREET, TRAINING, batches, output_size
-from .argmax import ADE
 
 WEIGHTED = "weights"
 _IGNORE = 255

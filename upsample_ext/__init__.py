@@ -7,8 +7,12 @@ bilinear transposed convolution; and `compare`, which shows why the two kinds of
 
 from upsample_ext import _flops  # noqa: F401  (registers the FLOP counts of our ops)
 from upsample_ext._version import __version__
+from upsample_ext.add import upsample_add
+from upsample_ext.argmax import upsample_argmax
 from upsample_ext.compare import Comparison, compare
+from upsample_ext.concat import upsample_concat
 from upsample_ext.convert import convert
+from upsample_ext.cross_entropy import upsample_cross_entropy
 from upsample_ext.deconv import (
     bilinear_conv_transpose2d,
     bilinear_kernel,
@@ -17,15 +21,7 @@ from upsample_ext.deconv import (
     fixed_conv_transpose2d,
     make_bilinear_weights,
 )
-from upsample_ext.fused import (
-    upsample_add,
-    upsample_argmax,
-    upsample_concat,
-    upsample_cross_entropy,
-    upsample_threshold,
-)
 from upsample_ext.info import Info, info
-from upsample_ext.interpolate import interpolate, upsample_bilinear2d
 from upsample_ext.modules import (
     BilinearConvTranspose2d,
     DepthwiseConvTranspose2d,
@@ -34,6 +30,8 @@ from upsample_ext.modules import (
     UpsamplingBilinear2d,
 )
 from upsample_ext.patch import patch
+from upsample_ext.resample import interpolate, upsample_bilinear2d
+from upsample_ext.threshold import upsample_threshold
 
 __all__ = [
     "BilinearConvTranspose2d",

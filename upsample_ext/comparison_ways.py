@@ -20,7 +20,7 @@ from upsample_ext.deconv import (
     caffe_upsample_params,
     fixed_conv_transpose2d,
 )
-from upsample_ext.interpolate import interpolate
+from upsample_ext.resample import interpolate
 
 CORNERS = "align_corners=True"
 CENTRES = "align_corners=False"

@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 from torch.types import Device
 
-from upsample_ext import _devices, _native
+from upsample_ext import _native
+from upsample_ext._judge import FLOATING, is_floating_image
 from upsample_ext._library import C
 from upsample_ext._numbers import Int, as_int, as_int_pair
-from upsample_ext._transforms import is_distributed
-from upsample_ext.interpolate import _FLOATING
 
 _door = C.depthwise_conv_transpose2d
 _is_compiling = torch.compiler.is_compiling
@@ -166,7 +165,7 @@ def fixed_conv_transpose2d(
         _checked_pair("fixed_conv_transpose2d", "dilation", dilation),
     )
     replicate = padding_mode == "replicate"
-    is_ours = _is_image(input) and not _untraced(_is_empty, input, kernels, geometry)
+    is_ours = is_floating_image(input) and not _untraced(_is_empty, input, kernels, geometry)
     if len(kernels) == 2 and is_ours:
         return _separable(input, kernels[0], kernels[1], geometry, replicate)
     weight = _depthwise_weight(input, kernels)
@@ -302,7 +301,7 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
     _check_fixed("bilinear_conv_transpose2d", input, None, padding_mode)
     line = _line_for(input, factor)
     geometry: _Geometry = ([stride, stride], [padding, padding], [0, 0], [1, 1])
-    if _is_image(input) and not _untraced(_is_empty, input, (line, line), geometry):
+    if is_floating_image(input) and not _untraced(_is_empty, input, (line, line), geometry):
         return _separable(input, line, line, geometry, padding_mode == "replicate")
     return _fixed_by_pytorch(
         input, _depthwise_weight(input, (line, line)), geometry, padding_mode == "replicate"
@@ -310,19 +309,6 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
 
 
 # ---- which calls are ours, and their geometry --------------------------------------------------------------
-
-
-def _is_image(input: object) -> bool:
-    """Whether our ops accept this tensor, batched or not."""
-    return (
-        isinstance(input, Tensor)
-        and input.dtype in _FLOATING
-        and _devices.is_ours(input.device)
-        and input.layout is torch.strided
-        and not input.is_nested
-        and input.dim() in (3, 4)
-        and not is_distributed(input)
-    )
 
 
 def _is_empty(input: Tensor, kernels: Sequence[Tensor], geometry: _Geometry) -> bool:
@@ -372,7 +358,7 @@ def _depthwise_geometry(
     dilation: object,
 ) -> _Geometry | None:
     """None where the call is PyTorch's."""
-    if not (_is_image(input) and isinstance(weight, Tensor) and weight.dim() == 4):
+    if not (is_floating_image(input) and isinstance(weight, Tensor) and weight.dim() == 4):
         return None
     channels = input.shape[-3]
     if as_int(groups) != channels:
@@ -407,7 +393,7 @@ def _goes_with(tensor: Tensor, input: Tensor) -> bool:
     return (
         device in ("cpu", "cuda")
         and torch.is_autocast_enabled(device)
-        and tensor.dtype in _FLOATING
+        and tensor.dtype in FLOATING
         and torch.float64 not in (tensor.dtype, input.dtype)
     )
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.types import Device
 
+from upsample_ext.cross_entropy import upsample_cross_entropy
 from upsample_ext.deconv import (
     PaddingMode,
     _depthwise,
@@ -23,8 +24,7 @@ from upsample_ext.deconv import (
     conv_transpose2d,
     make_bilinear_weights,
 )
-from upsample_ext.fused import upsample_cross_entropy
-from upsample_ext.interpolate import interpolate
+from upsample_ext.resample import interpolate
 
 # Devices whose memory can be read without synchronisation
 _READ_AT_ONCE = ("cpu",)

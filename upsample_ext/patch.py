@@ -29,9 +29,10 @@ import torch
 import torch.nn.functional as F
 
 from upsample_ext import _devices
+from upsample_ext._judge import is_ours
 from upsample_ext._library import C
 from upsample_ext.deconv import conv_transpose2d
-from upsample_ext.interpolate import _is_ours, interpolate
+from upsample_ext.resample import interpolate
 
 Level = Literal["function", "dispatcher"]
 
@@ -94,7 +95,7 @@ class _Dispatcher:
         self, input: Any, output_size: Any, align_corners: Any, scale_factors: Any
     ) -> torch.Tensor:
         """The operator if its kernels are ours, which are deterministic; otherwise the decomposition."""
-        if not torch.compiler.is_compiling() and input.device.type in self.devices and _is_ours(input):
+        if not torch.compiler.is_compiling() and input.device.type in self.devices and is_ours(input):
             return torch._C._nn.upsample_bilinear2d(input, output_size, align_corners, scale_factors)
         original = self._decomposition.found["_upsample_linear_vec"]
         return original(input, output_size, align_corners, scale_factors)

@@ -1,18 +1,14 @@
 """Bilinear resize: `interpolate`, the drop-in, and `upsample_bilinear2d`, the op itself."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from upsample_ext import _devices, _native, _transforms
+from upsample_ext import _native, _transforms
+from upsample_ext._judge import is_ours, pair_or_none, resolve
 from upsample_ext._library import C
-from upsample_ext._numbers import Int, Real, as_float_pair, as_int_pair
-
-_FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
-_DTYPES = _FLOATING | {torch.uint8}
 
 _door = C.upsample_bilinear2d
 _is_compiling = torch.compiler.is_compiling
@@ -77,7 +73,7 @@ def interpolate(
             output = _door(input, size, scale_factor, align_corners)
             if output is not None:
                 return output
-        if _is_ours(input):
+        if is_ours(input):
             output = _general(input, size, scale_factor, align_corners, recompute_scale_factor)
             if output is not None:
                 return output
@@ -132,13 +128,13 @@ def upsample_bilinear2d(
             out=out,
         )
     resolved = None
-    if _is_ours(input) and (align_corners is None or isinstance(align_corners, bool)):
-        resolved = _resolve(input, size, scale_factor, False)
+    if is_ours(input) and (align_corners is None or isinstance(align_corners, bool)):
+        resolved = resolve(input, size, scale_factor, False)
     if resolved is None:
         # Not ours, or invalid: PyTorch's function has no out=, but its op has.
         checked = _native.interpolate(input, size, scale_factor, "bilinear", align_corners)
         return _native.upsample_bilinear2d(
-            input, list(checked.shape[2:]), bool(align_corners), *_pair_or_none(scale_factor), out=out
+            input, list(checked.shape[2:]), bool(align_corners), *pair_or_none(scale_factor), out=out
         )
     (height, width), scales = resolved
     scale_h, scale_w = scales or (None, None)
@@ -151,23 +147,11 @@ def upsample_bilinear2d(
     return out
 
 
-def _is_ours(input: object) -> bool:
-    """Whether our ops accept this tensor; it may be a FakeTensor, DTensor or other dispatching subclass."""
-    return (
-        isinstance(input, Tensor)
-        and input.dtype in _DTYPES
-        and _devices.is_ours(input.device)
-        and input.layout is torch.strided
-        and not input.is_nested
-        and input.dim() == 4
-    )
-
-
 def _general(
     input: Tensor, size: object, scale_factor: object, align_corners: object, recompute_scale_factor: object
 ) -> Tensor | None:
     """The general path by the op's name: symbolic sizes, tracing, subclasses. None if PyTorch must decide."""
-    resolved = _resolve(input, size, scale_factor, recompute_scale_factor)
+    resolved = resolve(input, size, scale_factor, recompute_scale_factor)
     if resolved is None or not (align_corners is None or isinstance(align_corners, bool)):
         return None
     output_size, scales = resolved
@@ -176,48 +160,3 @@ def _general(
     if scales is not None and not _is_compiling() and torch._C._get_tracing_state() is not None:
         return ops.vec(input, None, bool(align_corners), scales)
     return ops.default(input, output_size, bool(align_corners), *(scales or (None, None)))
-
-
-def _resolve(
-    input: Tensor, size: object, scale_factor: object, recompute_scale_factor: object
-) -> tuple[list[Int], list[float] | None] | None:
-    """Output size, and the scale factors that set the coordinates (None: the sizes do), as in F.interpolate.
-
-    None if the arguments are not of the form that PyTorch accepts, or the image or result is empty.
-    """
-    if (size is None) == (scale_factor is None) or not _is_filled(input.shape[1:]):
-        return None
-    scales: list[float] | None = None
-    if size is not None:
-        if recompute_scale_factor:
-            return None
-        output_size = as_int_pair(size)
-    else:
-        # Any: torch's stubs do not let a symbol be multiplied
-        factors: list[Any] | None = as_float_pair(scale_factor)
-        if factors is None:
-            return None
-        extents = [n * factor for n, factor in zip(input.shape[2:], factors, strict=True)]
-        if not all(_fits_int64(extent) for extent in extents):
-            return None
-        output_size = [torch.sym_int(extent) for extent in extents]
-        if not recompute_scale_factor:
-            scales = [float(factor) for factor in factors]
-    if output_size is None or not _is_filled(output_size):
-        return None
-    return output_size, scales
-
-
-def _is_filled(extents: Iterable[Int]) -> bool:
-    """Whether no extent is 0 or less. While compiling this is left to our op, which raises; PyTorch's
-    compiler would generate code that reads samples that do not exist."""
-    return _is_compiling() or all(extent > 0 for extent in extents)
-
-
-def _fits_int64(extent: Real) -> bool:
-    """False for infinity, NaN and numbers beyond 64 bits; symbolic extents always fit."""
-    return not isinstance(extent, (int, float)) or -(2.0**63) <= extent < 2.0**63
-
-
-def _pair_or_none(scale_factor: object) -> Sequence[Real | None]:
-    return (as_float_pair(scale_factor) if scale_factor is not None else None) or [None, None]

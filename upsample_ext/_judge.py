@@ -1,0 +1,114 @@
+"""Whether a call is ours, and the size it asks for: what every function of the package asks first.
+
+The entry points in ``csrc/bindings.cpp`` answer the same for the arguments of a plain eager call, where
+Python would cost more than the kernel; they leave all others to the functions here, which torch.compile can
+trace.
+"""
+
+from collections.abc import Iterable, Sequence, Set
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor
+
+from upsample_ext import _devices
+from upsample_ext._numbers import Int, Real, as_float_pair, as_int_pair
+from upsample_ext._transforms import is_distributed
+
+FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
+DTYPES = FLOATING | {torch.uint8}
+
+_is_compiling = torch.compiler.is_compiling
+
+
+def is_ours(input: object) -> TypeGuard[Tensor]:
+    """Whether our ops accept this tensor; it may be a FakeTensor, DTensor or other dispatching subclass."""
+    return _is_dense(input, DTYPES) and input.dim() == 4
+
+
+def is_floating_image(input: object) -> TypeGuard[Tensor]:
+    """Whether our transposed convolutions accept this tensor: floating, (N, C, H, W) or (C, H, W)."""
+    return _is_dense(input, FLOATING) and input.dim() in (3, 4) and not is_distributed(input)
+
+
+def _is_dense(input: object, dtypes: Set[torch.dtype]) -> TypeGuard[Tensor]:
+    return (
+        isinstance(input, Tensor)
+        and input.dtype in dtypes
+        and _devices.is_ours(input.device)
+        and input.layout is torch.strided
+        and not input.is_nested
+    )
+
+
+def is_plain_beside(other: object, input: Tensor) -> bool:
+    """Whether `other` is a dense tensor on the input's device, and neither is a DTensor."""
+    return (
+        isinstance(other, Tensor)
+        and other.device == input.device
+        and other.layout is torch.strided
+        and not other.is_nested
+        and not is_distributed(input)
+        and not is_distributed(other)
+    )
+
+
+def resolve(
+    input: Tensor, size: object, scale_factor: object, recompute_scale_factor: object
+) -> tuple[list[Int], list[float] | None] | None:
+    """Output size, and the scale factors that set the coordinates (None: the sizes do), as in F.interpolate.
+
+    None if the arguments are not of the form that PyTorch accepts, or the image or result is empty.
+    """
+    if (size is None) == (scale_factor is None) or not is_filled(input.shape[1:]):
+        return None
+    scales: list[float] | None = None
+    if size is not None:
+        if recompute_scale_factor:
+            return None
+        output_size = as_int_pair(size)
+    else:
+        # Any: torch's stubs do not let a symbol be multiplied
+        factors: list[Any] | None = as_float_pair(scale_factor)
+        if factors is None:
+            return None
+        extents = [n * factor for n, factor in zip(input.shape[2:], factors, strict=True)]
+        if not all(fits_int64(extent) for extent in extents):
+            return None
+        output_size = [torch.sym_int(extent) for extent in extents]
+        if not recompute_scale_factor:
+            scales = [float(factor) for factor in factors]
+    if output_size is None or not is_filled(output_size):
+        return None
+    return output_size, scales
+
+
+def resolve_logits(
+    input: Tensor, size: object, scale_factor: object, align_corners: object
+) -> tuple[list[Int], bool, float | None, float | None] | None:
+    """Output size, align_corners, scale_h, scale_w for our ops; None if PyTorch must decide."""
+    if not (is_ours(input) and input.dtype in FLOATING) or is_distributed(input):
+        return None
+    if not (align_corners is None or isinstance(align_corners, bool)):
+        return None
+    resolved = resolve(input, size, scale_factor, False)
+    if resolved is None:
+        return None
+    output_size, scales = resolved
+    scale_h, scale_w = scales or (None, None)
+    return output_size, bool(align_corners), scale_h, scale_w
+
+
+def is_filled(extents: Iterable[Int]) -> bool:
+    """Whether no extent is 0 or less. While compiling this is left to our op, which raises; PyTorch's
+    compiler would generate code that reads samples that do not exist."""
+    return _is_compiling() or all(extent > 0 for extent in extents)
+
+
+def fits_int64(extent: Real) -> bool:
+    """False for infinity, NaN and numbers beyond 64 bits; symbolic extents always fit."""
+    return not isinstance(extent, (int, float)) or -(2.0**63) <= extent < 2.0**63
+
+
+def pair_or_none(scale_factor: object) -> Sequence[Real | None]:
+    return (as_float_pair(scale_factor) if scale_factor is not None else None) or [None, None]

@@ -1,0 +1,65 @@
+"""`upsample_add`: upsampling and a sum, the top-down step of a feature pyramid, in one pass."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
+
+from upsample_ext._judge import FLOATING, is_filled, is_ours, is_plain_beside
+from upsample_ext._library import C
+from upsample_ext.resample import interpolate
+
+_is_compiling = torch.compiler.is_compiling
+
+
+def upsample_add(input: Tensor, other: Tensor, align_corners: bool = False) -> Tensor:
+    """Resizes `input` to the size of `other` and adds the two: the top-down step of a feature pyramid.
+
+    Equals ``F.interpolate(input, size=other.shape[-2:], mode="bilinear", align_corners=align_corners) +
+    other``. It takes one pass, without storing the resized image, if the two have the same floating dtype and
+    `other` has the resized image's shape or broadcasts to it; otherwise that expression is evaluated. The sum
+    of half types is rounded once, by that expression twice.
+
+    Args:
+        input: ``(N, C, H, W)``.
+        other: ``(N, C, H_out, W_out)``, or a tensor that broadcasts with it; its last two dimensions are the
+            output size.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
+
+    Returns:
+        ``(N, C, H_out, W_out)`` in the dtype and layout of that expression. Differentiable with respect to
+        both arguments.
+
+    Raises:
+        What that expression raises.
+
+    Example:
+        >>> coarse, fine = torch.ones(1, 8, 4, 5), torch.zeros(1, 8, 8, 10)
+        >>> upsample_add(coarse, fine).shape
+        torch.Size([1, 8, 8, 10])
+    """
+    if has_torch_function_variadic(input, other):
+        return handle_torch_function(upsample_add, (input, other), input, other, align_corners=align_corners)
+    if not _is_compiling():
+        output = C.upsample_add(input, other, align_corners)
+        if output is not None:
+            return output
+    if (
+        is_ours(input)
+        and input.dtype in FLOATING
+        and isinstance(align_corners, bool)
+        and is_plain_beside(other, input)
+        and other.dtype == input.dtype
+        and 2 <= other.dim() <= 4
+        and _broadcasts_to(other.shape[:-2], input.shape[:2])
+        and is_filled((*input.shape[1:], *other.shape[-2:]))
+    ):
+        return torch.ops.upsample_ext.upsample_add(input, other, align_corners)
+    return interpolate(input, other.shape[-2:], None, "bilinear", align_corners) + other
+
+
+def _broadcasts_to(shape: Sequence[int], target: Sequence[int]) -> bool:
+    """Whether the leading dimensions, aligned on the right, are 1 or the target's."""
+    return all(n == 1 or n == wanted for n, wanted in zip(shape[::-1], target[::-1], strict=False))

@@ -1,0 +1,75 @@
+"""`upsample_threshold`: the mask of an upsampled image, which is never stored."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from upsample_ext._judge import resolve_logits
+from upsample_ext._library import C
+from upsample_ext._numbers import as_float
+from upsample_ext.resample import interpolate
+
+_is_compiling = torch.compiler.is_compiling
+_HALF_OR_SINGLE = frozenset((torch.float32, torch.float16, torch.bfloat16))
+
+
+def upsample_threshold(
+    input: Tensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    align_corners: bool = False,
+    *,
+    threshold: float = 0.0,
+) -> Tensor:
+    """Resizes an image of logits and compares it with a threshold, as for the masks of SAM.
+
+    Equals ``F.interpolate(input.float(), size, scale_factor, "bilinear", align_corners) > threshold``,
+    without storing the resized image. Compares in float32; NaN gives False.
+
+    Args:
+        input: ``(N, C, H, W)`` logits of any real dtype.
+        size: output ``(H, W)`` in pixels, or one int for both.
+        scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
+        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
+            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
+        threshold: a number; logits above it give True.
+
+    Returns:
+        bool ``(N, C, H_out, W_out)`` in the memory format of that expression. It has no gradient.
+
+    Raises:
+        What that expression raises.
+
+    Example:
+        >>> upsample_threshold(torch.tensor([[[[-1.0, 1.0]]]]), size=(1, 4))
+        tensor([[[[False, False,  True,  True]]]])
+    """
+    if has_torch_function_unary(input):
+        return handle_torch_function(
+            upsample_threshold,
+            (input,),
+            input,
+            size=size,
+            scale_factor=scale_factor,
+            align_corners=align_corners,
+            threshold=threshold,
+        )
+    if not _is_compiling():
+        output = C.upsample_threshold(input, size, scale_factor, align_corners, threshold)
+        if output is not None:
+            return output
+    if input.dtype not in _HALF_OR_SINGLE:
+        input = input.float()
+    number = threshold if isinstance(threshold, bool) else as_float(threshold)
+    if isinstance(align_corners, bool) and _is_exact_double(number):
+        resolved = resolve_logits(input, size, scale_factor, align_corners)
+        if resolved is not None:
+            return torch.ops.upsample_ext.upsample_threshold(input, *resolved, number)
+    return interpolate(input.float(), size, scale_factor, "bilinear", align_corners) > threshold
+
+
+def _is_exact_double(number: object) -> bool:
+    """Whether a Python number converted to float32 by way of float64 is what PyTorch compares with."""
+    return isinstance(number, float) or (isinstance(number, int) and abs(number) <= 2**53)
