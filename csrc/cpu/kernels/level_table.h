@@ -12,7 +12,7 @@ namespace UPSAMPLE_LEVEL {
 
 template <class T, class E = Store<T>, class acc = acc_of<T>>
 constexpr ResampleKernel<acc> resample_kernel() {
-  return {lanes<acc>, resample_plan_bytes<acc>, resample_build_plan<acc>, resample_scratch_bytes<acc>,
+  return {lanes<acc>, resample_plan_bytes<acc>, resample_build_plan<E, acc>, resample_scratch_bytes<acc>,
           resample_rows<T, E>};
 }
 
