@@ -20,6 +20,7 @@
 #include "geometry/axis_table.h"
 #include "ops/concat.h"
 #include "ops/op_handles.h"
+#include "ops/resample2d.h"
 #include "our_devices.h"
 
 namespace py = pybind11;
@@ -298,6 +299,16 @@ static py::tuple bilinear_table(int64_t in_size, int64_t out_size, bool align_co
   return table_as_lists(AxisTable<double>::linear(in_size, out_size, align_corners, scale.value_or(0.0)));
 }
 
+static py::tuple axis_table(const std::string& mode, bool antialias, int64_t in_size, int64_t out_size,
+                            bool align_corners, std::optional<double> scale, bool of_cuda) {
+  TORCH_CHECK_VALUE(in_size > 0 && out_size > 0, "axis_table: expected sizes greater than 0, got ", in_size,
+                    " and ", out_size);
+  const Resample2dSettings settings("axis_table", mode, antialias, align_corners, scale, scale);
+  return table_as_lists(
+      AxisTable<double>::of({settings.mode, antialias, in_size, out_size, align_corners, settings.scale_h,
+                             of_cuda ? NativeRules::kCuda : NativeRules::kCpu}));
+}
+
 static py::tuple conv_transpose_table(int64_t in_size, const std::vector<double>& kernel, int64_t stride,
                                       int64_t padding, int64_t output_padding, int64_t dilation,
                                       bool replicate) {
@@ -392,6 +403,9 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
 
   m.def("bilinear_table", bilinear_table, py::arg("in_size"), py::arg("out_size"), py::arg("align_corners"),
         py::arg("scale") = py::none());
+  m.def("axis_table", axis_table, py::arg("mode"), py::arg("antialias"), py::arg("in_size"),
+        py::arg("out_size"), py::arg("align_corners") = false, py::arg("scale") = py::none(),
+        py::arg("of_cuda") = false);
   m.def("conv_transpose_table", conv_transpose_table, py::arg("in_size"), py::arg("kernel"),
         py::arg("stride"), py::arg("padding"), py::arg("output_padding"), py::arg("dilation"),
         py::arg("replicate"));

@@ -82,7 +82,7 @@ struct LogitsParams {
   const void* input;
   int64_t batch, channels;
   Strides in;
-  AxisTaps<acc> height, width;
+  TwoTapRows<acc> height, width;
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
   const void* plan;
 };

@@ -50,6 +50,15 @@ def upsample_bilinear2d_out(
 def bilinear_table(
     in_size: int, out_size: int, align_corners: bool, scale: float | None = None
 ) -> tuple[list[int], list[int], list[float]]: ...
+def axis_table(
+    mode: str,
+    antialias: bool,
+    in_size: int,
+    out_size: int,
+    align_corners: bool = False,
+    scale: float | None = None,
+    of_cuda: bool = False,
+) -> tuple[list[int], list[int], list[float]]: ...
 def conv_transpose_table(
     in_size: int,
     kernel: Sequence[float],

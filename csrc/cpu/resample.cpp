@@ -4,6 +4,7 @@
 #include "../ops/resample.h"
 
 #include "../ops/op_handles.h"
+#include "../ops/resample2d.h"
 #include "run_resample.h"
 
 namespace upsample_ext {
@@ -69,6 +70,38 @@ static Tensor upsample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
   return grad_input;
 }
 
+// ---- resize in any mode -----------------------------------------------------------------------------------
+
+static Tensor resample2d_cpu(const Tensor& input, SymIntArrayRef output_size, string_view mode,
+                             bool antialias, bool align_corners, optional<double> scale_h,
+                             optional<double> scale_w) {
+  const Resample2dSettings settings("resample2d", mode, antialias, align_corners, scale_h, scale_w);
+  Tensor output = fresh(make_resample2d_output(input, output_size, settings));
+  if (output.numel() == 0) return output;
+  const auto axes = settings.axes(input, output, NativeRules::kCpu);
+  dispatch_floating_or_byte("resample2d", input.scalar_type(), [&](auto scalar, auto sum) {
+    using Table = AxisTable<decltype(sum)>;
+    resample<decltype(scalar)>(input, output, Table::of(axes[0]), Table::of(axes[1]), exceeds_cache(output));
+  });
+  return output;
+}
+
+static Tensor resample2d_backward_cpu(const Tensor& grad_output, SymIntArrayRef input_size, string_view mode,
+                                      bool antialias, bool align_corners, optional<double> scale_h,
+                                      optional<double> scale_w) {
+  const Resample2dSettings settings("resample2d_backward", mode, antialias, align_corners, scale_h, scale_w);
+  Tensor grad_input = fresh(make_resample2d_grad_input(grad_output, input_size));
+  if (grad_input.numel() == 0) return grad_input;
+  const auto axes = settings.axes(grad_input, grad_output, NativeRules::kCpu);
+  dispatch_floating("resample2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
+    using Table = AxisTable<decltype(sum)>;
+    const Table height = Table::of(axes[0]), width = Table::of(axes[1]);
+    resample<decltype(scalar)>(grad_output, grad_input, height.transposed(), width.transposed(),
+                               exceeds_cache(grad_input), height.taps());
+  });
+  return grad_input;
+}
+
 // ---- separable transposed convolution -------------------------------------------------------------------
 
 template <class acc>
@@ -118,6 +151,8 @@ TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
   m.impl("upsample_bilinear2d", on_cpu<upsample_cpu>);
   m.impl("upsample_bilinear2d.out", on_cpu<upsample_out_cpu>);
   m.impl("upsample_bilinear2d_backward", on_cpu<upsample_backward_cpu>);
+  m.impl("resample2d", on_cpu<resample2d_cpu>);
+  m.impl("resample2d_backward", on_cpu<resample2d_backward_cpu>);
   m.impl("separable_conv_transpose2d", on_cpu<separable_cpu>);
   m.impl("separable_conv_transpose2d_backward", on_cpu<separable_backward_cpu>);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 #include <numeric>
+#include <type_traits>
 #include <vector>
 
 namespace upsample_ext {
@@ -48,21 +49,30 @@ void AxisTable<T>::classify() {
 }
 
 template <class T>
-AxisTable<T> AxisTable<T>::linear(int64_t in_size, int64_t out_size, bool align_corners,
-                                  double scale_factor) {
-  AxisTable table(in_size, out_size, checked_product(2, out_size));
-  const LinearAxis<T> axis(in_size, out_size, align_corners, scale_factor, NativeRules::kCpu);
+template <class Axis>
+AxisTable<T> AxisTable<T>::of(const Axis& axis) {
+  const int64_t out_size = axis.out_size;
+  AxisTable table(axis.in_size, out_size, checked_product(most_taps(axis), out_size));
+  int64_t count = 0;
   for (int64_t o = 0; o < out_size; ++o) {
-    const LinearTaps<T> taps = axis.taps(o);
-    table.offset()[o + 1] = 2 * (o + 1);
-    table.index()[2 * o] = taps.index0;
-    table.index()[2 * o + 1] = taps.index1;
-    table.weight()[2 * o] = taps.weight0;
-    table.weight()[2 * o + 1] = taps.weight1;
+    each_tap(axis, o, [&](int64_t source, T weight) {
+      table.index()[count] = source;
+      table.weight()[count++] = weight;
+    });
+    table.offset()[o + 1] = count;
   }
-  table.taps_.taps_per_row = table.taps_.max_taps = 2;
-  table.taps_.interpolates = true;
+  if constexpr (std::is_same_v<Axis, LinearAxis<T>>) {  // nothing to find out
+    table.taps_.taps_per_row = table.taps_.max_taps = 2;
+    table.taps_.interpolates = true;
+  } else {
+    table.classify();
+  }
   return table;
+}
+
+template <class T>
+AxisTable<T> AxisTable<T>::of(const AxisSpec& spec) {
+  return with_axis<T>(spec, [](const auto& axis) { return of(axis); });
 }
 
 template <class T>
@@ -159,5 +169,7 @@ AxisTable<T> AxisTable<T>::of_sources(const std::vector<int64_t>& sources) const
 
 template class AxisTable<float>;
 template class AxisTable<double>;
+template AxisTable<float> AxisTable<float>::of(const IdentityAxis<float>&);
+template AxisTable<double> AxisTable<double>::of(const IdentityAxis<double>&);
 
 }  // namespace upsample_ext

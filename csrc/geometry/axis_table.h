@@ -9,15 +9,21 @@
 #include <memory>
 #include <vector>
 
-#include "axis.h"
+#include "axis_spec.h"
 
 namespace upsample_ext {
 
 template <class T>
 class AxisTable {
  public:
+  // Of an axis (axis.h), or of the one that a spec names.
+  template <class Axis>
+  static AxisTable of(const Axis& axis);
+  static AxisTable of(const AxisSpec& spec);
   // Bilinear resize by the rules of native's CPU kernels; scale_factor <= 0 where none is given.
-  static AxisTable linear(int64_t in_size, int64_t out_size, bool align_corners, double scale_factor);
+  static AxisTable linear(int64_t in_size, int64_t out_size, bool align_corners, double scale_factor) {
+    return of({Mode::kLinear, false, in_size, out_size, align_corners, scale_factor, NativeRules::kCpu});
+  }
   // Transposed convolution with a 1-D kernel of axis.kernel_size values.
   static AxisTable conv_transpose(const ConvTransposeAxis& axis, const T* kernel);
   // A^T; the taps of each row in ascending order of the old row.

@@ -7,6 +7,8 @@
 #include <optional>
 #include <tuple>
 
+#include "torch_versions.h"
+
 namespace upsample_ext {
 
 template <class Signature>
@@ -19,6 +21,8 @@ using UpsampleSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, boo
 // Returns nothing: functionalization does not support custom ops whose output aliases an argument.
 using UpsampleOutSignature = void(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
                                   std::optional<double>, at::Tensor&);
+using Resample2dSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, string_view, bool, bool,
+                                       std::optional<double>, std::optional<double>);
 using SeparableSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
                                       c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                       c10::SymIntArrayRef, bool);
@@ -62,6 +66,14 @@ inline const auto& upsample_out_op() {
 }
 inline const auto& upsample_backward_op() {
   static const auto op = find_op<UpsampleSignature>("upsample_ext::upsample_bilinear2d_backward");
+  return op;
+}
+inline const auto& resample2d_op() {
+  static const auto op = find_op<Resample2dSignature>("upsample_ext::resample2d");
+  return op;
+}
+inline const auto& resample2d_backward_op() {
+  static const auto op = find_op<Resample2dSignature>("upsample_ext::resample2d_backward");
   return op;
 }
 inline const auto& separable_op() {

@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <typeinfo>
 #include <utility>
 #include <vector>
@@ -20,6 +21,14 @@ namespace upsample_ext {
 
 using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
+
+// ---- strings among an op's arguments ------------------------------------------------------------
+
+#if UPSAMPLE_TORCH_AT_LEAST(2, 7)
+using string_view = std::string_view;
+#else
+using string_view = c10::string_view;
+#endif
 
 // ---- how a node of the graph is held ------------------------------------------------------------
 //

@@ -41,6 +41,7 @@ SCALARS = {
     "ignore_index": ["-100", "1", "255"],
     "label_smoothing": ["0.0", "0.1", "1.0"],
     "dtype": ["torch.int64", "torch.uint8", "torch.int32"],
+    "mode": ["'nearest'", "'nearest-exact'", "'bilinear'", "'bicubic'", "'lanczos'", "'area'"],
 }
 
 
@@ -120,6 +121,7 @@ def _argument(argument, draw, sizes, dtype) -> str:
         "int": (["1", "2", "0", "3"], integers),
         "SymInt": (["1", "2", "0", "3"], integers),
         "float": (["2.0", "1.0", "0.5", "0.1"], HOSTILE_FLOATS),
+        "str": (["'bilinear'"], ["''", "'trilinear'"]),
         "ScalarType": (["torch.int64"], ["torch.float32", "torch.bool"]),
     }
     if kind == "Tensor":
@@ -223,6 +225,8 @@ def _verdict(op, arguments, stage) -> Verdict:
 
 def _reads_all(op) -> bool:
     """Whether the time goes by the size of an argument, not by the one that is asked for."""
+    if "antialias" in {argument.name for argument in op._schema.arguments}:
+        return True
     return not any(argument.name in ("output_size", "target", "other") for argument in op._schema.arguments)
 
 

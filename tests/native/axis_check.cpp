@@ -33,15 +33,15 @@ std::vector<int64_t> count(const Axis& axis) {
   };
   for (int64_t o = 0; o < axis.out_size; ++o) {
     const auto taps = axis.taps(o);
-    if (taps.index0 < 0) continue;
-    const int64_t last = taps.index1 < 0 ? taps.index0 : taps.index1;
+    if (taps.index[0] < 0) continue;
+    const int64_t last = taps.index[1] < 0 ? taps.index[0] : taps.index[1];
     while (reached < last) {
       ++reached;
       // A source that outputs have leapt over is read by none.
-      while (passed < reached - 1 && passed < taps.index0) pass(passed++, o);
+      while (passed < reached - 1 && passed < taps.index[0]) pass(passed++, o);
       begin[static_cast<size_t>(reached) % kRing] = o;
     }
-    while (passed < taps.index0) pass(passed++, o);
+    while (passed < taps.index[0]) pass(passed++, o);
   }
   while (passed <= reached) pass(passed++, axis.out_size);
   return most;

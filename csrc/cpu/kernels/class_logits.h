@@ -180,20 +180,14 @@ struct ClassGroup {
 template <class T, class acc>
 inline ClassGroup<acc> take_group(const LogitsParams<acc>& x, ClassRows<T, acc>& rows, int64_t oy,
                                   int64_t end) {
-  const int64_t* index = x.height.index + 2 * oy;  // every result row has two taps
-  const acc* weight = x.height.weight + 2 * oy;
   ClassGroup<acc> group;
-  group.y0 = index[0];
-  group.y1 = index[1];
-  int count = 1;
-  while (count < kGroupRows && oy + count < end && index[2 * count] == group.y0 &&
-         index[2 * count + 1] == group.y1) {
-    ++count;
-  }
+  group.y0 = x.height.first(oy);
+  group.y1 = x.height.second(oy);
+  const int count = x.height.same_sources(oy, end, kGroupRows);
   group.count = count == 3 ? 2 : count;
   for (int r = 0; r < group.count; ++r) {
-    group.weight0[r] = weight[2 * r];
-    group.weight1[r] = weight[2 * r + 1];
+    group.weight0[r] = x.height.first_weight(oy + r);
+    group.weight1[r] = x.height.second_weight(oy + r);
   }
   rows.take(group.y0, group.y1);
   group.tame = rows.tame();
@@ -213,18 +207,18 @@ inline void each_class(const LogitsParams<acc>& x, const ClassGroup<acc>& group,
     down1[r] = splat(group.weight1[r]);
   }
   if constexpr (kReach == Reach::kFar) {
-    const AxisTaps<acc>& width = x.width;
+    const TwoTapRows<acc>& width = x.width;
     for (int64_t c = 0; c < x.channels; ++c) {
       const acc *above = group.above + c * group.stride, *below = group.below + c * group.stride;
       for (int r = 0; r < kRows; ++r) {
         vec<acc> values;
         for (int64_t i = 0; i < lanes<acc>; ++i) {
-          const int64_t t = 2 * smaller(b * lanes<acc> + i, width.out_size - 1);
+          const int64_t o = smaller(b * lanes<acc> + i, width.out_size - 1);
           const auto sample = [&](int64_t s) {
             return multiply_add(group.weight1[r], below[s], group.weight0[r] * above[s]);
           };
-          const acc left = width.weight[t] * sample(width.index[t]);
-          values[i] = multiply_add(width.weight[t + 1], sample(width.index[t + 1]), left);
+          const acc left = width.first_weight(o) * sample(width.first(o));
+          values[i] = multiply_add(width.second_weight(o), sample(width.second(o)), left);
         }
         sink(c, r, values);
       }

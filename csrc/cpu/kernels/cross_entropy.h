@@ -311,7 +311,7 @@ inline void write_gradient_row(const CrossEntropyParams<acc>& p, int64_t n, int6
 template <class T, class acc>
 inline void cross_entropy_strip(const CrossEntropyParams<acc>& p, int64_t n, const LossStrip& strip,
                                 int64_t begin, int64_t end, double* row_loss, char* memory) {
-  const AxisTaps<acc>& height = p.logits.height;
+  const TwoTapRows<acc>& height = p.logits.height;
   CrossEntropyScratch<acc> scratch;
   memory += lay_out(p, strip, scratch, memory);
   ClassRows<T, acc> source(p.logits, strip.strip, n, memory);
@@ -328,7 +328,7 @@ inline void cross_entropy_strip(const CrossEntropyParams<acc>& p, int64_t n, con
     const bool own = y >= begin;
     double loss = 0;
     bool reaches_below = false;
-    while (oy < height.out_size && height.index[2 * oy] == y) {
+    while (oy < height.out_size && height.first(oy) == y) {
       const PixelRows<acc> rows{take_group(p.logits, source, oy, height.out_size), n * height.out_size + oy,
                                 own};
       loss += cross_entropy_group(p, rows, strip, scratch);

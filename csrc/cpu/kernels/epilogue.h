@@ -4,9 +4,10 @@
 //
 // An epilogue is a small object that kernels pass by value, so that its fields stay in registers. It has:
 //   typedef result            an element of the output
-//   static constexpr bool kStores    the value is stored as it is; the others serve interpolation alone, and
-//                                    what only other tables need is left out of their kernels
-//   static constexpr bool kReads     it reads as much as it writes: one row after the other, for both
+//   static constexpr bool kUnchanged     the value is stored as it is: a zero is a zero of the output
+//   static constexpr bool kTwoTapOnly    it serves interpolation alone: what only other tables need is left
+//                                        out of its kernels, which refuse such tables
+//   static constexpr bool kReads         it reads as much as it writes: one row after the other, for both
 //   explicit Epilogue(const ResampleParams<acc>&)
 //   void put<kPut>(result* p, vec<acc> v, int64_t count) const   the lanes of v, or the first `count` of them
 //   void put_one(result* p, acc x) const
@@ -73,7 +74,7 @@ template <class T>
 class Store {
  public:
   typedef T result;
-  static constexpr bool kStores = true, kReads = false;
+  static constexpr bool kUnchanged = true, kTwoTapOnly = false, kReads = false;
 
   Store() = default;
   explicit Store(const ResampleParams<acc_of<T>>&) {}
@@ -94,7 +95,7 @@ template <class T>
 class Add {
  public:
   typedef T result;
-  static constexpr bool kStores = false, kReads = true;
+  static constexpr bool kUnchanged = false, kTwoTapOnly = true, kReads = true;
 
   explicit Add(const ResampleParams<acc_of<T>>& p)
       : output_(static_cast<const T*>(p.output)), other_(static_cast<const T*>(p.other)) {}
@@ -121,7 +122,7 @@ class Add {
 class Threshold {
  public:
   typedef uint8_t result;
-  static constexpr bool kStores = false, kReads = false;
+  static constexpr bool kUnchanged = false, kTwoTapOnly = true, kReads = false;
 
   explicit Threshold(const ResampleParams<float>& p) : threshold_(splat(p.threshold)) {}
 

@@ -387,26 +387,35 @@ template <Put kPut, class E, class acc>
 inline void write_run(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
                       const AxisTaps<acc>& axis, int64_t begin, int64_t end) {
   const ColumnBlock<acc>& block = plan.blocks[begin];
-  if (E::kStores && block.shares && block.taps == 4 && block.reach == Reach::kWide) {  // the gradient of x2
-    return write_shared<Reach::kWide, 4, kPut>(finish, out, row, plan, begin, end);
-  }
-  if (E::kStores && block.shares && block.taps == 8 && block.reach == Reach::kWidest) {  // and of x4
-    return write_shared<Reach::kWidest, 8, kPut>(finish, out, row, plan, begin, end);
+  if constexpr (!E::kTwoTapOnly) {
+    if (block.shares && block.taps == 4 && block.reach == Reach::kWide) {  // the gradient of x2
+      return write_shared<Reach::kWide, 4, kPut>(finish, out, row, plan, begin, end);
+    }
+    if (block.shares && block.taps == 8 && block.reach == Reach::kWidest) {  // and of x4
+      return write_shared<Reach::kWidest, 8, kPut>(finish, out, row, plan, begin, end);
+    }
   }
   for (int64_t b = begin; b < end; ++b)
     write_block<kPut>(finish, out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
+}
+
+// Columns first .. last of a padded row where the plan has windows.
+template <class E, class acc>
+inline void write_windows(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
+                          const AxisTaps<acc>& axis, int64_t first, int64_t last) {
+  static_assert(!E::kTwoTapOnly, "what serves interpolation alone has no windows");
+  for (int64_t o = first; o < last; ++o) {
+    const ColumnWindow<acc>& window = plan.windows[o];
+    finish.put_one(out + o, window.vectors > 0 ? sum_window(row, plan, window) : sum_taps(row, axis, o));
+  }
 }
 
 // Columns first .. last of a padded row, to unit stride; each of the two begins a block, or is the row's end.
 template <Put kPut, class E, class acc>
 inline void write_columns(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
                           const AxisTaps<acc>& axis, int64_t first, int64_t last) {
-  if (E::kStores && plans_windows(axis)) {
-    for (int64_t o = first; o < last; ++o) {
-      const ColumnWindow<acc>& window = plan.windows[o];
-      finish.put_one(out + o, window.vectors > 0 ? sum_window(row, plan, window) : sum_taps(row, axis, o));
-    }
-    return;
+  if constexpr (!E::kTwoTapOnly) {
+    if (plans_windows(axis)) return write_windows(finish, out, row, plan, axis, first, last);
   }
   const int64_t whole = last / lanes<acc>, rest = last % lanes<acc>;
   for (int64_t b = first / lanes<acc>; b < whole;) {

@@ -15,7 +15,7 @@ constexpr ResampleKernel<acc> resample_kernel() {
   ResampleKernel<acc> kernel{};
   kernel.lanes = lanes<acc>;
   kernel.plan_bytes = resample_plan_bytes<acc>;
-  kernel.build_plan = resample_build_plan<acc>;
+  kernel.build_plan = resample_build_plan<E, acc>;
   kernel.scratch_bytes = resample_scratch_bytes<acc>;
   kernel.rows = resample_rows<T, E>;
   return kernel;

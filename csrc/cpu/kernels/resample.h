@@ -17,8 +17,9 @@ int64_t resample_plan_bytes(const ResampleParams<acc>& p) {
   return p.channels_last ? 0 : column_plan_bytes(p.width);
 }
 
-template <class acc>
+template <class E, class acc>
 void resample_build_plan(const ResampleParams<acc>& p, void* plan) {
+  if (E::kTwoTapOnly && (p.height.max_taps > 2 || p.width.max_taps > 2)) __builtin_trap();
   if (!p.channels_last) build_column_plan(plan, p.width);
 }
 

@@ -156,7 +156,7 @@ inline typename SmallPixel<acc>::type load_last_pixel(const T* p, int64_t channe
 // Writes all four lanes if the next pixel, written later, overwrites those that do not belong to this one.
 template <class E, class V>
 inline void put_pixel(E finish, typename E::result* p, V v, int64_t channels, bool whole) {
-  if constexpr (E::kStores && sizeof(typename E::result) == 1) {
+  if constexpr (E::kUnchanged && sizeof(typename E::result) == 1) {
     typedef uint8_t packed __attribute__((vector_size(4)));
     typedef int32_t integers __attribute__((vector_size(16)));
     // Between the smallest and the largest of four bytes: nothing to clamp.
@@ -168,9 +168,9 @@ inline void put_pixel(E finish, typename E::result* p, V v, int64_t channels, bo
 
 // Pixels begin .. end of a result row; kLast: the last pixel of a source row may be among what they read.
 template <bool kLast, class T, class E, class acc>
-inline void interpolate_small_pixels(const ResampleParams<acc>& p, E finish, const T* row0, const T* row1,
-                                     acc down0, acc down1, typename E::result* out, int64_t begin,
-                                     int64_t end) {
+inline void interpolate_small_pixels(const ResampleParams<acc>& p, const TwoTapRows<acc>& width, E finish,
+                                     const T* row0, const T* row1, acc down0, acc down1,
+                                     typename E::result* out, int64_t begin, int64_t end) {
   using Pixel = typename SmallPixel<acc>::type;
   const Pixel above = Pixel{} + down0, below = Pixel{} + down1;
   const bool dense = p.out.width == p.channels;
@@ -182,11 +182,9 @@ inline void interpolate_small_pixels(const ResampleParams<acc>& p, E finish, con
     }
     return multiply_add_vector(below, load_pixel<acc>(p1), above * load_pixel<acc>(p0));
   };
-  const int64_t* index = p.width.index;  // every column has two taps
-  const acc* weight = p.width.weight;
   for (int64_t ox = begin; ox < end; ++ox) {
-    const Pixel left = weight[2 * ox] * blend(index[2 * ox]);
-    const Pixel sum = multiply_add_vector(Pixel{} + weight[2 * ox + 1], blend(index[2 * ox + 1]), left);
+    const Pixel left = width.first_weight(ox) * blend(width.first(ox));
+    const Pixel sum = multiply_add_vector(Pixel{} + width.second_weight(ox), blend(width.second(ox)), left);
     put_pixel(finish, out + ox * p.out.width, sum, p.channels, dense && (!kLast || ox + 1 < end));
   }
 }
@@ -194,11 +192,12 @@ inline void interpolate_small_pixels(const ResampleParams<acc>& p, E finish, con
 template <class T, class E, class acc>
 inline void interpolate_small_row(const ResampleParams<acc>& p, E finish, const T* row0, const T* row1,
                                   acc down0, acc down1, typename E::result* out) {
+  const TwoTapRows<acc> width(p.width);
   // The last result pixel is always among the careful ones: nothing may be written beyond its channels.
-  int64_t careful = p.width.out_size - 1;
-  while (careful > 0 && p.width.index[2 * careful - 1] == p.width.in_size - 1) --careful;
-  interpolate_small_pixels<false>(p, finish, row0, row1, down0, down1, out, 0, careful);
-  interpolate_small_pixels<true>(p, finish, row0, row1, down0, down1, out, careful, p.width.out_size);
+  int64_t careful = width.out_size - 1;
+  while (careful > 0 && width.second(careful - 1) == width.in_size - 1) --careful;
+  interpolate_small_pixels<false>(p, width, finish, row0, row1, down0, down1, out, 0, careful);
+  interpolate_small_pixels<true>(p, width, finish, row0, row1, down0, down1, out, careful, width.out_size);
 }
 
 // ---- any tables -----------------------------------------------------------------------------------------
@@ -271,7 +270,7 @@ inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* i
                    reinterpret_cast<acc*>(scratch + channels_last_row_bytes(p))};
   const RowShape shape = p.in.width == tile ? RowShape{1, p.width.in_size * tile, 0}
                                             : RowShape{p.width.in_size, tile, p.in.width};
-  const bool scatters = E::kStores && scatters_rows(p);
+  const bool scatters = !E::kTwoTapOnly && scatters_rows(p);
   RowScatter<T, acc> rows(in, p.in.height, shape, p.height, p.height_forward, buffer[0], buffer[1]);
   if (scatters) rows.start(begin, end);
   for (int64_t oy = begin; oy < end; ++oy) {

@@ -228,7 +228,7 @@ inline bool is_zero(const ResampleParams<acc>& p, int64_t oy) {
 }
 template <class E, class acc>
 inline void zero_row(const ResampleParams<acc>& p, E finish, typename E::result* out) {
-  if (E::kStores && p.out.width == 1) {
+  if (E::kUnchanged && p.out.width == 1) {
     __builtin_memset(out, 0, static_cast<size_t>(p.width.out_size) * sizeof *out);
     return;
   }
@@ -242,7 +242,7 @@ inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const
     return reinterpret_cast<acc*>(scratch + i * planar_row_bytes(p));
   };
   const RowShape shape = planar_row(p);
-  if (E::kStores && scatters_rows(p) && shape.segments == 1) {
+  if (!E::kTwoTapOnly && scatters_rows(p) && shape.segments == 1) {
     RowScatter<T, acc> rows(in, p.in.height, shape, p.height, p.height_forward, row_buffer(0), row_buffer(1));
     rows.start(begin, end);
     for (int64_t oy = begin; oy < end; ++oy) {

@@ -34,14 +34,13 @@ inline int64_t strip_width(const LogitsParams<acc>& x, int64_t bytes) {
 }
 
 // Smallest index of `count` groups of `step` outputs whose first output's first source is >= `source`;
-// `count` if there is none. For interpolations, whose outputs have two taps each and whose sources never go
-// back.
+// `count` if there is none. For interpolations, whose sources never go back.
 template <class acc>
-inline int64_t first_reading(const AxisTaps<acc>& axis, int64_t step, int64_t count, int64_t source) {
+inline int64_t first_reading(const TwoTapRows<acc>& axis, int64_t step, int64_t count, int64_t source) {
   int64_t low = 0, high = count;
   while (low < high) {
     const int64_t middle = low + (high - low) / 2;
-    if (axis.index[2 * middle * step] < source) {
+    if (axis.first(middle * step) < source) {
       low = middle + 1;
     } else {
       high = middle;
@@ -55,8 +54,8 @@ template <class acc>
 inline void set_copied(const LogitsParams<acc>& x, int64_t block, int64_t block_end, Strip& strip) {
   strip.copied = strip.copied_end = strip.source;
   if (block == block_end) return;
-  strip.copied = x.width.index[2 * block * lanes<acc>];
-  strip.copied_end = x.width.index[2 * smaller(block_end * lanes<acc>, x.width.out_size) - 1] + 1;
+  strip.copied = x.width.first(block * lanes<acc>);
+  strip.copied_end = x.width.second(smaller(block_end * lanes<acc>, x.width.out_size) - 1) + 1;
 }
 
 template <class acc>

@@ -1,0 +1,45 @@
+// How one axis of an image is resized, as an op is asked for it, and the axis that this means: the one place
+// that turns a mode into a geometry. Made once for a call, and read on both devices.
+#pragma once
+
+#include "axis.h"
+
+namespace upsample_ext {
+
+enum class Mode : uint8_t { kNearest, kNearestExact, kLinear, kCubic, kLanczos, kArea };
+
+struct AxisSpec {
+  Mode mode;
+  bool antialias;
+  int64_t in_size, out_size;
+  bool align_corners;  // of linear and cubic
+  double scale;        // the user's scale factor, 0 where there is none; area has none
+  NativeRules rules;
+};
+
+// Calls f with the axis, whose weights are of type T.
+template <class T, class F>
+decltype(auto) with_axis(const AxisSpec& spec, F&& f) {
+  const auto filtered = [&](Filter filter) {
+    return AntialiasAxis<T>(spec.in_size, spec.out_size, spec.align_corners, spec.scale, filter, spec.rules);
+  };
+  switch (spec.mode) {
+    case Mode::kNearest:
+    case Mode::kNearestExact:
+      return f(NearestAxis<T>(spec.in_size, spec.out_size, spec.mode == Mode::kNearestExact, spec.scale,
+                              spec.rules));
+    case Mode::kLinear:
+      if (spec.antialias) return f(filtered(Filter::kLinear));
+      break;
+    case Mode::kCubic:
+      if (spec.antialias) return f(filtered(Filter::kCubic));
+      return f(CubicAxis<T>(spec.in_size, spec.out_size, spec.align_corners, spec.scale, spec.rules));
+    case Mode::kLanczos:
+      return f(filtered(Filter::kLanczos));
+    case Mode::kArea:
+      return f(AreaAxis<T>(spec.in_size, spec.out_size));
+  }
+  return f(LinearAxis<T>(spec.in_size, spec.out_size, spec.align_corners, spec.scale, spec.rules));
+}
+
+}  // namespace upsample_ext

@@ -1,0 +1,98 @@
+// Taps, what an axis is, and what all axes share.
+//
+// An axis is a small object, for host and device, that says which sources each of its outputs reads:
+//   in_size, out_size
+//   static constexpr int kTaps   taps of every output, or 0 where their number varies
+//   taps(o)                      if kTaps > 0: the taps of output o, ascending
+//   most_taps(), each_tap(o, f)  if kTaps == 0: an upper bound of their number; f(source, weight) of each
+//   begin(i), end(i)             the outputs that read source i are among begin(i) .. end(i) - 1
+// Products that feed a sum are written as explicit fma and the project is built with -ffp-contract=off, so
+// that g++ at every instruction-set level and nvcc compute the same taps.
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+
+#include "divider.h"
+
+namespace upsample_ext {
+
+UPSAMPLE_HOST_DEVICE float fused_multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
+UPSAMPLE_HOST_DEVICE double fused_multiply_add(double a, double b, double c) { return fma(a, b, c); }
+
+// Sizes below this leave room for what is computed from them in 32 bits.
+constexpr int64_t kFar = int64_t{1} << 29;
+
+// The taps of an output: the sum of weight[t] * x[index[t]]. Index is int64_t, or int32_t on a device where
+// that suffices. An index of -1 is no tap at all, and its weight 0: nothing is read. A tap that is alone is
+// the first.
+template <class T, int kTaps, class Index = int64_t>
+struct Taps {
+  Index index[kTaps];
+  T weight[kTaps];
+};
+
+// Calls f(source, weight) for each tap of an output, whatever the axis.
+template <class Axis, class Index, class F>
+UPSAMPLE_HOST_DEVICE void each_tap(const Axis& axis, Index o, F&& f) {
+  if constexpr (Axis::kTaps > 0) {
+    const auto taps = axis.taps(o);
+    for (int t = 0; t < Axis::kTaps; ++t) {
+      if (taps.index[t] >= 0) f(taps.index[t], taps.weight[t]);
+    }
+  } else {
+    axis.each_tap(o, f);
+  }
+}
+template <class Axis>
+int64_t most_taps(const Axis& axis) {
+  if constexpr (Axis::kTaps > 0) {
+    return Axis::kTaps;
+  } else {
+    return axis.most_taps();
+  }
+}
+
+// Which device's rules a resize follows where native's CPU and CUDA kernels differ.
+enum class NativeRules : uint8_t {
+  // An axis whose size does not change is copied, whatever its scale factor and the other axis are. The
+  // second tap is on the same sample with weight 0: an infinity becomes NaN (0 * inf). The source index is
+  // floored in float32 even for double.
+  kCpu,
+  // Every axis is sampled by the formula: one whose size does not change takes its second tap, with weight 0,
+  // from the next sample, and its scale factor counts. For double the source index is floored in double.
+  kCuda,
+  // CUDA, if neither size changes: the image is copied, infinities included.
+  kCudaCopy,
+};
+
+// Which of CUDA's rules apply to an image.
+inline NativeRules cuda_rules(int64_t in_height, int64_t in_width, int64_t out_height, int64_t out_width) {
+  return in_height == out_height && in_width == out_width ? NativeRules::kCudaCopy : NativeRules::kCuda;
+}
+
+// Source samples per output sample; scale_factor <= 0 means "not given": the scale is then the ratio of the
+// sizes. align_corners: the corner samples coincide.
+template <class T>
+UPSAMPLE_HOST_DEVICE T sampling_scale(int64_t in, int64_t out, bool align_corners, double scale_factor) {
+  if (align_corners) return out > 1 ? static_cast<T>(in - 1) / static_cast<T>(out - 1) : T(0);
+  return scale_factor > 0.0 ? static_cast<T>(1.0 / scale_factor) : static_cast<T>(in) / static_cast<T>(out);
+}
+
+// The first of `count` outputs for which `far` is true, if it stays true from there on; `count` if there is
+// none. Axes search their own taps with it, because no inverse formula rounds as they do.
+template <class Index, class Far>
+UPSAMPLE_HOST_DEVICE Index first_output(Index count, Far&& far) {
+  Index low = 0, high = count;
+  while (low < high) {
+    const Index middle = low + (high - low) / 2;
+    if (far(middle)) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
+}  // namespace upsample_ext
