@@ -20,7 +20,7 @@
 #include "geometry/axis_table.h"
 #include "ops/concat.h"
 #include "ops/op_handles.h"
-#include "ops/resample2d.h"
+#include "ops/resample_modes.h"
 #include "our_devices.h"
 
 namespace py = pybind11;
@@ -303,9 +303,9 @@ static py::tuple axis_table(const std::string& mode, bool antialias, int64_t in_
                             bool align_corners, std::optional<double> scale, bool of_cuda) {
   TORCH_CHECK_VALUE(in_size > 0 && out_size > 0, "axis_table: expected sizes greater than 0, got ", in_size,
                     " and ", out_size);
-  const Resample2dSettings settings("axis_table", mode, antialias, align_corners, scale, scale);
+  const ResampleSettings settings("axis_table", 2, mode, antialias, align_corners, {});
   return table_as_lists(
-      AxisTable<double>::of({settings.mode, antialias, in_size, out_size, align_corners, settings.scale_h,
+      AxisTable<double>::of({settings.mode, antialias, in_size, out_size, align_corners, scale.value_or(0.0),
                              of_cuda ? NativeRules::kCuda : NativeRules::kCpu}));
 }
 

@@ -1,4 +1,4 @@
-"""The axes of every mode, and resample2d, which runs them all: against float64, and against native.
+"""The axes of every mode, and resample, which runs them all: against float64, and against native.
 
 Tables are compared with formulas that the package does not use (`reference_row`); values and gradients with
 native in float64, with native's own float32 error as the limit.
@@ -54,30 +54,30 @@ def follows_cuda(x):
     return EMULATED or x.is_cuda
 
 
-def settings(mode, scales=(None, None)):
+def settings(mode, scales=None):
     options = MODES[mode]
-    return (options["mode"], options.get("antialias", False), options.get("align_corners", False), *scales)
+    return (options["mode"], options.get("antialias", False), options.get("align_corners", False), scales)
 
 
-def ours(x, size, mode, scales=(None, None)):
-    return ops.resample2d(x, size, *settings(mode, scales))
+def ours(x, size, mode, scales=None):
+    return ops.resample(x, size, *settings(mode, scales))
 
 
-def native(x, size, mode, scales=(None, None)):
+def native(x, size, mode, scales=None):
     """As F.interpolate calls it; with scale factors, which then set the coordinates and not the size."""
     name, antialias, corners, *_ = settings(mode)
     aten = torch.ops.aten
     if name == "area":
         return F.adaptive_avg_pool2d(x, size)
     if name == "nearest":
-        return aten.upsample_nearest2d(x, size, *scales)
+        return aten.upsample_nearest2d(x, size, *(scales or (None, None)))
     if name == "nearest-exact":
-        return aten._upsample_nearest_exact2d(x, size, *scales)
+        return aten._upsample_nearest_exact2d(x, size, *(scales or (None, None)))
     plain = {"bilinear": aten.upsample_bilinear2d, "bicubic": aten.upsample_bicubic2d}
     filtered = {"bilinear": aten._upsample_bilinear2d_aa, "bicubic": aten._upsample_bicubic2d_aa}
     if name == "lanczos":
         filtered["lanczos"] = aten._upsample_lanczos2d_aa
-    return (filtered if antialias else plain)[name](x, size, corners, *scales)
+    return (filtered if antialias else plain)[name](x, size, corners, *(scales or (None, None)))
 
 
 def matrix(mode, in_size, out_size, scale=None, of_cuda=False):
@@ -288,8 +288,8 @@ def test_values_and_gradients_of_every_layout(mode, layout, device):
         grad = LAYOUTS[layout](torch.randn(2, 5, *size, device=device))
         arguments = settings(mode)
         torch.testing.assert_close(
-            ops.resample2d_backward(grad, in_size, *arguments),
-            ops.resample2d_backward(grad.contiguous(), in_size, *arguments),
+            ops.resample_backward(grad, in_size, *arguments),
+            ops.resample_backward(grad.contiguous(), in_size, *arguments),
         )
 
 
@@ -380,7 +380,7 @@ def test_long_axes(mode, sizes, device):
     if not mode.startswith("nearest"):  # whose coordinates natively are those of a double here
         torch.testing.assert_close(y, native(x, size, mode))
     grad = torch.randn_like(y)
-    back = ops.resample2d_backward(grad.to(device), in_size, *settings(mode)).cpu()
+    back = ops.resample_backward(grad.to(device), in_size, *settings(mode)).cpu()
     torch.testing.assert_close((y * grad).sum(), (x * back).sum())
 
 
@@ -397,9 +397,9 @@ def test_derivatives_of_all_orders(mode, device):
 @every_mode
 def test_opcheck(mode, device):
     x = torch.randn(2, 3, 5, 4, device=device, requires_grad=True)
-    torch.library.opcheck(ops.resample2d, (x, [7, 3], *settings(mode)))
+    torch.library.opcheck(ops.resample, (x, [7, 3], *settings(mode)))
     grad = torch.randn(2, 3, 7, 3, device=device, requires_grad=True)
-    torch.library.opcheck(ops.resample2d_backward, (grad, [5, 4], *settings(mode)))
+    torch.library.opcheck(ops.resample_backward, (grad, [5, 4], *settings(mode)))
 
 
 @pytest.mark.parametrize("in_dim", [0, 2, -1])
@@ -411,33 +411,33 @@ def test_vmap(in_dim, device):
         torch.testing.assert_close(mapped, alone)
         grad = torch.randn(2, 3, 4, 5, 6, device=device)
         mapped = torch.vmap(
-            lambda t, mode=mode: ops.resample2d_backward(t, (3, 7), *settings(mode)), in_dims=in_dim
+            lambda t, mode=mode: ops.resample_backward(t, (3, 7), *settings(mode)), in_dims=in_dim
         )(grad)
-        alone = [ops.resample2d_backward(t, (3, 7), *settings(mode)) for t in grad.unbind(in_dim)]
+        alone = [ops.resample_backward(t, (3, 7), *settings(mode)) for t in grad.unbind(in_dim)]
         torch.testing.assert_close(mapped, torch.stack(alone))
 
 
 def test_what_is_refused(device):
     x = torch.randn(1, 2, 4, 5, device=device)
-    call = ops.resample2d
+    call = ops.resample
     for arguments, words in [
-        (("trilinear", False, False), "expected mode to be nearest"),
+        (("cubic", False, False), "expected mode to be nearest"),
         (("", False, False), "expected mode to be nearest"),
         (("nearest", True, False), "expected antialias with bilinear"),
-        (("area", False, True), "expected align_corners with bilinear"),
+        (("area", False, True), "expected align_corners with linear"),
         (("lanczos", False, False), "expected lanczos with antialias"),
-        (("lanczos", True, True), "expected align_corners with bilinear"),
+        (("lanczos", True, True), "expected align_corners with linear"),
     ]:
-        for function, size in ((call, (3, 3)), (ops.resample2d_backward, (8, 8))):
+        for function, size in ((call, (3, 3)), (ops.resample_backward, (8, 8))):
             with pytest.raises(ValueError, match=words):
-                function(x, size, *arguments, None, None)
+                function(x, size, *arguments, None)
             with pytest.raises(ValueError, match=words):
-                function(x.to("meta"), size, *arguments, None, None)
+                function(x.to("meta"), size, *arguments, None)
     for size in ((0, 3), (3, -1)):
         with pytest.raises(RuntimeError, match="greater than 0"):
-            call(x, size, "bicubic", False, False, None, None)
-    with pytest.raises(RuntimeError, match="4-D"):
-        call(x[0], (3, 3), "bicubic", False, False, None, None)
+            call(x, size, "bicubic", False, False, None)
+    with pytest.raises(RuntimeError, match="of 4 dimensions"):
+        call(x[0], (3, 3), "bicubic", False, False, None)
     for dtype in (torch.int64, torch.bool, torch.complex64):
         with pytest.raises(NotImplementedError, match="not implemented for"):
             call(
@@ -446,7 +446,6 @@ def test_what_is_refused(device):
                 "bicubic",
                 False,
                 False,
-                None,
                 None,
             )
     bytes_ = torch.zeros(1, 1, 2, 2, dtype=torch.uint8, device=device)
@@ -504,3 +503,106 @@ def test_separable_kernels_agree_with_the_public_function(device):
         upsample_ext.fixed_conv_transpose2d(x, kernels, stride=2, padding=1),
         ops.separable_conv_transpose2d(x, *kernels, [2, 2], [1, 1], [0, 0], [1, 1], False),
     )
+
+
+# ---- lines and volumes -------------------------------------------------------------------------------------
+
+OTHER_RANKS = [
+    ("nearest", False, (9,), (21,)),
+    ("nearest-exact", False, (9,), (5,)),
+    ("linear", False, (9,), (21,)),
+    ("linear", True, (9,), (4,)),
+    ("area", False, (9,), (4,)),
+    ("nearest", False, (3, 5, 4), (6, 9, 4)),
+    ("nearest-exact", False, (3, 5, 4), (2, 9, 7)),
+    ("trilinear", False, (3, 5, 4), (6, 10, 8)),
+    ("trilinear", True, (3, 5, 4), (5, 2, 4)),
+    ("trilinear", False, (1, 5, 4), (3, 5, 1)),
+    ("area", False, (4, 6, 8), (2, 3, 5)),
+]
+
+
+def native_of_any_rank(x, size, mode, corners):
+    options = {"align_corners": corners} if mode in ("linear", "trilinear") else {}
+    return F.interpolate(x, size, mode=mode, **options)
+
+
+def layouts_of_any_rank(x):
+    yield x
+    yield x.transpose(-1, -2).contiguous().transpose(-1, -2)
+    yield torch.cat([x, x], -1)[..., : x.shape[-1]]
+    yield x.flip(0)[::2]
+    if x.dim() == 5:
+        yield x.contiguous(memory_format=torch.channels_last_3d)
+        yield torch.cat([x, x], 3)[:, :, :, : x.shape[3]]  # slices that are not evenly spaced
+
+
+@pytest.mark.skipif(EMULATED, reason="volumes run on the CPU")
+@pytest.mark.parametrize("mode,corners,in_size,size", OTHER_RANKS)
+@in_every_dtype
+def test_lines_and_volumes(mode, corners, in_size, size, dtype):
+    for x in layouts_of_any_rank(torch.randn(2, 5, *in_size, dtype=torch.float64).to(dtype)):
+        x = x.detach().requires_grad_()
+        y, natives = (
+            ops.resample(x, size, mode, False, corners, None),
+            native_of_any_rank(x, size, mode, corners),
+        )
+        exact_input = x.detach().double().requires_grad_()
+        exact = native_of_any_rank(exact_input, size, mode, corners)
+        assert y.dtype == dtype
+        if mode != "area":  # native pools where we resample
+            assert y.stride() == natives.stride()
+        assert error(y, exact) <= limit(x, exact, error(natives, exact))
+
+        grad = torch.randn_like(y)
+        (exact_grad,) = torch.autograd.grad(exact, exact_input, grad.double())
+        (natives_grad,) = torch.autograd.grad(natives, x, grad)
+        (own_grad,) = torch.autograd.grad(y, x, grad)
+        assert error(own_grad, exact_grad) <= limit(x, exact_grad, error(natives_grad, exact_grad))
+
+
+@pytest.mark.skipif(EMULATED, reason="volumes run on the CPU")
+@pytest.mark.parametrize(
+    "mode,in_size,size",
+    [("linear", (7,), (7,)), ("linear", (7,), (12,)), ("trilinear", (3, 4, 5), (5, 4, 9))],
+)
+def test_infinities_of_lines_and_volumes_spread_as_in_native(mode, in_size, size, level):
+    for value in (float("inf"), float("nan")):
+        x = torch.randn(1, 3, *in_size)
+        x.flatten()[x.numel() // 2] = value
+        x.flatten()[-1] = -value
+        expected = F.interpolate(x, size, mode=mode)
+        torch.testing.assert_close(ops.resample(x, size, mode, False, False, None), expected, equal_nan=True)
+
+
+@pytest.mark.skipif(EMULATED, reason="volumes run on the CPU")
+def test_transforms_of_volumes():
+    x = torch.randn(2, 2, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+
+    def function(t):
+        return ops.resample(t, (3, 2, 5), "trilinear", False, False, None)
+
+    torch.autograd.gradcheck(function, x, check_forward_ad=True)
+    torch.autograd.gradgradcheck(function, x)
+    torch.library.opcheck(ops.resample, (x, [3, 2, 5], "trilinear", False, False, None))
+    torch.library.opcheck(ops.resample, (x, [3, 2, 5], "nearest", False, False, [1.5, 0.7, 2.5]))
+    batched = torch.randn(3, 2, 2, 2, 3, 2)
+    torch.testing.assert_close(
+        torch.vmap(lambda t: ops.resample(t, (3, 2, 5), "trilinear", False, False, None), in_dims=1)(batched),
+        torch.stack([ops.resample(t, (3, 2, 5), "trilinear", False, False, None) for t in batched.unbind(1)]),
+    )
+
+
+def test_a_mode_takes_images_of_its_rank():
+    for mode, dimensions in [
+        ("linear", 4),
+        ("bilinear", 3),
+        ("trilinear", 4),
+        ("bicubic", 5),
+        ("nearest", 2),
+        ("area", 6),
+    ]:
+        with pytest.raises(
+            RuntimeError, match=f"resample: expected an image of .* for mode '{mode}', got {dimensions}"
+        ):
+            ops.resample(torch.zeros([2] * dimensions), [2] * (dimensions - 2), mode, False, False, None)

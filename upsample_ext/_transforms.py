@@ -51,16 +51,16 @@ def _upsample_backward_vmap(info: VmapInfo, in_dims: Dims, grad_output: Tensor, 
 # ---- vmap: resize in any mode ------------------------------------------------------------------------------
 
 
-@torch.library.register_vmap("upsample_ext::resample2d")
-def _resample2d_vmap(info: VmapInfo, in_dims: Dims, input: Tensor, *settings: Any) -> Mapped:
+@torch.library.register_vmap("upsample_ext::resample")
+def _resample_vmap(info: VmapInfo, in_dims: Dims, input: Tensor, *settings: Any) -> Mapped:
     folded, batch = _fold_into_batch(input, in_dims[0])
-    return _OPS.resample2d(folded, *settings).unflatten(0, batch), 0
+    return _OPS.resample(folded, *settings).unflatten(0, batch), 0
 
 
-@torch.library.register_vmap("upsample_ext::resample2d_backward")
-def _resample2d_backward_vmap(info: VmapInfo, in_dims: Dims, grad_output: Tensor, *settings: Any) -> Mapped:
+@torch.library.register_vmap("upsample_ext::resample_backward")
+def _resample_backward_vmap(info: VmapInfo, in_dims: Dims, grad_output: Tensor, *settings: Any) -> Mapped:
     folded, batch = _fold_into_batch(grad_output, in_dims[0])
-    return _OPS.resample2d_backward(folded, *settings).unflatten(0, batch), 0
+    return _OPS.resample_backward(folded, *settings).unflatten(0, batch), 0
 
 
 # ---- DTensor -----------------------------------------------------------------------------------------------

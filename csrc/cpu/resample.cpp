@@ -4,7 +4,7 @@
 #include "../ops/resample.h"
 
 #include "../ops/op_handles.h"
-#include "../ops/resample2d.h"
+#include "../ops/resample_modes.h"
 #include "run_resample.h"
 
 namespace upsample_ext {
@@ -70,34 +70,41 @@ static Tensor upsample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
   return grad_input;
 }
 
-// ---- resize in any mode -----------------------------------------------------------------------------------
+// ---- resize in any mode and rank --------------------------------------------------------------------------
 
-static Tensor resample2d_cpu(const Tensor& input, SymIntArrayRef output_size, string_view mode,
-                             bool antialias, bool align_corners, optional<double> scale_h,
-                             optional<double> scale_w) {
-  const Resample2dSettings settings("resample2d", mode, antialias, align_corners, scale_h, scale_w);
-  Tensor output = fresh(make_resample2d_output(input, output_size, settings));
+// The tables of rows and of the width, see resample_modes.h.
+template <class acc>
+static std::array<AxisTable<acc>, 2> tables_of(const std::array<AxisSpec, 3>& specs) {
+  using Table = AxisTable<acc>;
+  const bool has_depth = specs[0].mode != Mode::kCopy;
+  return {has_depth ? Table::product(Table::of(specs[0]), Table::of(specs[1])) : Table::of(specs[1]),
+          Table::of(specs[2])};
+}
+
+static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
+                           bool align_corners, OptionalScales scale_factors) {
+  const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
+  Tensor output = fresh(make_resampled(input, output_size, settings));
   if (output.numel() == 0) return output;
-  const auto axes = settings.axes(input, output, NativeRules::kCpu);
-  dispatch_floating_or_byte("resample2d", input.scalar_type(), [&](auto scalar, auto sum) {
-    using Table = AxisTable<decltype(sum)>;
-    resample<decltype(scalar)>(input, output, Table::of(axes[0]), Table::of(axes[1]), exceeds_cache(output));
+  const auto specs = settings.specs(input, output, NativeRules::kCpu);
+  dispatch_floating_or_byte("resample", input.scalar_type(), [&](auto scalar, auto sum) {
+    const auto [rows, width] = tables_of<decltype(sum)>(specs);
+    resample<decltype(scalar)>(as_planes(input), as_planes(output), rows, width, exceeds_cache(output));
   });
   return output;
 }
 
-static Tensor resample2d_backward_cpu(const Tensor& grad_output, SymIntArrayRef input_size, string_view mode,
-                                      bool antialias, bool align_corners, optional<double> scale_h,
-                                      optional<double> scale_w) {
-  const Resample2dSettings settings("resample2d_backward", mode, antialias, align_corners, scale_h, scale_w);
-  Tensor grad_input = fresh(make_resample2d_grad_input(grad_output, input_size));
+static Tensor resample_backward_cpu(const Tensor& grad_output, SymIntArrayRef input_size, string_view mode,
+                                    bool antialias, bool align_corners, OptionalScales scale_factors) {
+  const ResampleSettings settings("resample_backward", grad_output.dim() - 2, mode, antialias, align_corners,
+                                  scale_factors);
+  Tensor grad_input = fresh(make_resampled_grad_input(grad_output, input_size, settings));
   if (grad_input.numel() == 0) return grad_input;
-  const auto axes = settings.axes(grad_input, grad_output, NativeRules::kCpu);
-  dispatch_floating("resample2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
-    using Table = AxisTable<decltype(sum)>;
-    const Table height = Table::of(axes[0]), width = Table::of(axes[1]);
-    resample<decltype(scalar)>(grad_output, grad_input, height.transposed(), width.transposed(),
-                               exceeds_cache(grad_input), height.taps());
+  const auto specs = settings.specs(grad_input, grad_output, NativeRules::kCpu);
+  dispatch_floating("resample_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
+    const auto [rows, width] = tables_of<decltype(sum)>(specs);
+    resample<decltype(scalar)>(as_planes(grad_output), as_planes(grad_input), rows.transposed(),
+                               width.transposed(), exceeds_cache(grad_input), rows.taps());
   });
   return grad_input;
 }
@@ -151,8 +158,8 @@ TORCH_LIBRARY_IMPL(upsample_ext, CPU, m) {
   m.impl("upsample_bilinear2d", on_cpu<upsample_cpu>);
   m.impl("upsample_bilinear2d.out", on_cpu<upsample_out_cpu>);
   m.impl("upsample_bilinear2d_backward", on_cpu<upsample_backward_cpu>);
-  m.impl("resample2d", on_cpu<resample2d_cpu>);
-  m.impl("resample2d_backward", on_cpu<resample2d_backward_cpu>);
+  m.impl("resample", on_cpu<resample_cpu>);
+  m.impl("resample_backward", on_cpu<resample_backward_cpu>);
   m.impl("separable_conv_transpose2d", on_cpu<separable_cpu>);
   m.impl("separable_conv_transpose2d_backward", on_cpu<separable_backward_cpu>);
 }

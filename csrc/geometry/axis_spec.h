@@ -6,7 +6,8 @@
 
 namespace upsample_ext {
 
-enum class Mode : uint8_t { kNearest, kNearestExact, kLinear, kCubic, kLanczos, kArea };
+// The modes of F.interpolate, and kCopy for an axis that is left as it is.
+enum class Mode : uint8_t { kCopy, kNearest, kNearestExact, kLinear, kCubic, kLanczos, kArea };
 
 struct AxisSpec {
   Mode mode;
@@ -24,6 +25,8 @@ decltype(auto) with_axis(const AxisSpec& spec, F&& f) {
     return AntialiasAxis<T>(spec.in_size, spec.out_size, spec.align_corners, spec.scale, filter, spec.rules);
   };
   switch (spec.mode) {
+    case Mode::kCopy:
+      return f(IdentityAxis<T>(spec.in_size));
     case Mode::kNearest:
     case Mode::kNearestExact:
       return f(NearestAxis<T>(spec.in_size, spec.out_size, spec.mode == Mode::kNearestExact, spec.scale,

@@ -106,6 +106,27 @@ AxisTable<T> AxisTable<T>::conv_transpose(const ConvTransposeAxis& axis, const T
 }
 
 template <class T>
+AxisTable<T> AxisTable<T>::product(const AxisTable& outer, const AxisTable& inner) {
+  const AxisTaps<T>&a = outer.taps_, &b = inner.taps_;
+  AxisTable table(checked_product(a.in_size, b.in_size), checked_product(a.out_size, b.out_size),
+                  checked_product(outer.tap_count(), inner.tap_count()));
+  int64_t count = 0;
+  for (int64_t o = 0; o < a.out_size; ++o) {
+    for (int64_t p = 0; p < b.out_size; ++p) {
+      for (int64_t s = a.offset[o]; s < a.offset[o + 1]; ++s) {
+        for (int64_t t = b.offset[p]; t < b.offset[p + 1]; ++t) {
+          table.index()[count] = a.index[s] * b.in_size + b.index[t];
+          table.weight()[count++] = a.weight[s] * b.weight[t];
+        }
+      }
+      table.offset()[o * b.out_size + p + 1] = count;
+    }
+  }
+  table.classify();
+  return table;
+}
+
+template <class T>
 AxisTable<T> AxisTable<T>::transposed() const {
   const int64_t rows = taps_.out_size, columns = taps_.in_size;
   AxisTable table(rows, columns, tap_count());

@@ -26,6 +26,9 @@ class AxisTable {
   }
   // Transposed convolution with a 1-D kernel of axis.kernel_size values.
   static AxisTable conv_transpose(const ConvTransposeAxis& axis, const T* kernel);
+  // The map of a volume's rows, all slices one after the other: along the depth by `outer` and along the
+  // height by `inner`. Row o * inner.out_size + p takes rows i * inner.in_size + j.
+  static AxisTable product(const AxisTable& outer, const AxisTable& inner);
   // A^T; the taps of each row in ascending order of the old row.
   AxisTable transposed() const;
   // The same map for pixels of `channels` adjacent values: column o * channels + c reads index * channels +

@@ -21,8 +21,8 @@ using UpsampleSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, boo
 // Returns nothing: functionalization does not support custom ops whose output aliases an argument.
 using UpsampleOutSignature = void(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
                                   std::optional<double>, at::Tensor&);
-using Resample2dSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, string_view, bool, bool,
-                                       std::optional<double>, std::optional<double>);
+using ResampleSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, string_view, bool, bool,
+                                     std::optional<at::ArrayRef<double>>);
 using SeparableSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
                                       c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                       c10::SymIntArrayRef, bool);
@@ -68,12 +68,12 @@ inline const auto& upsample_backward_op() {
   static const auto op = find_op<UpsampleSignature>("upsample_ext::upsample_bilinear2d_backward");
   return op;
 }
-inline const auto& resample2d_op() {
-  static const auto op = find_op<Resample2dSignature>("upsample_ext::resample2d");
+inline const auto& resample_op() {
+  static const auto op = find_op<ResampleSignature>("upsample_ext::resample");
   return op;
 }
-inline const auto& resample2d_backward_op() {
-  static const auto op = find_op<Resample2dSignature>("upsample_ext::resample2d_backward");
+inline const auto& resample_backward_op() {
+  static const auto op = find_op<ResampleSignature>("upsample_ext::resample_backward");
   return op;
 }
 inline const auto& separable_op() {

@@ -48,23 +48,15 @@ void check_resize(const char* op, const Tensor& input, SymIntArrayRef output_siz
   check_extent(op, "output_size", output_size);
 }
 
-Tensor make_resized(const char* op, const Tensor& input, SymIntArrayRef output_size) {
-  check_resize(op, input, output_size);
+Tensor make_upsample_output(const Tensor& input, SymIntArrayRef output_size) {
+  check_resize("upsample_bilinear2d", input, output_size);
   return empty_image(input, output_size[0], output_size[1]);
 }
 
-Tensor make_resized_grad_input(const char* op, const Tensor& grad_output, SymIntArrayRef input_size) {
-  check_image(op, "grad_output", grad_output);
-  check_extent(op, "input_size", input_size);
-  return empty_image(grad_output, input_size[0], input_size[1]);
-}
-
-Tensor make_upsample_output(const Tensor& input, SymIntArrayRef output_size) {
-  return make_resized("upsample_bilinear2d", input, output_size);
-}
-
 Tensor make_upsample_grad_input(const Tensor& grad_output, SymIntArrayRef input_size) {
-  return make_resized_grad_input("upsample_bilinear2d_backward", grad_output, input_size);
+  check_image("upsample_bilinear2d_backward", "grad_output", grad_output);
+  check_extent("upsample_bilinear2d_backward", "input_size", input_size);
+  return empty_image(grad_output, input_size[0], input_size[1]);
 }
 
 static void check_upsample_out(const Tensor& input, SymIntArrayRef output_size, const Tensor& out) {

@@ -15,11 +15,6 @@ namespace upsample_ext {
 // Checks that an input (N, C, H, W) can be resized to the output size; `op` is named in the messages.
 void check_resize(const char* op, const at::Tensor& input, c10::SymIntArrayRef output_size);
 
-// Allocates a resized image and its gradient with native's layout, after checking the shapes.
-at::Tensor make_resized(const char* op, const at::Tensor& input, c10::SymIntArrayRef output_size);
-at::Tensor make_resized_grad_input(const char* op, const at::Tensor& grad_output,
-                                   c10::SymIntArrayRef input_size);
-
 // Allocates the output of upsample_bilinear2d with native's layout, after checking the shapes.
 at::Tensor make_upsample_output(const at::Tensor& input, c10::SymIntArrayRef output_size);
 at::Tensor make_upsample_grad_input(const at::Tensor& grad_output, c10::SymIntArrayRef input_size);

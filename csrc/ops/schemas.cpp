@@ -27,15 +27,16 @@ TORCH_LIBRARY(upsample_ext, m) {
       "float? scale_h=None, float? scale_w=None) -> Tensor",
       tags);
 
-  // Resize in any mode of F.interpolate (nearest, nearest-exact, bilinear, bicubic, lanczos, area), and its
-  // gradient; each of the two is the gradient of the other.
+  // Resize of an image (N, C, ...) of one to three axes in any mode of F.interpolate (nearest, nearest-exact,
+  // linear, bilinear, trilinear, bicubic, lanczos, area), and its gradient; each is the gradient of the
+  // other.
   m.def(
-      "resample2d(Tensor input, SymInt[2] output_size, str mode, bool antialias, bool align_corners, "
-      "float? scale_h, float? scale_w) -> Tensor",
+      "resample(Tensor input, SymInt[] output_size, str mode, bool antialias, bool align_corners, "
+      "float[]? scale_factors) -> Tensor",
       tags);
   m.def(
-      "resample2d_backward(Tensor grad_output, SymInt[2] input_size, str mode, bool antialias, "
-      "bool align_corners, float? scale_h, float? scale_w) -> Tensor",
+      "resample_backward(Tensor grad_output, SymInt[] input_size, str mode, bool antialias, "
+      "bool align_corners, float[]? scale_factors) -> Tensor",
       tags);
 
   // Transposed convolution of every channel with one separable kernel, kernel_h x kernel_w. channels_last of

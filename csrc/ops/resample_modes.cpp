@@ -1,0 +1,189 @@
+// Resize of an image of any rank in any mode: checks, outputs, meta kernels, autograd.
+#include <torch_headers.h>
+
+#include "resample_modes.h"
+
+#include "autograd_node.h"
+#include "op_handles.h"
+
+namespace upsample_ext {
+
+using at::Tensor;
+using c10::SymInt;
+using c10::SymIntArrayRef;
+
+// ---- settings ---------------------------------------------------------------------------------------------
+
+static const struct {
+  const char* name;
+  Mode mode;
+  int64_t least_axes, most_axes;
+} kModes[] = {{"nearest", Mode::kNearest, 1, 3},  {"nearest-exact", Mode::kNearestExact, 1, 3},
+              {"linear", Mode::kLinear, 1, 1},    {"bilinear", Mode::kLinear, 2, 2},
+              {"trilinear", Mode::kLinear, 3, 3}, {"bicubic", Mode::kCubic, 2, 2},
+              {"lanczos", Mode::kLanczos, 2, 2},  {"area", Mode::kArea, 1, 3}};
+
+static int64_t place_of(string_view name) {
+  int64_t place = 0;
+  for (const auto& known : kModes) {
+    if (name == known.name) return place;
+    ++place;
+  }
+  return -1;
+}
+
+static const char* name_of(const ResampleSettings& settings) {
+  for (const auto& known : kModes) {
+    if (known.mode == settings.mode && known.most_axes >= settings.axes) return known.name;
+  }
+  return "";
+}
+
+ResampleSettings::ResampleSettings(const char* op, int64_t image_axes, string_view name, bool antialiased,
+                                   bool corners, OptionalScales scale_factors)
+    : antialias(antialiased), align_corners(corners), axes(image_axes), scales{} {
+  const int64_t place = place_of(name);
+  TORCH_CHECK_VALUE(place >= 0, op, ": expected mode to be nearest, nearest-exact, linear, bilinear, ",
+                    "trilinear, bicubic, lanczos or area, got '", name, "'");
+  mode = kModes[place].mode;
+  const int64_t least = kModes[place].least_axes, most = kModes[place].most_axes;
+  TORCH_CHECK(axes >= least && axes <= most, op, ": expected an image of ", least + 2,
+              least == most ? "" : " to 5", " dimensions for mode '", name, "', got ", axes + 2);
+  const bool filters = mode == Mode::kLinear || mode == Mode::kCubic || mode == Mode::kLanczos;
+  TORCH_CHECK_VALUE(!antialias || (filters && axes == 2), op,
+                    ": expected antialias with bilinear, bicubic or lanczos, got ", name);
+  TORCH_CHECK_VALUE(antialias || mode != Mode::kLanczos, op, ": expected lanczos with antialias");
+  TORCH_CHECK_VALUE(!align_corners || mode == Mode::kLinear || mode == Mode::kCubic, op,
+                    ": expected align_corners with linear modes or bicubic, got ", name);
+  if (!scale_factors.has_value()) return;
+  TORCH_CHECK(static_cast<int64_t>(scale_factors->size()) == axes, op, ": expected ", axes,
+              " scale factors, got ", scale_factors->size());
+  for (int64_t i = 0; i < axes && mode != Mode::kArea; ++i) scales[3 - axes + i] = (*scale_factors)[i];
+}
+
+std::array<AxisSpec, 3> ResampleSettings::specs(const Tensor& input, const Tensor& output,
+                                                NativeRules rules) const {
+  const auto spec = [&](int64_t axis) {
+    const int64_t dim = axis + axes - 1;  // of the image; axis 0 is the depth
+    if (dim < 2) return AxisSpec{Mode::kCopy, false, 1, 1, false, 0.0, rules};
+    return AxisSpec{mode, antialias, input.size(dim), output.size(dim), align_corners, scales[axis], rules};
+  };
+  return {spec(0), spec(1), spec(2)};
+}
+
+// ---- outputs and meta kernels -----------------------------------------------------------------------------
+
+static void check_sizes(const char* op, const char* image_name, const Tensor& image, const char* size_name,
+                        SymIntArrayRef size) {
+  for (int64_t dim = 1; dim < image.dim(); ++dim) {
+    TORCH_CHECK(image.sym_size(dim) != 0, op, ": expected ", image_name,
+                " to be non-empty in all but the batch, got ", image.sym_sizes());
+  }
+  TORCH_CHECK(static_cast<int64_t>(size.size()) == image.dim() - 2, op, ": expected ", size_name, " of ",
+              image.dim() - 2, " numbers, got ", size);
+  for (const SymInt& extent : size) {
+    TORCH_CHECK(extent > 0, op, ": expected ", size_name, " greater than 0, got ", size);
+  }
+}
+
+// An image of the given size, in the memory order that the other suggests.
+static Tensor empty_like_image(const Tensor& image, SymIntArrayRef size) {
+  std::vector<SymInt> shape{image.sym_size(0), image.sym_size(1)};
+  shape.insert(shape.end(), size.begin(), size.end());
+  return at::empty_symint(shape, image.options(), image.suggest_memory_format());
+}
+
+Tensor make_resampled(const Tensor& input, SymIntArrayRef output_size, const ResampleSettings& settings) {
+  check_sizes("resample", "an input", input, "an output_size", output_size);
+  // In the other modes native rounds bytes after each axis, which a table of both cannot.
+  const bool takes_bytes =
+      settings.is_bilinear() || settings.mode == Mode::kNearest || settings.mode == Mode::kNearestExact;
+  TORCH_CHECK_NOT_IMPLEMENTED(input.scalar_type() != at::kByte || takes_bytes,
+                              "\"resample\" not implemented for 'Byte' with mode '", name_of(settings), "'",
+                              settings.antialias ? " and antialias" : "");
+  return empty_like_image(input, output_size);
+}
+
+Tensor make_resampled_grad_input(const Tensor& grad_output, SymIntArrayRef input_size,
+                                 const ResampleSettings&) {
+  check_sizes("resample_backward", "a grad_output", grad_output, "an input_size", input_size);
+  return empty_like_image(grad_output, input_size);
+}
+
+Tensor as_planes(const Tensor& image) {
+  if (image.dim() == 3) return image.unsqueeze(2);
+  if (image.dim() == 4) return image;
+  const auto evenly_spaced = [](const Tensor& t) {
+    return t.size(2) == 1 || t.size(3) == 1 || t.stride(2) == t.size(3) * t.stride(3);
+  };
+  return (evenly_spaced(image) ? image : image.contiguous(image.suggest_memory_format())).flatten(2, 3);
+}
+
+static Tensor resample_meta(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
+                            bool align_corners, OptionalScales scale_factors) {
+  return make_resampled(input, output_size,
+                        {"resample", input.dim() - 2, mode, antialias, align_corners, scale_factors});
+}
+
+static Tensor resample_backward_meta(const Tensor& grad_output, SymIntArrayRef input_size, string_view mode,
+                                     bool antialias, bool align_corners, OptionalScales scale_factors) {
+  return make_resampled_grad_input(
+      grad_output, input_size,
+      {"resample_backward", grad_output.dim() - 2, mode, antialias, align_corners, scale_factors});
+}
+
+// ---- autograd ---------------------------------------------------------------------------------------------
+
+// Each of the two ops is the gradient of the other.
+template <bool kForward>
+struct ResampleRule {
+  static constexpr const char* name = kForward ? "ResampleBackward" : "ResampleBackwardBackward";
+  std::vector<SymInt> size;  // of the tensor that backward returns
+  int64_t mode;              // its place in kModes
+  bool antialias, align_corners, has_scales;
+  std::vector<double> scales;
+
+  template <class F>
+  void visit(F&& f) {
+    f(size), f(mode), f(antialias), f(align_corners), f(has_scales), f(scales);
+  }
+  void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
+    const auto& op = kForward ? resample_backward_op() : resample_op();
+    grads[0] = op.call(grad, size, kModes[mode].name, antialias, align_corners,
+                       has_scales ? OptionalScales(scales) : std::nullopt);
+  }
+};
+
+template <bool kForward>
+static Tensor resample_autograd(const Tensor& input, SymIntArrayRef size, string_view mode, bool antialias,
+                                bool align_corners, OptionalScales scale_factors) {
+  const auto& op = kForward ? resample_op() : resample_backward_op();
+  using Rule = ResampleRule<kForward>;
+  Tensor output =
+      with_history<Rule>([&] { return op.call(input, size, mode, antialias, align_corners, scale_factors); },
+                         [&](Rule& rule) {
+                           rule.size = input.sym_sizes().slice(2).vec();
+                           rule.mode = place_of(mode);
+                           rule.antialias = antialias;
+                           rule.align_corners = align_corners;
+                           rule.has_scales = scale_factors.has_value();
+                           if (rule.has_scales) rule.scales = scale_factors->vec();
+                         },
+                         input);
+  if (has_tangent(input)) {
+    set_tangent(output, op.call(input._fw_grad(0), size, mode, antialias, align_corners, scale_factors));
+  }
+  return output;
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, Meta, m) {
+  m.impl("resample", resample_meta);
+  m.impl("resample_backward", resample_backward_meta);
+}
+
+TORCH_LIBRARY_IMPL(upsample_ext, Autograd, m) {
+  m.impl("resample", resample_autograd<true>);
+  m.impl("resample_backward", resample_autograd<false>);
+}
+
+}  // namespace upsample_ext
