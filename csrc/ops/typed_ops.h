@@ -21,10 +21,10 @@ using UpsampleOutSignature = void(const at::Tensor&, c10::SymIntArrayRef, bool, 
                                   std::optional<double>, at::Tensor&);
 using SeparableSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
                                       c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                      c10::SymIntArrayRef, bool);
+                                      c10::SymIntArrayRef, bool, bool);
 using SeparableBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
                                               c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                              c10::SymIntArrayRef, bool, std::optional<bool>);
+                                              c10::SymIntArrayRef, bool, std::optional<bool>, bool);
 using DepthwiseSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
                                       c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                       c10::SymIntArrayRef, bool);
