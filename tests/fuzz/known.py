@@ -33,30 +33,7 @@ def raised(function, *arguments, **options):
 
 """
 
-KNOWN: list[Fault] = [
-    Fault(
-        "strides of empty batches",
-        """
-x = torch.zeros(0, 1, 1, 1)
-strides = (F.interpolate(x, (1, 1), mode="bilinear") > 0).stride()
-assert upsample_ext.upsample_threshold(x, (1, 1)).stride() == strides, strides
-""",
-        targets="",
-        kinds="strides",
-        words=r"shape \(0,",
-    ),
-    Fault(
-        "the Caffe layer saves its kernel",
-        """
-x = torch.ones(1, 1, 2, 2, requires_grad=True)
-output = upsample_ext.bilinear_conv_transpose2d(x, 2, padding_mode="replicate").sum()
-output.backward()
-output.backward()
-""",
-        targets="backward_twice_without_retain_graph: bilinear_conv_transpose2d, replicate",
-        kinds="refused",
-    ),
-]
+KNOWN: list[Fault] = []
 
 
 def fault(name: str, finding: Finding, program: str) -> Fault | None:
