@@ -33,7 +33,20 @@ def raised(function, *arguments, **options):
 
 """
 
-KNOWN: list[Fault] = []
+KNOWN: list[Fault] = [
+    # Native multiplies the empty input by a number, and views the product in the result's shape.
+    Fault(
+        "strides of an empty convolution",
+        """
+x, weight = torch.zeros(5, 8, 7, 0).permute(3, 2, 1, 0), torch.zeros(7, 1, 3, 3)
+strides = F.conv_transpose2d(x, weight, groups=7, padding=1).stride()
+assert upsample_ext.conv_transpose2d(x, weight, groups=7, padding=1).stride() == strides, strides
+""",
+        targets="conv_transpose2d",
+        kinds="^strides$",
+        words=r"shape \(0,",
+    ),
+]
 
 
 def fault(name: str, finding: Finding, program: str) -> Fault | None:

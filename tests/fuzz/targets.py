@@ -47,12 +47,14 @@ class Target:
         lines = inspect.getsource(self.native).splitlines()
         start = next(i for i, line in enumerate(lines) if line.startswith("def "))
         native = [lines[start].replace(f"def {self.name}(", "def native("), *lines[start + 1 :]]
-        called = (globals().get(name) for name in self.native.__code__.co_names)
-        helpers = [inspect.getsource(function) for function in called if inspect.isfunction(function)]
+        called = (globals()[name] for name in self.native.__code__.co_names if name in _HELPERS)
+        helpers = [inspect.getsource(function) for function in called]
         return "\n\n".join([*helpers, "\n".join(native)])
 
 
 TARGETS: dict[str, Target] = {}
+# Functions here that native expressions call.
+_HELPERS = ("_integer", "_near", "_pair")
 
 # Public functions that take no tensor's values to anything native.
 NOT_FUZZED = {
@@ -163,7 +165,8 @@ def _image_and_channels(draw, dtype, geometry, padded=False):
     shape = (draw.pick("N", [1, 2, 3], [0]), channels, *(inputs.extent(draw, axis, 20) for axis in "HW"))
     shape = draw.pick("rank", [shape, shape[1:]], [shape[2:], (1, *shape)], chance=0.04)
     # Native multiplies an infinity by the zeros of its padding, and has a NaN where nothing was to be added.
-    values = "finite" if "padding" in geometry or padded else "any"
+    finite = "padding" in geometry or padded or dtype == "torch.bfloat16"  # of which it pads each row
+    values = "finite" if finite else "any"
     return inputs.tensor(draw.of("input"), shape, dtype, values), channels
 
 
