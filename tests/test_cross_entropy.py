@@ -308,6 +308,28 @@ def test_the_logits_may_change_once_the_loss_is_known(reduction, dtype, scale, d
         assert torch.equal(torch.autograd.grad(loss, leaf, retain_graph=retain_graph)[0], expected)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_second_derivative_of_changed_logits_is_refused(reduction, device):
+    """It reads them; natively it reads the log-probabilities, which are of the target's size."""
+    x, target = make((2, 5, 7, 9), (20, 31), torch.float64, device)
+    leaf = x.requires_grad_()
+    logits = leaf * 1
+    loss = upsample_ext.upsample_cross_entropy(logits, target, reduction=reduction)
+    logits.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, leaf, create_graph=True)
+
+
+def test_what_may_not_be_saved_is_refused_before_the_targets_are_read():
+    x, target = make((2, 5, 7, 9), (20, 31))
+    target[0, 0, 0] = 5
+    with torch.inference_mode():
+        weight = torch.rand(5)
+    for call in (native, upsample_ext.upsample_cross_entropy):
+        with pytest.raises(RuntimeError, match="Inference tensors cannot be saved"):
+            call(x.requires_grad_(), target, weight)
+
+
 def test_a_changed_target_is_noticed(device):
     x, target = make((2, 5, 7, 9), (20, 31), device=device)
     loss = upsample_ext.upsample_cross_entropy(x.requires_grad_(), target, reduction="none")

@@ -340,3 +340,51 @@ def test_bilinear_kernel_is_its_formula(size, convention):
     row = 1 - np.abs(np.arange(size) / f - centre)
     kernel = upsample_ext.bilinear_kernel(size, convention=convention, dtype=torch.float64)
     np.testing.assert_allclose(kernel.numpy(), np.outer(row, row), atol=1e-15)
+
+
+def test_the_caffe_layer_saves_what_its_native_expression_saves():
+    """A resize saves nothing, and backward may run again; a convolution saves its weight."""
+    x = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    output = upsample_ext.bilinear_conv_transpose2d(x, 2, padding_mode="replicate").sum()
+    output.backward()
+    output.backward()
+    assert torch.equal(x.grad, torch.full_like(x, 8.0))
+    output = upsample_ext.bilinear_conv_transpose2d(x, 2).sum()
+    output.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        output.backward()
+
+
+def test_the_caffe_layer_as_a_resize_is_differentiable_twice():
+    def layer(x):
+        return upsample_ext.bilinear_conv_transpose2d(x, 3, padding_mode="replicate")
+
+    x = torch.randn(2, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradcheck(layer, x, check_forward_ad=True, check_batched_grad=True)
+    torch.autograd.gradgradcheck(layer, x, check_fwd_over_rev=True)
+
+
+def test_fixed_takes_a_sequence_of_one_number_as_native_does():
+    x, kernel = torch.randn(1, 2, 4, 5), torch.randn(3, 3)
+    expected = F.conv_transpose2d(
+        x, kernel.expand(2, 1, 3, 3), stride=(2,), padding=(1,), output_padding=(1,), groups=2, dilation=(2,)
+    )
+    found = upsample_ext.fixed_conv_transpose2d(x, kernel, (2,), [1], (1,), [2])
+    torch.testing.assert_close(found, expected)
+
+
+def test_fixed_refuses_geometry_that_has_no_result():
+    x, kernel = torch.randn(0, 2, 5, 4), torch.randn(5, 1)
+    with pytest.raises(RuntimeError, match="fixed_conv_transpose2d: expected a stride greater than 0"):
+        upsample_ext.fixed_conv_transpose2d(
+            torch.randn(5, 8, 5), torch.randn(4, 5), (0, 3), 2, padding_mode="replicate"
+        )
+    with pytest.raises(RuntimeError, match="fixed_conv_transpose2d: expected a kernel that reaches"):
+        upsample_ext.fixed_conv_transpose2d(x, kernel, 1, (0, 2), 0, 2**62, padding_mode="replicate")
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_integer_images_are_refused_even_if_empty(dtype):
+    for mode in ("zeros", "replicate"):
+        with pytest.raises(RuntimeError, match="bilinear_conv_transpose2d: expected an input of a floating"):
+            upsample_ext.bilinear_conv_transpose2d(torch.zeros(0, 1, 2, 3, dtype=dtype), 2, padding_mode=mode)

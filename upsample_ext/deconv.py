@@ -197,7 +197,7 @@ def bilinear_kernel(
         device: default PyTorch's default device.
 
     Raises:
-        TypeError: size is not an int, or dtype is not floating.
+        TypeError: size is not an int of 64 bits, or dtype is not floating.
         ValueError: size is below 1, or the convention is unknown.
 
     Source of the formula: Caffe's `BilinearFiller`, http://caffe.berkeleyvision.org.
@@ -230,7 +230,7 @@ def make_bilinear_weights(
         device: default PyTorch's default device.
 
     Raises:
-        TypeError: size or num_channels is not an int, or dtype is not floating.
+        TypeError: size or num_channels is not an int of 64 bits, or dtype is not floating.
         ValueError: size or num_channels is below 1, or the convention is unknown.
 
     Example:
@@ -253,7 +253,7 @@ def caffe_upsample_params(factor: int) -> tuple[int, int, int]:
         factor: at least 1.
 
     Raises:
-        TypeError, ValueError: factor is not an int, or below 1.
+        TypeError, ValueError: factor is not an int of 64 bits, or below 1.
 
     Source of the formula: the layer's example in Caffe's documentation of `BilinearFiller`.
 
@@ -302,7 +302,8 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
     line = _line_for(input, factor)
     geometry: _Geometry = ([stride, stride], [padding, padding], [0, 0], [1, 1])
     if is_floating_image(input) and not _untraced(_is_empty, input, (line, line), geometry):
-        return _separable(input, line, line, geometry, padding_mode == "replicate")
+        replicate = padding_mode == "replicate"
+        return _separable(input, line, line, geometry, replicate, as_resize=replicate)
     return _fixed_by_pytorch(
         input, _depthwise_weight(input, (line, line)), geometry, padding_mode == "replicate"
     )
@@ -411,11 +412,17 @@ def _depthwise(
 
 
 def _separable(
-    input: Tensor, kernel_h: Tensor, kernel_w: Tensor, geometry: _Geometry, replicate: bool
+    input: Tensor,
+    kernel_h: Tensor,
+    kernel_w: Tensor,
+    geometry: _Geometry,
+    replicate: bool,
+    *,
+    as_resize: bool = False,
 ) -> Tensor:
     op = torch.ops.upsample_ext.separable_conv_transpose2d.default
     batched = input if input.dim() == 4 else input.unsqueeze(0)
-    output: Tensor = op(batched, kernel_h, kernel_w, *geometry, replicate)
+    output: Tensor = op(batched, kernel_h, kernel_w, *geometry, replicate, as_resize)
     return output if input.dim() == 4 else output.squeeze(0)
 
 
@@ -432,6 +439,8 @@ def _fixed_by_pytorch(input: Tensor, weight: Tensor, geometry: _Geometry, replic
     """The same through PyTorch, for devices and dtypes that our ops do not support."""
     stride, padding, output_padding, dilation = geometry
     if replicate:
+        if min(stride) < 1:
+            raise RuntimeError(f"fixed_conv_transpose2d: expected a stride greater than 0, got {stride}")
         # Pad by as many edge samples as the kernel reaches, and cut off the additional output.
         reach = [
             max(0, -(-((kernel - 1) * spread + extra) // step))
@@ -439,6 +448,12 @@ def _fixed_by_pytorch(input: Tensor, weight: Tensor, geometry: _Geometry, replic
                 weight.shape[2:], dilation, output_padding, stride, strict=True
             )
         ]
+        if any(isinstance(samples, int) and samples >= 2**31 for samples in reach):
+            raise RuntimeError(
+                f"fixed_conv_transpose2d: expected a kernel that reaches less than 2**31 samples beyond the "
+                f"image, got dilation {dilation}, output_padding {output_padding} and stride {stride} with a "
+                f"kernel {tuple(weight.shape[2:])}"
+            )
         input = torch.nn.functional.pad(input, (reach[1], reach[1], reach[0], reach[0]), mode="replicate")
         padding = [cut + more * step for cut, more, step in zip(padding, reach, stride, strict=True)]
     return _native.conv_transpose2d(
@@ -483,6 +498,8 @@ def _check_fixed(op: str, input: object, kernels: Sequence[Tensor] | None, paddi
 
 
 def _checked_pair(op: str, name: str, value: object) -> list[Int]:
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        value = value[0]  # as F.conv_transpose2d
     pair = as_int_pair(value)
     if pair is None:
         raise TypeError(f"{op}: expected {name} to be an int of 64 bits or two, got {value!r}")

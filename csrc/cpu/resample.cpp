@@ -123,7 +123,7 @@ static AxisTable<acc> conv_transpose_table(const Tensor& kernel, int axis, const
 
 static Tensor separable_cpu(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
                             SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
-                            SymIntArrayRef dilation, bool replicate) {
+                            SymIntArrayRef dilation, bool replicate, bool) {
   const ConvTransposeArgs args{stride, padding, output_padding, dilation};
   Tensor output = fresh(make_separable_output(input, kernel_h, kernel_w, args));
   if (output.numel() == 0) return output;
@@ -139,7 +139,7 @@ static Tensor separable_cpu(const Tensor& input, const Tensor& kernel_h, const T
 static Tensor separable_backward_cpu(const Tensor& grad_output, const Tensor& kernel_h,
                                      const Tensor& kernel_w, SymIntArrayRef input_size, SymIntArrayRef stride,
                                      SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate,
-                                     optional<bool> channels_last) {
+                                     optional<bool> channels_last, bool) {
   const ConvTransposeArgs args{stride, padding, {}, dilation};
   Tensor grad_input =
       fresh(make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size, args, channels_last));

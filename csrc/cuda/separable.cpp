@@ -44,7 +44,7 @@ struct SeparableKernel {
 
 static Tensor separable_cuda(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
                              SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
-                             SymIntArrayRef dilation, bool replicate) {
+                             SymIntArrayRef dilation, bool replicate, bool) {
   Tensor output =
       make_separable_output(input, kernel_h, kernel_w, {stride, padding, output_padding, dilation});
   const OnDeviceOf on(input);
@@ -71,7 +71,7 @@ static Tensor separable_cuda(const Tensor& input, const Tensor& kernel_h, const 
 static Tensor separable_backward_cuda(const Tensor& grad_output, const Tensor& kernel_h,
                                       const Tensor& kernel_w, SymIntArrayRef input_size,
                                       SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                      bool replicate, std::optional<bool> channels_last) {
+                                      bool replicate, std::optional<bool> channels_last, bool) {
   Tensor grad_input = make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size,
                                                 {stride, padding, {}, dilation}, channels_last);
   const OnDeviceOf on(grad_output);

@@ -19,19 +19,20 @@ using c10::SymIntArrayRef;
 
 // Native chooses the layout of `resized + other` from the strides of both. Two images of one shape and
 // format, the usual case, are recognised directly; otherwise native itself is called on meta tensors, for
-// which it computes nothing.
+// which it computes nothing; for an empty batch, whose strides on the meta device are others, on the CPU.
 static Tensor empty_sum(const Tensor& input, const Tensor& other) {
   const SymInt shape[] = {input.sym_size(0), input.sym_size(1), other.sym_size(-2), other.sym_size(-1)};
   const at::MemoryFormat format = input.suggest_memory_format();
-  if (other.sym_sizes() == SymIntArrayRef(shape)) {
+  const bool is_empty = is_empty_batch(input);
+  if (!is_empty && other.sym_sizes() == SymIntArrayRef(shape)) {
     const bool contiguous =
         format == at::MemoryFormat::Contiguous || shape[1] == 1 || (shape[2] == 1 && shape[3] == 1);
     if (contiguous && other.is_contiguous()) return at::empty_symint(shape, input.options());
     if (!contiguous && other.is_contiguous(format)) return at::empty_symint(shape, input.options(), format);
   }
-  const auto meta = input.options().device(at::kMeta);
-  const Tensor sum = at::add(at::empty_symint(shape, meta, format),
-                             at::empty_strided_symint(other.sym_sizes(), other.sym_strides(), meta));
+  const auto options = input.options().device(is_empty ? at::kCPU : at::kMeta);
+  const Tensor sum = at::add(at::empty_symint(shape, options, format),
+                             at::empty_strided_symint(other.sym_sizes(), other.sym_strides(), options));
   return at::empty_strided_symint(sum.sym_sizes(), sum.sym_strides(), input.options());
 }
 

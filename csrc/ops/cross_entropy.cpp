@@ -75,6 +75,11 @@ void check_cross_entropy_grad_output(const Tensor& grad_output, const Tensor& in
               input.device(), ", got ", grad_output.device());
 }
 
+// A product with a number changes the strides of an empty tensor.
+static Tensor scaled(const Tensor& gradient, const Tensor& factor) {
+  return is_empty_batch(gradient) ? make_cross_entropy_gradient(gradient) : at::mul(gradient, factor);
+}
+
 Tensor scaled_gradient(const Tensor& gradient, const Tensor& grad_output, const Tensor& input) {
   TORCH_CHECK(gradient.sym_sizes() == input.sym_sizes() && gradient.scalar_type() == input.scalar_type() &&
                   gradient.device() == input.device(),
@@ -83,7 +88,7 @@ Tensor scaled_gradient(const Tensor& gradient, const Tensor& grad_output, const 
               gradient.sym_sizes(), " on ", gradient.device());
   TORCH_CHECK(grad_output.dim() == 0, kOp,
               "_backward: expected a reduction, mean or sum, where a gradient is given");
-  return at::mul(gradient, grad_output);
+  return scaled(gradient, grad_output);
 }
 
 // ---- the unfused expression -----------------------------------------------------------------------------
@@ -209,7 +214,7 @@ struct CrossEntropyRule {
     if (known && !at::GradMode::is_enabled()) {  // the other saved tensors may have changed since
       // In the last backward with a factor of 1, the saved tensor itself is returned, not a copy.
       const bool is_last = !torch::autograd::get_current_graph_task_keep_graph();
-      grads[0] = is_last && is_one(grad) ? *known : at::mul(*known, grad);
+      grads[0] = is_last && is_one(grad) ? *known : scaled(*known, grad);
       return;
     }
     grads[0] = fields.with_args([&](const Tensor& input, const CrossEntropyArgs& args) {
@@ -261,11 +266,20 @@ static Tensor cross_entropy_autograd(const Tensor& input, const Tensor& target,
     check_cross_entropy(input, args);
     return unfused_loss(input, args);
   }
-  const bool requires_grad = torch::autograd::compute_requires_grad(input);
+  if (!torch::autograd::compute_requires_grad(input)) {
+    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    return cross_entropy_op().call(input, target, weight, reduction, ignore_index, label_smoothing,
+                                   align_corners);
+  }
+  const bool with_gradient = reduction != kReduceNone && input.scalar_type() == sum_type(input.scalar_type());
+  NodePointer<RuleNode<CrossEntropyRule>> node = make_node<RuleNode<CrossEntropyRule>>();
+  node->set_next_edges(torch::autograd::collect_next_edges(input));
+  // What may not be saved, an inference tensor, is refused before the targets are read, as natively.
+  node->rule.fields.save(with_gradient ? input : input.clone(), args);
   Tensor loss, gradient;
   {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
-    if (requires_grad && reduction != kReduceNone && input.scalar_type() == sum_type(input.scalar_type())) {
+    if (with_gradient) {
       std::tie(loss, gradient) = cross_entropy_with_gradient_op().call(
           input, target, weight, reduction, ignore_index, label_smoothing, align_corners);
     } else {
@@ -273,15 +287,7 @@ static Tensor cross_entropy_autograd(const Tensor& input, const Tensor& target,
                                      align_corners);
     }
   }
-  if (!requires_grad) return loss;
-  NodePointer<RuleNode<CrossEntropyRule>> node = make_node<RuleNode<CrossEntropyRule>>();
-  node->set_next_edges(torch::autograd::collect_next_edges(input));
-  if (gradient.defined()) {
-    node->rule.gradient = SavedVariable(gradient, false);
-    node->rule.fields.save(input, args);
-  } else {
-    node->rule.fields.save(input.clone(), args);
-  }
+  if (with_gradient) node->rule.gradient = SavedVariable(gradient, false);
   torch::autograd::set_history(loss, node);
   return loss;
 }

@@ -7,6 +7,8 @@
 
 #include "deconv.h"
 
+#include <ATen/Context.h>
+
 #include "autograd_node.h"
 #include "op_handles.h"
 
@@ -54,6 +56,27 @@ static bool prefers_channels_last(const Tensor& a, const Tensor& b) {
          b.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
 }
 
+// Whether PyTorch has such a convolution done by oneDNN. Half types depend on the machine.
+static bool is_natively_onednn(const Tensor& image) {
+  if (!at::hasMKLDNN() || !at::globalContext().userEnabledMkldnn()) return false;
+  const auto supports = [](const char* question) {
+    const auto op = c10::Dispatcher::singleton().findSchema({question, ""});
+    return op.has_value() && op->typed<bool()>().call();
+  };
+  static const bool half = supports("mkldnn::_is_mkldnn_fp16_supported");
+  static const bool bfloat16 = supports("mkldnn::_is_mkldnn_bf16_supported");
+  const at::ScalarType dtype = image.scalar_type();
+  return dtype == at::kFloat || (dtype == at::kHalf && half) || (dtype == at::kBFloat16 && bfloat16);
+}
+
+// Whether the weight's gradient natively is channels-last where the convolution is: by oneDNN always; by
+// PyTorch's own CPU kernels as the weight is, once it has been copied to that format if it does not fit it.
+static bool has_channels_last_gradient(const Tensor& weight, const Tensor& input) {
+  return !input.is_cpu() || is_natively_onednn(input) ||
+         !weight.is_contiguous(at::MemoryFormat::ChannelsLast) ||
+         weight.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+}
+
 static at::MemoryFormat format_of(const Tensor& a, const Tensor& b, optional<bool> channels_last = {}) {
   return channels_last.value_or(prefers_channels_last(a, b)) ? at::MemoryFormat::ChannelsLast
                                                              : at::MemoryFormat::Contiguous;
@@ -71,7 +94,7 @@ Tensor make_depthwise_output(const Tensor& input, const Tensor& weight, const op
   }
   auto [height, width] = conv_transpose_size(op, input, weight.sym_sizes().slice(2), args);
   return at::empty_symint({input.sym_size(0), input.sym_size(1), height, width}, input.options(),
-                          format_of(input, weight));
+                          is_empty_batch(input) ? at::MemoryFormat::Contiguous : format_of(input, weight));
 }
 
 Tensor make_depthwise_grad_input(const Tensor& grad_output, const Tensor& weight, SymIntArrayRef input_size,
@@ -168,19 +191,34 @@ static Tensor in_common_order(const Tensor& grad_output, const Tensor& input) {
 
 struct DepthwiseRule : DepthwiseSettings {  // first: input, second: weight
   static constexpr const char* name = "DepthwiseConvTranspose2DBackward";
-  bool channels_last;  // the gradients, as natively, whatever grad_output is
+  // The gradients' layouts, as natively, whatever grad_output's is; and their strides, if the batch is empty.
+  bool channels_last, weight_channels_last;
+  std::vector<SymInt> input_shape, input_strides, weight_shape, weight_strides;
 
   template <class F>
   void visit(F&& f) {
     DepthwiseSettings::visit(f);
-    f(channels_last);
+    f(channels_last), f(weight_channels_last);
+    f(input_shape), f(input_strides), f(weight_shape), f(weight_strides);
+  }
+  void set_layouts(const Tensor& input, const Tensor& weight) {
+    channels_last = prefers_channels_last(input, weight);
+    weight_channels_last = channels_last && has_channels_last_gradient(weight, input);
+    if (!is_empty_batch(input) || replicate) return;
+    input_shape = input.sym_sizes().vec();
+    input_strides = input.sym_strides().vec();
+    weight_shape = weight.sym_sizes().vec();
+    weight_strides = at::empty_like(weight).sym_strides().vec();  // without overlap
   }
   void backward(const Tensor& grad, const NeedsGradient& needs, variable_list& grads) {
     const Tensor input = needs(1) ? first.unpack() : Tensor();
     const Tensor grad_output = needs(0) && needs(1) ? in_common_order(grad, input) : grad;
     if (needs(0)) grads[0] = backward_input(grad_output, second.unpack(), channels_last);
-    if (needs(1)) grads[1] = backward_weight(grad_output, input, channels_last);
+    if (needs(1)) grads[1] = backward_weight(grad_output, input, weight_channels_last);
     if (needs(2)) grads[2] = channel_sum_op().call(grad);
+    if (input_strides.empty()) return;
+    if (needs(0)) grads[0] = grads[0].as_strided_symint(input_shape, input_strides);
+    if (needs(1)) grads[1] = grads[1].as_strided_symint(weight_shape, weight_strides);  // all zeros
   }
 };
 
@@ -250,7 +288,7 @@ static Tensor depthwise_autograd(const Tensor& input, const Tensor& weight,
         rule.output_padding = output_padding.vec();
         rule.dilation = dilation.vec();
         rule.replicate = replicate;
-        rule.channels_last = prefers_channels_last(input, weight);
+        rule.set_layouts(input, weight);
       },
       input, weight, bias);
   if (!has_tangent(input) && !has_tangent(weight) && !has_tangent(bias)) return output;

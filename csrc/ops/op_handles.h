@@ -25,10 +25,10 @@ using ResampleSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, str
                                      std::optional<at::ArrayRef<double>>);
 using SeparableSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
                                       c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                      c10::SymIntArrayRef, bool);
+                                      c10::SymIntArrayRef, bool, bool);
 using SeparableBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
                                               c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                              c10::SymIntArrayRef, bool, std::optional<bool>);
+                                              c10::SymIntArrayRef, bool, std::optional<bool>, bool);
 using DepthwiseSignature = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
                                       c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                       c10::SymIntArrayRef, bool);

@@ -345,14 +345,14 @@ static void upsample_out_functionalized(const Tensor& input, SymIntArrayRef size
 
 static Tensor separable_meta(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
                              SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
-                             SymIntArrayRef dilation, bool) {
+                             SymIntArrayRef dilation, bool, bool) {
   return make_separable_output(input, kernel_h, kernel_w, {stride, padding, output_padding, dilation});
 }
 
 static Tensor separable_backward_meta(const Tensor& grad_output, const Tensor& kernel_h,
                                       const Tensor& kernel_w, SymIntArrayRef input_size,
                                       SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                      bool, optional<bool> channels_last) {
+                                      bool, optional<bool> channels_last, bool) {
   return make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size,
                                    {stride, padding, {}, dilation}, channels_last);
 }
@@ -360,61 +360,82 @@ static Tensor separable_backward_meta(const Tensor& grad_output, const Tensor& k
 // What both ops of the pair save for backward.
 struct SeparableSettings {
   SavedVariable kernel_h, kernel_w;
+  Tensor constant_h, constant_w;                        // instead of them if as_resize
   std::vector<SymInt> stride, padding, dilation, size;  // size: input_size, or output_padding
-  bool replicate;
+  bool replicate, as_resize;
 
   // User hooks may modify saved tensors, and a kernel may be shared by all calls.
   void save_kernels(const Tensor& height, const Tensor& width) {
+    if (as_resize) {
+      constant_h = height;
+      constant_w = width;
+      return;
+    }
     const bool hooked = at::SavedTensorDefaultHooks::get_hooks().has_value();
     kernel_h = SavedVariable(hooked || height.is_inference() ? height.clone() : height, false);
     kernel_w = SavedVariable(hooked || width.is_inference() ? width.clone() : width, false);
   }
 
+  Tensor height() const { return as_resize ? constant_h : kernel_h.unpack(); }
+  Tensor width() const { return as_resize ? constant_w : kernel_w.unpack(); }
+
   template <class F>
   void visit(F&& f) {
-    f(kernel_h), f(kernel_w), f(stride), f(padding), f(dilation), f(size), f(replicate);
+    f(kernel_h), f(kernel_w), f(constant_h), f(constant_w), f(stride), f(padding), f(dilation), f(size);
+    f(replicate), f(as_resize);
   }
 };
 
 struct SeparableRule : SeparableSettings {
   static constexpr const char* name = "SeparableConvTranspose2DBackward";
-  bool channels_last;  // the gradient, as natively, whatever grad_output is
+  // The gradient's layout, as natively: whether it is channels-last, if grad_output does not decide that; and
+  // its strides, if the batch is empty.
+  optional<bool> channels_last;
+  std::vector<SymInt> shape, strides;
 
   template <class F>
   void visit(F&& f) {
     SeparableSettings::visit(f);
-    f(channels_last);
+    f(channels_last), f(shape), f(strides);
   }
   void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
-    grads[0] = separable_backward_op().call(grad, kernel_h.unpack(), kernel_w.unpack(), size, stride, padding,
-                                            dilation, replicate, channels_last);
+    grads[0] = separable_backward_op().call(grad, height(), width(), size, stride, padding, dilation,
+                                            replicate, channels_last, as_resize);
+    if (!strides.empty()) grads[0] = grads[0].as_strided_symint(shape, strides);
   }
 };
 
 struct SeparableBackwardRule : SeparableSettings {
   static constexpr const char* name = "SeparableConvTranspose2DBackwardBackward";
   void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
-    grads[0] = separable_op().call(grad, kernel_h.unpack(), kernel_w.unpack(), stride, padding, size,
-                                   dilation, replicate);
+    grads[0] =
+        separable_op().call(grad, height(), width(), stride, padding, size, dilation, replicate, as_resize);
   }
 };
 
 static Tensor separable_autograd(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
                                  SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
-                                 SymIntArrayRef dilation, bool replicate) {
+                                 SymIntArrayRef dilation, bool replicate, bool as_resize) {
   check_kernels("fixed_conv_transpose2d", input, kernel_h, kernel_w);
   const auto call = [&](const Tensor& x) {
-    return separable_op().call(x, kernel_h, kernel_w, stride, padding, output_padding, dilation, replicate);
+    return separable_op().call(x, kernel_h, kernel_w, stride, padding, output_padding, dilation, replicate,
+                               as_resize);
   };
   Tensor output = with_history<SeparableRule>([&] { return call(input); },
                                               [&](SeparableRule& rule) {
+                                                rule.as_resize = as_resize;
                                                 rule.save_kernels(kernel_h, kernel_w);
                                                 rule.stride = stride.vec();
                                                 rule.padding = padding.vec();
                                                 rule.dilation = dilation.vec();
                                                 rule.size = {input.sym_size(-2), input.sym_size(-1)};
                                                 rule.replicate = replicate;
-                                                rule.channels_last = prefers_channels_last(input);
+                                                if (!as_resize)
+                                                  rule.channels_last = prefers_channels_last(input);
+                                                if (is_empty_batch(input) && !replicate) {
+                                                  rule.shape = input.sym_sizes().vec();
+                                                  rule.strides = input.sym_strides().vec();
+                                                }
                                               },
                                               input);
   if (has_tangent(input)) set_tangent(output, call(input._fw_grad(0)));
@@ -425,15 +446,16 @@ static Tensor separable_backward_autograd(const Tensor& grad_output, const Tenso
                                           const Tensor& kernel_w, SymIntArrayRef input_size,
                                           SymIntArrayRef stride, SymIntArrayRef padding,
                                           SymIntArrayRef dilation, bool replicate,
-                                          optional<bool> channels_last) {
+                                          optional<bool> channels_last, bool as_resize) {
   check_kernels("fixed_conv_transpose2d_backward", grad_output, kernel_h, kernel_w);
   const auto call = [&](const Tensor& g) {
     return separable_backward_op().call(g, kernel_h, kernel_w, input_size, stride, padding, dilation,
-                                        replicate, channels_last);
+                                        replicate, channels_last, as_resize);
   };
   Tensor output = with_history<SeparableBackwardRule>(
       [&] { return call(grad_output); },
       [&](SeparableBackwardRule& rule) {
+        rule.as_resize = as_resize;
         rule.save_kernels(kernel_h, kernel_w);
         rule.stride = stride.vec();
         rule.padding = padding.vec();
@@ -452,12 +474,12 @@ static Tensor separable_backward_autograd(const Tensor& grad_output, const Tenso
 template <at::DeviceType kDevice>
 static Tensor separable_autocast(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
                                  SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
-                                 SymIntArrayRef dilation, bool replicate) {
+                                 SymIntArrayRef dilation, bool replicate, bool as_resize) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(
       c10::DispatchKeySet(at::autocast::get_autocast_dispatch_key_from_device_type(kDevice)));
   const at::ScalarType dtype = at::autocast::get_lower_precision_fp_from_device_type(kDevice);
   return separable_op().call(at::autocast::cached_cast(dtype, input, kDevice), kernel_h, kernel_w, stride,
-                             padding, output_padding, dilation, replicate);
+                             padding, output_padding, dilation, replicate, as_resize);
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, CompositeImplicitAutograd, m) {

@@ -29,6 +29,12 @@ bool may_share_elements(const at::Tensor& out, const at::Tensor& input);
 // planar: no kernel handles two orders at once.
 at::Tensor in_order_of(const at::Tensor& image, const at::Tensor& other);
 
+// Whether the batch is empty. The gradients of such a convolution natively have the strides of what they are
+// gradients of. False for a symbolic batch, which is never 0.
+inline bool is_empty_batch(const at::Tensor& image) {
+  return image.dim() > 0 && image.sym_size(0).maybe_as_int() == 0;
+}
+
 // The geometry of a transposed convolution; the backward ops have no output_padding, which follows from their
 // sizes.
 struct ConvTransposeArgs {

@@ -15,10 +15,22 @@ using c10::SymInt;
 using c10::SymIntArrayRef;
 using std::optional;
 
+// The strides of `resized > threshold` for an empty batch, which natively are unlike those of other batches.
+// They are asked of the CPU: natively the meta device has others.
+static std::vector<int64_t> strides_of_no_masks(at::IntArrayRef shape) {
+  const Tensor resized = at::empty(shape, at::TensorOptions(at::kCPU).dtype(at::kFloat));
+  return at::gt(resized, 0.0).strides().vec();
+}
+
 Tensor make_threshold_output(const Tensor& input, SymIntArrayRef output_size) {
   check_resize("upsample_threshold", input, output_size);
   const SymInt shape[] = {input.sym_size(0), input.sym_size(1), output_size[0], output_size[1]};
-  return at::empty_symint(shape, input.options().dtype(at::kBool), input.suggest_memory_format());
+  const auto options = input.options().dtype(at::kBool);
+  const auto numbers = c10::asIntArrayRefSlowOpt(shape);
+  if (is_empty_batch(input) && numbers) {
+    return at::empty_strided(*numbers, strides_of_no_masks(*numbers), options);
+  }
+  return at::empty_symint(shape, options, input.suggest_memory_format());
 }
 
 static Tensor threshold_meta(const Tensor& input, SymIntArrayRef output_size, bool, optional<double>,

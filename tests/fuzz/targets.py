@@ -34,6 +34,8 @@ class Target:
     scale: float = 1e-300
     # True values are those of coordinates that are not rounded.
     exact_coordinates: bool = False
+    # Native cuts strides and dilations to 32 bits: `uncut.py` is right too.
+    cuts_numbers: bool = False
 
     @property
     def ours(self) -> Callable:
@@ -41,13 +43,18 @@ class Target:
 
     @property
     def source(self) -> str:
-        """Of the native expression, as a program may contain it."""
+        """Of the native expression and the functions here that it calls, as a program may contain it."""
         lines = inspect.getsource(self.native).splitlines()
         start = next(i for i, line in enumerate(lines) if line.startswith("def "))
-        return "\n".join([lines[start].replace(f"def {self.name}(", "def native("), *lines[start + 1 :]])
+        native = [lines[start].replace(f"def {self.name}(", "def native("), *lines[start + 1 :]]
+        called = (globals()[name] for name in self.native.__code__.co_names if name in _HELPERS)
+        helpers = [inspect.getsource(function) for function in called]
+        return "\n\n".join([*helpers, "\n".join(native)])
 
 
 TARGETS: dict[str, Target] = {}
+# Functions here that native expressions call.
+_HELPERS = ("_integer", "_near", "_pair")
 
 # Public functions that take no tensor's values to anything native.
 NOT_FUZZED = {
@@ -120,6 +127,8 @@ def _fitting_shape(shape, arguments):
 
 @target(_upsample_bilinear2d_arguments, has_native_uint8=True)
 def upsample_bilinear2d(F, input, size=None, scale_factor=None, align_corners=False, *, out=None):
+    if not (out is None or isinstance(out, torch.Tensor)):
+        raise TypeError("expected out to be a tensor")  # first, as by the parser of a native op
     resized = F.interpolate(input, size, scale_factor, "bilinear", align_corners)
     if out is None:
         return resized
@@ -151,12 +160,13 @@ def _geometry(draw):
     return arguments
 
 
-def _image_and_channels(draw, dtype, geometry):
+def _image_and_channels(draw, dtype, geometry, padded=False):
     channels = draw.pick("C", inputs.EXTENTS, [16, 17, 33, 0], chance=0.1)
     shape = (draw.pick("N", [1, 2, 3], [0]), channels, *(inputs.extent(draw, axis, 20) for axis in "HW"))
     shape = draw.pick("rank", [shape, shape[1:]], [shape[2:], (1, *shape)], chance=0.04)
     # Native multiplies an infinity by the zeros of its padding, and has a NaN where nothing was to be added.
-    values = "finite" if "padding" in geometry else "any"
+    finite = "padding" in geometry or padded or dtype == "torch.bfloat16"  # of which it pads each row
+    values = "finite" if finite else "any"
     return inputs.tensor(draw.of("input"), shape, dtype, values), channels
 
 
@@ -180,15 +190,26 @@ def _conv_transpose2d_arguments(draw):
     return arguments | geometry
 
 
-@target(_conv_transpose2d_arguments, same_messages=True)
+@target(_conv_transpose2d_arguments, same_messages=True, cuts_numbers=True)
 def conv_transpose2d(F, input, weight, *arguments, **options):
     return F.conv_transpose2d(input, weight, *arguments, **options)
+
+
+def _pair(n):
+    numbers = list(n) if isinstance(n, (tuple, list)) else [n]
+    return [operator.index(i) for i in numbers * (2 if len(numbers) == 1 else 1)]
+
+
+def _near(steps, counts):
+    """A step between samples of which there is only one may be any number: here one of 32 bits."""
+    return [min(step, 2**16) if n == 1 else step for step, n in zip(steps, counts, strict=True)]
 
 
 def _fixed_conv_transpose2d_arguments(draw):
     dtype = inputs.dtype(draw)
     geometry = _geometry(draw)
-    input, channels = _image_and_channels(draw, dtype, geometry)
+    replicate = draw.happens("replicate", 0.3)
+    input, channels = _image_and_channels(draw, dtype, geometry, replicate)
     of_kernel = draw.pick("kernel dtype", [dtype], inputs.FLOATING, chance=0.2)
     height, width = _kernel_shape(draw)
     form = draw.pick("kernel form", ["pair", "image", "image per channel"])
@@ -202,12 +223,12 @@ def _fixed_conv_transpose2d_arguments(draw):
         shape = (height, width) if form == "image" else (channels, height, width)
         kernel = inputs.tensor(draw.of("kernel"), shape, of_kernel, "moderate", grad=0.02)
     arguments = {"input": input, "kernel": kernel} | geometry
-    if draw.happens("replicate", 0.3):
+    if replicate:
         arguments["padding_mode"] = "'replicate'"
     return arguments
 
 
-@target(_fixed_conv_transpose2d_arguments, raises=_DOCUMENTED)
+@target(_fixed_conv_transpose2d_arguments, raises=_DOCUMENTED, cuts_numbers=True)
 def fixed_conv_transpose2d(
     F, input, kernel, stride=1, padding=0, output_padding=0, dilation=1, *, padding_mode="zeros"
 ):
@@ -225,11 +246,13 @@ def fixed_conv_transpose2d(
     channels = input.shape[-3]
     weight = weight.expand(channels, *weight.shape[-2:]).unsqueeze(1)
     stride, padding, output_padding, dilation = (
-        list(n) if isinstance(n, (tuple, list)) else [n, n]
-        for n in (stride, padding, output_padding, dilation)
+        _pair(n) for n in (stride, padding, output_padding, dilation)
     )
-    if min(padding) < 0:
-        raise RuntimeError("negative padding")
+    if min(padding) < 0 or min(stride) < 1 or min(dilation) < 1:  # also of no images
+        raise RuntimeError("geometry")
+    if any(extra >= max(s, d) for extra, s, d in zip(output_padding, stride, dilation, strict=True)):
+        raise RuntimeError("geometry")
+    stride, dilation = _near(stride, input.shape[-2:]), _near(dilation, weight.shape[2:])
     if padding_mode == "replicate":
         more = [
             max(0, -(-((k - 1) * d + extra) // s))
@@ -245,9 +268,11 @@ def _bilinear_conv_transpose2d_arguments(draw):
     replicate = draw.happens("replicate", 0.4) and "complex" not in dtype
     shape = inputs.image_shape(draw)
     shape = shape[1:] if draw.happens("unbatched", 0.15) else shape
+    # With an infinity beside a weight of zero the two are not equal, as the docstring says. In bfloat16
+    # native has a NaN at pixels that are not near the infinity.
+    finite = replicate or dtype == "torch.bfloat16"
     arguments = {
-        # With an infinity beside a weight of zero the two are not equal, as the docstring says.
-        "input": inputs.tensor(draw.of("input"), shape, dtype, "finite" if replicate else "any"),
+        "input": inputs.tensor(draw.of("input"), shape, dtype, "finite" if finite else "any"),
         "factor": draw.pick("factor", ["1", "2", "3", "4", "5", "8"], ["0", "-1", "33", "2**31", "2**62"]),
     }
     return arguments | ({"padding_mode": "'replicate'"} if replicate else {})
@@ -260,15 +285,17 @@ def bilinear_conv_transpose2d(F, input, factor, *, padding_mode="zeros"):
     if padding_mode not in ("zeros", "replicate"):
         raise ValueError(f"unknown padding_mode {padding_mode!r}")
     size, stride, padding = upsample_ext.caffe_upsample_params(factor)
+    if not (input.is_floating_point() or input.is_complex()):
+        raise RuntimeError("expected an input of a floating dtype")  # even if it is empty
     if padding_mode == "replicate":
-        if not input.is_floating_point():
-            raise TypeError("expected a floating dtype")
+        if torch.is_autocast_enabled("cpu") and input.dtype != torch.float64:
+            input = input.to(torch.get_autocast_dtype("cpu"))  # as that of a convolution
         image = input if input.dim() == 4 else input.unsqueeze(0)
         resized = F.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
         return resized if input.dim() == 4 else resized.squeeze(0)
     channels = input.shape[-3]
     weight = upsample_ext.bilinear_kernel(size, dtype=torch.float64).expand(channels, 1, size, size)
-    weight = weight.to(input.dtype if input.is_floating_point() or input.is_complex() else torch.float32)
+    weight = weight.to(input.dtype)
     return F.conv_transpose2d(input, weight, stride=stride, padding=padding, groups=channels)
 
 
@@ -283,10 +310,13 @@ def _kernel_arguments(draw):
 
 
 def _integer(n):
-    """Whatever stands for one, but no truth value."""
-    if isinstance(n, bool):
+    """Whatever stands for one of 64 bits to PyTorch, hence no truth value."""
+    if isinstance(n, bool) or (isinstance(n, torch.Tensor) and n.dtype == torch.bool):
         raise TypeError("expected an integer")
-    return operator.index(n)
+    n = operator.index(n)
+    if not -(2**63) <= n < 2**63:
+        raise OverflowError("expected an integer of 64 bits")
+    return n
 
 
 @target(_kernel_arguments, raises=_DOCUMENTED)
