@@ -359,3 +359,12 @@ def test_channel_sum(shape, layout, dtype, device, level):
     chain = torch.finfo(torch.promote_types(dtype, torch.float32)).eps / 2 * 100
     limit = torch.finfo(dtype).eps / 2 * expected.abs() + chain * size
     assert bool(((found.double() - expected).abs() <= limit).all())
+
+
+def test_channel_sum_of_wide_rows_is_as_close_as_natives(device, level):
+    for step in (1, 2):
+        x = torch.rand(1, 2, 1, 1_000_000 * step, device=device)[..., ::step]
+        exact = x.double().sum((0, 2, 3))
+        own, natives = OPS.channel_sum(x), x.sum((0, 2, 3))
+        rounding = torch.finfo(x.dtype).eps * exact.abs().max()
+        assert (own - exact).abs().max() <= max(2 * (natives - exact).abs().max(), rounding)

@@ -1,7 +1,7 @@
 // Sums of an image over everything but the channels: the bias gradient.
 //
-// A row of the image is summed in acc, rows in double, in a fixed order: the same bits for any number of
-// threads.
+// Runs of a row of the image are summed in acc, the runs in double, in a fixed order: the same bits for any
+// number of threads.
 #pragma once
 
 #include "deconv_plan.h"
@@ -14,8 +14,9 @@ template <class acc>
 constexpr int64_t channel_block = 4 * lanes<acc>;
 
 // Pixels of a row whose sum stays in acc before it joins the total in double: bounds the rounding of wide
-// rows.
+// rows. Channels-last a chain of additions is as long, otherwise it is a vector's share of them.
 constexpr int64_t kSumRun = 64;
+constexpr int64_t kPlanarSumRun = 1024;
 
 template <class acc>
 int64_t channel_sum_rows(const ChannelSumParams& p) {
@@ -59,7 +60,7 @@ inline void add_pixels(double* totals, int64_t channels, const T* pixel, int64_t
   for (int64_t c = 0; c < channels; ++c) totals[c] += sum[c];
 }
 
-// Rows are channels, or channels-last, blocks of them. A row of the image is summed in acc, rows in double.
+// Rows are channels, or channels-last, blocks of them. Runs of a row are summed in acc, the runs in double.
 template <class T, class acc = acc_of<T>>
 void channel_sum(const ChannelSumParams& p, int64_t begin, int64_t end) {
   for (int64_t work = begin; work < end; ++work) {
@@ -70,7 +71,10 @@ void channel_sum(const ChannelSumParams& p, int64_t begin, int64_t end) {
       const T* in = static_cast<const T*>(p.input) + row / p.height * p.in.batch +
                     row % p.height * p.in.height + c0 * p.in.channel;
       if (!p.channels_last) {
-        totals[0] += sum_row<T, acc>(in, p.in.width, p.width);
+        for (int64_t x = 0; x < p.width; x += kPlanarSumRun) {
+          totals[0] +=
+              sum_row<T, acc>(in + x * p.in.width, p.in.width, smaller(kPlanarSumRun, p.width - x));
+        }
         continue;
       }
       for (int64_t x = 0; x < p.width; x += kSumRun) {
