@@ -21,6 +21,16 @@ cudaError_t resize_threshold(const ResizeParams<acc, Axis>& params, const Device
 template <class T, class acc, class Axis>
 cudaError_t resize_adjoint(const ResizeParams<acc, Axis>& params, const Device& device);
 
+// Any axis (geometry/axis.h) as a table, for which there must be room for most_taps() taps a row; and the
+// table of the transposed matrix, from that one, with room for as many taps in all.
+template <class acc, class Axis>
+cudaError_t build_table(const Axis& axis, const DeviceTable<acc>& table, const Device& device);
+template <class acc, class Axis>
+cudaError_t transpose_table(const Axis& axis, const DeviceTable<acc>& table,
+                            const DeviceTable<acc>& transposed, const Device& device);
+template <class T, class acc>
+cudaError_t resample_table(const TableParams<acc>& params, const Device& device);
+
 // The depthwise transposed convolution and its gradients, see DeconvParams. Weights that are read are of type
 // T, or of type acc if `weight_in_acc`.
 template <class T>

@@ -3,8 +3,10 @@
 
 #include "../ops/resample.h"
 
+#include "../ops/resample2d.h"
 #include "../ops/typed_ops.h"
 #include "kernels.h"
+#include "resample_table.h"
 #include "resize.h"
 #include "tensors.h"
 
@@ -63,7 +65,62 @@ static Tensor upsample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
   return grad_input;
 }
 
+// ---- resize in any mode ---------------------------------------------------------------------------------
+//
+// Bilinear without antialias by the kernels above, all others by tables.
+
+static Tensor resample2d_cuda(const Tensor& input, SymIntArrayRef output_size, string_view mode,
+                              bool antialias, bool align_corners, optional<double> scale_h,
+                              optional<double> scale_w) {
+  const Resample2dSettings settings("resample2d", mode, antialias, align_corners, scale_h, scale_w);
+  Tensor output = make_resample2d_output(input, output_size, settings);
+  if (settings.is_bilinear()) {
+    upsample_into(input, output, align_corners, scale_h, scale_w);
+    return output;
+  }
+  const OnDeviceOf on(input);
+  dispatch_floating_or_byte("resample2d", input.scalar_type(), [&](auto scalar, auto sum) {
+    using acc = decltype(sum);
+    if (input.sizes() == output.sizes()) {
+      output.copy_(input);
+    } else if (output.numel() > 0) {
+      const auto axes = settings.axes(input, output, NativeRules::kCuda);
+      const auto table = [&](const auto& axis) { return table_of<acc>(axis, output, on.device()); };
+      run_tables<decltype(scalar)>(input, output, with_axis<acc>(axes[0], table),
+                                   with_axis<acc>(axes[1], table), on.device());
+    }
+  });
+  return output;
+}
+
+static Tensor resample2d_backward_cuda(const Tensor& grad_output, SymIntArrayRef input_size, string_view mode,
+                                       bool antialias, bool align_corners, optional<double> scale_h,
+                                       optional<double> scale_w) {
+  const Resample2dSettings settings("resample2d_backward", mode, antialias, align_corners, scale_h, scale_w);
+  if (settings.is_bilinear()) {
+    return upsample_backward_cuda(grad_output, input_size, align_corners, scale_h, scale_w);
+  }
+  Tensor grad_input = make_resample2d_grad_input(grad_output, input_size);
+  const OnDeviceOf on(grad_output);
+  dispatch_floating("resample2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
+    using acc = decltype(sum);
+    if (grad_input.sizes() == grad_output.sizes()) {
+      grad_input.copy_(grad_output);
+    } else if (grad_input.numel() > 0) {
+      const auto axes = settings.axes(grad_input, grad_output, NativeRules::kCuda);
+      const auto table = [&](const auto& axis) {
+        return transposed_table_of<acc>(axis, grad_input, on.device());
+      };
+      run_tables<decltype(scalar)>(grad_output, grad_input, with_axis<acc>(axes[0], table),
+                                   with_axis<acc>(axes[1], table), on.device());
+    }
+  });
+  return grad_input;
+}
+
 TORCH_LIBRARY_IMPL(upsample_ext, UPSAMPLE_CUDA_KEY, m) {
+  m.impl("resample2d", resample2d_cuda);
+  m.impl("resample2d_backward", resample2d_backward_cuda);
   m.impl("upsample_bilinear2d", upsample_cuda);
   m.impl("upsample_bilinear2d.out", upsample_out_cuda);
   m.impl("upsample_bilinear2d_backward", upsample_backward_cuda);
