@@ -72,13 +72,12 @@ static Tensor upsample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
 
 // ---- resize in any mode and rank --------------------------------------------------------------------------
 
-// The tables of rows and of the width, see resample_modes.h.
+// The table of an image's rows, see resample_modes.h.
 template <class acc>
-static std::array<AxisTable<acc>, 2> tables_of(const std::array<AxisSpec, 3>& specs) {
-  using Table = AxisTable<acc>;
-  const bool has_depth = specs[0].mode != Mode::kCopy;
-  return {has_depth ? Table::product(Table::of(specs[0]), Table::of(specs[1])) : Table::of(specs[1]),
-          Table::of(specs[2])};
+static AxisTable<acc> rows_table(const AxisSpec& depth, const AxisSpec& height) {
+  auto rows = AxisTable<acc>::of(height);
+  return depth.mode == Mode::kCopy ? std::move(rows)
+                                   : AxisTable<acc>::product(AxisTable<acc>::of(depth), rows);
 }
 
 static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
@@ -88,7 +87,8 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
   if (output.numel() == 0) return output;
   const auto specs = settings.specs(input, output, NativeRules::kCpu);
   dispatch_floating_or_byte("resample", input.scalar_type(), [&](auto scalar, auto sum) {
-    const auto [rows, width] = tables_of<decltype(sum)>(specs);
+    const auto rows = rows_table<decltype(sum)>(specs[0], specs[1]);
+    const auto width = AxisTable<decltype(sum)>::of(specs[2]);
     resample<decltype(scalar)>(as_planes(input), as_planes(output), rows, width, exceeds_cache(output));
   });
   return output;
@@ -102,7 +102,8 @@ static Tensor resample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
   if (grad_input.numel() == 0) return grad_input;
   const auto specs = settings.specs(grad_input, grad_output, NativeRules::kCpu);
   dispatch_floating("resample_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
-    const auto [rows, width] = tables_of<decltype(sum)>(specs);
+    const auto rows = rows_table<decltype(sum)>(specs[0], specs[1]);
+    const auto width = AxisTable<decltype(sum)>::of(specs[2]);
     resample<decltype(scalar)>(as_planes(grad_output), as_planes(grad_input), rows.transposed(),
                                width.transposed(), exceeds_cache(grad_input), rows.taps());
   });

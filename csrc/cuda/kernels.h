@@ -21,6 +21,21 @@ cudaError_t resample_threshold(const ResampleParams<acc, Axis>& params, const De
 template <class T, class acc, class Axis>
 cudaError_t resample_backward(const ResampleParams<acc, Axis>& params, const Device& device);
 
+// Any axis (geometry/axis.h) as a table, for which there must be room for most_taps() taps a row; and the
+// table of the transposed matrix, from that one, with room for as many taps in all.
+template <class acc, class Axis>
+cudaError_t build_table(const Axis& axis, const DeviceTable<acc>& table, const Device& device);
+template <class acc, class Axis>
+cudaError_t transpose_table(const Axis& axis, const DeviceTable<acc>& table,
+                            const DeviceTable<acc>& transposed, const Device& device);
+// The table of a volume's rows, all slices one after the other: of `outer` along the depth and `inner` along
+// the height, whose sources are `inner_sources` and whose taps have `inner_room` places in all.
+template <class acc>
+cudaError_t product_table(const DeviceTable<acc>& outer, const DeviceTable<acc>& inner, int64_t inner_sources,
+                          int64_t inner_room, const DeviceTable<acc>& product, const Device& device);
+template <class T, class acc>
+cudaError_t resample_table(const TableParams<acc>& params, const Device& device);
+
 // The depthwise transposed convolution and its gradients, see DeconvParams. Weights that are read are of type
 // T, or of type acc if `weight_in_acc`.
 template <class T>

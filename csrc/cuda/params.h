@@ -21,6 +21,27 @@ struct ResampleParams {
   acc threshold;
 };
 
+// A table of one axis in device memory: row r sums the taps begin[r] .. end[r] - 1, in ascending order of
+// their indices. Rows need not follow each other without gaps.
+template <class acc>
+struct DeviceTable {
+  int64_t rows;
+  int64_t *begin, *end;
+  int64_t* index;
+  acc* weight;
+};
+
+// output = A_h input A_w^T by tables, which in a backward op are the transposed ones: `input` is what is read
+// and `output` what is written.
+template <class acc>
+struct TableParams {
+  const void* input;
+  void* output;
+  int64_t batch, channels;
+  Strides in, out;
+  DeviceTable<acc> height, width;
+};
+
 // The low-resolution logits of the ops that reduce over the classes of a pixel, and the resize that the
 // reduction sees. Results are (batch, height, width), contiguous.
 template <class acc>

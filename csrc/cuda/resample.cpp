@@ -4,8 +4,10 @@
 #include "../ops/resample.h"
 
 #include "../ops/op_handles.h"
+#include "../ops/resample_modes.h"
 #include "kernels.h"
 #include "resample_params.h"
+#include "resample_table.h"
 #include "tensor_view.h"
 
 namespace upsample_ext {
@@ -63,7 +65,78 @@ static Tensor upsample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
   return grad_input;
 }
 
+// ---- resize in any mode and rank ----------------------------------------------------------------------
+//
+// Bilinear without antialias by the kernels above, all others by tables.
+
+// One of the user's scale factors, by axis (1: height, 2: width).
+static optional<double> scale_of(const ResampleSettings& settings, int axis) {
+  return settings.scales[axis] > 0.0 ? optional<double>(settings.scales[axis]) : std::nullopt;
+}
+
+// The table of an image's rows, see resample_modes.h; table(axis) makes that of one axis.
+template <class acc, class MakeTable>
+static OwnedTable<acc> rows_table(const AxisSpec& depth, const AxisSpec& height, const Tensor& like,
+                                  const Device& device, MakeTable&& table) {
+  OwnedTable<acc> rows = with_axis<acc>(height, table);
+  if (depth.mode == Mode::kCopy) return rows;
+  return product_of(with_axis<acc>(depth, table), rows, like, device);
+}
+
+static Tensor resample_cuda(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
+                            bool align_corners, OptionalScales scale_factors) {
+  const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
+  Tensor output = make_resampled(input, output_size, settings);
+  if (settings.is_bilinear()) {
+    upsample_into(input, output, align_corners, scale_of(settings, 1), scale_of(settings, 2));
+    return output;
+  }
+  const OnDeviceOf on(input);
+  dispatch_floating_or_byte("resample", input.scalar_type(), [&](auto scalar, auto sum) {
+    using acc = decltype(sum);
+    if (input.sizes() == output.sizes()) {
+      output.copy_(input);
+    } else if (output.numel() > 0) {
+      const auto specs = settings.specs(input, output, NativeRules::kCuda);
+      const auto table = [&](const auto& axis) { return table_of<acc>(axis, output, on.device()); };
+      run_tables<decltype(scalar)>(as_planes(input), as_planes(output),
+                                   rows_table<acc>(specs[0], specs[1], output, on.device(), table),
+                                   with_axis<acc>(specs[2], table), on.device());
+    }
+  });
+  return output;
+}
+
+static Tensor resample_backward_cuda(const Tensor& grad_output, SymIntArrayRef input_size, string_view mode,
+                                     bool antialias, bool align_corners, OptionalScales scale_factors) {
+  const ResampleSettings settings("resample_backward", grad_output.dim() - 2, mode, antialias, align_corners,
+                                  scale_factors);
+  if (settings.is_bilinear()) {
+    return upsample_backward_cuda(grad_output, input_size, align_corners, scale_of(settings, 1),
+                                  scale_of(settings, 2));
+  }
+  Tensor grad_input = make_resampled_grad_input(grad_output, input_size, settings);
+  const OnDeviceOf on(grad_output);
+  dispatch_floating("resample_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
+    using acc = decltype(sum);
+    if (grad_input.sizes() == grad_output.sizes()) {
+      grad_input.copy_(grad_output);
+    } else if (grad_input.numel() > 0) {
+      const auto specs = settings.specs(grad_input, grad_output, NativeRules::kCuda);
+      const auto table = [&](const auto& axis) {
+        return transposed_table_of<acc>(axis, grad_input, on.device());
+      };
+      run_tables<decltype(scalar)>(as_planes(grad_output), as_planes(grad_input),
+                                   rows_table<acc>(specs[0], specs[1], grad_input, on.device(), table),
+                                   with_axis<acc>(specs[2], table), on.device());
+    }
+  });
+  return grad_input;
+}
+
 TORCH_LIBRARY_IMPL(upsample_ext, UPSAMPLE_CUDA_KEY, m) {
+  m.impl("resample", resample_cuda);
+  m.impl("resample_backward", resample_backward_cuda);
   m.impl("upsample_bilinear2d", upsample_cuda);
   m.impl("upsample_bilinear2d.out", upsample_out_cuda);
   m.impl("upsample_bilinear2d_backward", upsample_backward_cuda);

@@ -2,7 +2,7 @@
 //
 //   taps of an output, along each axis       kernel
 //   two at most, neighbours, dilation 1      resize by two axes of two taps (the bilinear layer, any factor)
-//   more                                     depthwise, by the product of both kernels in the type of sums
+//   more                                     tables of rows of any length (resample_table.cuh)
 //
 // The kernels' values stay on the device.
 #include <torch_headers.h>
@@ -11,6 +11,7 @@
 #include "deconv.h"
 #include "kernels.h"
 #include "resample_params.h"
+#include "resample_table.h"
 
 namespace upsample_ext {
 namespace gpu {
@@ -37,8 +38,13 @@ struct SeparableKernel {
   auto width_of(const DeconvParams& geometry) const {
     return TwoTapConvTransposeAxis<acc>(geometry.width, width.const_data_ptr<acc>());
   }
-  Tensor product(int64_t channels) const {
-    return at::outer(height, width).expand({channels, 1, height.size(0), width.size(0)});
+  template <class acc>
+  auto any_height_of(const DeconvParams& geometry) const {
+    return FixedKernelAxis<acc>(geometry.height, height.const_data_ptr<acc>());
+  }
+  template <class acc>
+  auto any_width_of(const DeconvParams& geometry) const {
+    return FixedKernelAxis<acc>(geometry.width, width.const_data_ptr<acc>());
   }
 };
 
@@ -55,14 +61,15 @@ static Tensor separable_cuda(const Tensor& input, const Tensor& kernel_h, const 
   params.output = output.mutable_data_ptr();
   dispatch_floating("fixed_conv_transpose2d", input.scalar_type(), [&](auto scalar, auto sum) {
     typedef storage_of<decltype(scalar)> T;
+    typedef decltype(sum) acc;
     if (kernel.has_two_taps(params)) {
-      typedef decltype(sum) acc;
       check_launch(resample<T>(
           forward_params<acc>(input, output, kernel.height_of<acc>(params), kernel.width_of<acc>(params)),
           on.device()));
-    } else {
-      const ReadWeight read(params, kernel.product(input.size(1)), input.scalar_type());
-      check_launch(deconv_forward<T>(params, read.in_acc(), on.device()));
+    } else if (output.numel() > 0) {
+      run_tables<decltype(scalar)>(
+          input, output, table_of<acc>(kernel.any_height_of<acc>(params), output, on.device()),
+          table_of<acc>(kernel.any_width_of<acc>(params), output, on.device()), on.device());
     }
   });
   return output;
@@ -83,15 +90,17 @@ static Tensor separable_backward_cuda(const Tensor& grad_output, const Tensor& k
   params.input = grad_input.mutable_data_ptr();
   dispatch_floating("fixed_conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     typedef storage_of<decltype(scalar)> T;
+    typedef decltype(sum) acc;
     if (kernel.has_two_taps(params)) {
-      typedef decltype(sum) acc;
       check_launch(
           resample_backward<T>(backward_params<acc>(grad_input, output, kernel.height_of<acc>(params),
                                                     kernel.width_of<acc>(params)),
                                on.device()));
-    } else {
-      const ReadWeight read(params, kernel.product(grad_output.size(1)), grad_output.scalar_type());
-      check_launch(deconv_backward_input<T>(params, read.in_acc(), on.device()));
+    } else if (grad_input.numel() > 0) {
+      run_tables<decltype(scalar)>(
+          output, grad_input,
+          transposed_table_of<acc>(kernel.any_height_of<acc>(params), grad_input, on.device()),
+          transposed_table_of<acc>(kernel.any_width_of<acc>(params), grad_input, on.device()), on.device());
     }
   });
   return grad_input;

@@ -130,9 +130,9 @@ struct TwoTapConvTransposeAxis {
     const Index k = by_stride.take(source);
     const Index before = k + stride < kernel_size ? sample(source - 1) : -1;
     const Index at = k < kernel_size ? sample(source) : -1;
-    // A tap that is alone is the first, so that the first index never goes back from one output to the next.
-    if (before < 0) return {{at, -1}, {at < 0 ? T(0) : kernel[k], T(0)}};
-    return {{before, at}, {kernel[k + stride], at < 0 ? T(0) : kernel[k]}};
+    // A tap that is alone is the first, so that index0 never goes back from one output to the next.
+    if (before < 0) return {at, -1, at < 0 ? T(0) : kernel[k], T(0)};
+    return {before, at, kernel[k + stride], at < 0 ? T(0) : kernel[k]};
   }
 
   // The outputs that read source i are among begin(i) .. end(i) - 1; both grow with i.

@@ -58,7 +58,7 @@ struct LinearAxis {
   }
 
   UPSAMPLE_HOST_DEVICE Taps<T, 2, Index> taps(Index out_index) const {
-    if (copies) return {{out_index, out_index}, {T(1), copied_weight1}};
+    if (copies) return {out_index, out_index, T(1), copied_weight1};
     const T source = source_index(out_index);
     const Index last = in_size - 1;
     // No source is negative: the cast floors. Beyond the exact range of T the index may pass the end.
@@ -68,15 +68,15 @@ struct LinearAxis {
     index0 = index0 < last ? index0 : last;
     T weight1 = source - static_cast<T>(index0);
     weight1 = weight1 < T(0) ? T(0) : (weight1 > T(1) ? T(1) : weight1);
-    return {{index0, index0 + (index0 < last ? 1 : 0)}, {T(1) - weight1, weight1}};
+    return {index0, index0 + (index0 < last ? 1 : 0), T(1) - weight1, weight1};
   }
 
   // The outputs that read source i are among begin(i) .. end(i) - 1; both grow with i.
   UPSAMPLE_HOST_DEVICE Index begin(Index i) const {
-    return first_output(i - 1, [&](const Taps<T, 2, Index>& t) { return t.index[1] >= i; });
+    return first_output(i - 1, [&](const Taps<T, 2, Index>& t) { return t.index1 >= i; });
   }
   UPSAMPLE_HOST_DEVICE Index end(Index i) const {
-    return first_output(i + 1, [&](const Taps<T, 2, Index>& t) { return t.index[0] > i; });
+    return first_output(i + 1, [&](const Taps<T, 2, Index>& t) { return t.index0 > i; });
   }
 
   // About how many outputs lie between two sources.

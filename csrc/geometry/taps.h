@@ -30,6 +30,19 @@ template <class T, int kTaps, class Index = int64_t>
 struct Taps {
   Index index[kTaps];
   T weight[kTaps];
+
+  UPSAMPLE_HOST_DEVICE Index index_of(int t) const { return index[t]; }
+  UPSAMPLE_HOST_DEVICE T weight_of(int t) const { return weight[t]; }
+};
+
+// Two taps have names: nvcc allocates other, and in places more, registers for arrays.
+template <class T, class Index>
+struct Taps<T, 2, Index> {
+  Index index0, index1;
+  T weight0, weight1;
+
+  UPSAMPLE_HOST_DEVICE Index index_of(int t) const { return t == 0 ? index0 : index1; }
+  UPSAMPLE_HOST_DEVICE T weight_of(int t) const { return t == 0 ? weight0 : weight1; }
 };
 
 // Calls f(source, weight) for each tap of an output, whatever the axis.
@@ -38,7 +51,7 @@ UPSAMPLE_HOST_DEVICE void each_tap(const Axis& axis, Index o, F&& f) {
   if constexpr (Axis::kTaps > 0) {
     const auto taps = axis.taps(o);
     for (int t = 0; t < Axis::kTaps; ++t) {
-      if (taps.index[t] >= 0) f(taps.index[t], taps.weight[t]);
+      if (taps.index_of(t) >= 0) f(taps.index_of(t), taps.weight_of(t));
     }
   } else {
     axis.each_tap(o, f);

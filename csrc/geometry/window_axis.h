@@ -107,7 +107,11 @@ struct AntialiasAxis : WindowSearch<AntialiasAxis<T, Index>, Index> {
   UPSAMPLE_HOST_DEVICE static T sinc(T x) {
     if (x == T(0)) return T(1);
     const T angle = x * T(3.14159265358979323846);
+#if defined(__CUDA_ARCH__)
+    return sinpi(x) / angle;  // the device's sin keeps an array for large angles
+#else
     return sin(angle) / angle;
+#endif
   }
 };
 

@@ -16,6 +16,11 @@ import build  # noqa: E402
 SUBSET = (
     "test_any_resize.py::test_any_resize_and_its_gradient",
     "test_every_kernel.py",
+    "test_axes.py::test_values_and_gradients_of_every_layout",
+    "test_axes.py::test_gradients_are_as_close_as_natives",
+    "test_axes.py::test_long_axes",
+    "test_axes.py::test_bytes",
+    "test_axes.py::test_separable_kernels_of_many_taps",
     "test_interpolate.py::test_values_and_strides_of_every_layout",
     "test_interpolate.py::test_values_of_scale_factors",
     "test_interpolate.py::test_out_keeps_its_strides",

@@ -1,11 +1,13 @@
-// Checks the bound on how many outputs read neighbouring sources (geometry/axis.h) against a count of all of
-// them: CUDA's gradients size their lists and tiles by it. No torch, no device.
+// Checks what kernels and builders of tables take for granted of an axis (geometry/axis.h), for every mode:
+// that taps lie inside and ascend, that there are no more of them than it says, and that all outputs that
+// read a source are among those that it names. And the bound on how many outputs read neighbouring sources
+// against a count of all of them: CUDA's gradients size their lists and tiles by it. No torch, no device.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
 
-#include "../../csrc/geometry/axis.h"
+#include "../../csrc/geometry/axis_spec.h"
 
 using namespace upsample_ext;
 
@@ -33,15 +35,15 @@ std::vector<int64_t> count(const Axis& axis) {
   };
   for (int64_t o = 0; o < axis.out_size; ++o) {
     const auto taps = axis.taps(o);
-    if (taps.index[0] < 0) continue;
-    const int64_t last = taps.index[1] < 0 ? taps.index[0] : taps.index[1];
+    if (taps.index0 < 0) continue;
+    const int64_t last = taps.index1 < 0 ? taps.index0 : taps.index1;
     while (reached < last) {
       ++reached;
       // A source that outputs have leapt over is read by none.
-      while (passed < reached - 1 && passed < taps.index[0]) pass(passed++, o);
+      while (passed < reached - 1 && passed < taps.index0) pass(passed++, o);
       begin[static_cast<size_t>(reached) % kRing] = o;
     }
-    while (passed < taps.index[0]) pass(passed++, o);
+    while (passed < taps.index0) pass(passed++, o);
   }
   while (passed <= reached) pass(passed++, axis.out_size);
   return most;
@@ -68,6 +70,86 @@ void check_resize(int64_t in, int64_t out, bool corners, double factor, NativeRu
                 sizeof(T) == 4 ? "float" : "double", static_cast<long long>(in), static_cast<long long>(out),
                 corners, factor, static_cast<int>(rules));
   check(LinearAxis<T>(in, out, corners, factor, rules), tight, what);
+}
+
+// Counts a failure, of which few are printed.
+void expect(bool holds, const char* what, int64_t in, int64_t out) {
+  if (holds) return;
+  if (++failures <= 20) {
+    std::printf("%s: %lld -> %lld\n", what, static_cast<long long>(in), static_cast<long long>(out));
+  }
+}
+
+template <class Axis>
+void check_contract(const Axis& axis, bool sums_to_one) {
+  const int64_t in = axis.in_size, out = axis.out_size;
+  for (int64_t o = 0; o < out; ++o) {
+    int64_t count = 0, last = 0;
+    double sum = 0;
+    each_tap(axis, o, [&](int64_t source, double weight) {
+      expect(source >= last && source < in, "taps descend, or lie outside", in, out);
+      expect(o >= axis.begin(source) && o < axis.end(source), "an output is not named", in, out);
+      last = source;
+      sum += weight;
+      ++count;
+    });
+    expect(count <= most_taps(axis), "more taps than there is room for", in, out);
+    expect(!sums_to_one || (sum > 1 - 1e-5 && sum < 1 + 1e-5), "weights do not add up to one", in, out);
+  }
+  for (int64_t i = 0; i < in; ++i) {
+    expect(axis.begin(i) >= 0 && axis.end(i) <= out, "outputs outside", in, out);
+    if (i > 0)
+      expect(axis.begin(i) >= axis.begin(i - 1) && axis.end(i) >= axis.end(i - 1), "go back", in, out);
+  }
+}
+
+template <class T>
+void check_modes(int64_t in, int64_t out, double factor) {
+  for (const Mode mode :
+       {Mode::kNearest, Mode::kNearestExact, Mode::kLinear, Mode::kCubic, Mode::kLanczos, Mode::kArea}) {
+    for (const bool antialias : {false, true}) {
+      if ((antialias && mode != Mode::kLinear && mode != Mode::kCubic) && mode != Mode::kLanczos) continue;
+      for (const bool corners : {false, true}) {
+        if (corners && mode != Mode::kLinear && mode != Mode::kCubic) continue;
+        for (const NativeRules rules : {NativeRules::kCpu, NativeRules::kCuda}) {
+          const AxisSpec spec{mode, antialias, in, out, corners, factor, rules};
+          with_axis<T>(spec, [&](const auto& axis) { check_contract(axis, factor == 0.0); });
+        }
+      }
+    }
+  }
+}
+
+void check_every_mode() {
+  for (int64_t in = 1; in <= 40; in += in < 12 ? 1 : 7) {
+    for (int64_t out = 1; out <= 90; out += out < 12 ? 1 : 13) {
+      for (const double factor : {0.0, 0.37, 1.1, 3.7, 1e-300, 1e300}) {
+        check_modes<float>(in, out, factor);
+        check_modes<double>(in, out, factor);
+      }
+    }
+  }
+  check_modes<float>(700, 2100, 0.0);
+  check_modes<float>(4001, 37, 0.0);
+  check_contract(IdentityAxis<float>(9), true);
+}
+
+void check_fixed_kernels() {
+  const std::vector<float> kernel(16, 1.0f);
+  for (int64_t stride = 1; stride <= 4; ++stride) {
+    for (int64_t size = 1; size <= 9; ++size) {
+      for (int64_t dilation = 1; dilation <= 4; ++dilation) {
+        for (int64_t padding = 0; padding < size * dilation; padding += 2) {
+          for (int64_t in = 1; in <= 12; in += in < 4 ? 1 : 4) {
+            for (const bool replicate : {false, true}) {
+              const ConvTransposeAxis axis{in, size, stride, padding, 0, dilation, replicate};
+              if (axis.out_size() > 0) check_contract(FixedKernelAxis<float>(axis, kernel.data()), false);
+            }
+          }
+        }
+      }
+    }
+  }
 }
 
 void check_small_resizes() {
@@ -138,6 +220,8 @@ void check_transposed_convolutions() {
 }  // namespace
 
 int main() {
+  check_every_mode();
+  check_fixed_kernels();
   check_small_resizes();
   check_wide_resizes();
   check_transposed_convolutions();

@@ -57,14 +57,14 @@ __global__ void __launch_bounds__(kClassThreads, kClassBlocks)
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       const auto taps = p.grid.height.taps(begin + r < place.end ? begin + r : begin);
-      weight0[r] = taps.weight[0];
-      weight1[r] = taps.weight[1];
+      weight0[r] = taps.weight0;
+      weight1[r] = taps.weight1;
       best[r] = -Limits<float>::kInfinity;
       where[r] = 0;
     }
     const auto rows = p.grid.height.taps(begin);
-    ClassColumn<T, float, kClassGroup, V> source(p.input + place.n * p.in.batch, p.in, rows.index[0],
-                                                 rows.index[1], p.grid.width.taps(place.column));
+    ClassColumn<T, float, kClassGroup, V> source(p.input + place.n * p.in.batch, p.in, rows.index0,
+                                                 rows.index1, p.grid.width.taps(place.column));
     const auto take = [&](int c, int count) {
       float above[kClassGroup], below[kClassGroup];
       source.take(count, above, below);

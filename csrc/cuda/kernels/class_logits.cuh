@@ -45,12 +45,12 @@ struct ClassColumn {
   template <class Index>
   __device__ __forceinline__ ClassColumn(const T* image, const Strides& in, int64_t row0, int64_t row1,
                                          const Taps<acc, 2, Index>& column)
-      : above(image + row0 * in.height + column.index[0] * in.width),
-        below(image + row1 * in.height + column.index[0] * in.width),
-        second((column.index[1] - column.index[0]) * in.width),
+      : above(image + row0 * in.height + column.index0 * in.width),
+        below(image + row1 * in.height + column.index0 * in.width),
+        second((column.index1 - column.index0) * in.width),
         stride(V > 1 ? 1 : in.channel),
-        weight0(column.weight[0]),
-        weight1(column.weight[1]) {}
+        weight0(column.weight0),
+        weight1(column.weight1) {}
 
   // Classes c .. c + count of one row (count is a constant where there are N); what lies beyond is not set.
   __device__ __forceinline__ void blended(const T* row, int count, acc (&values)[N]) const {
@@ -85,10 +85,10 @@ __device__ __forceinline__ acc resized_logit(const T* plane, const Strides& in,
                                              const Taps<acc, 2, Index>& column) {
   const auto along_width = [&](Index y) {
     const T* at = plane + y * in.height;
-    return blend(column.weight[0], logit<acc>(load(at + column.index[0] * in.width)), column.weight[1],
-                 logit<acc>(load(at + column.index[1] * in.width)));
+    return blend(column.weight0, logit<acc>(load(at + column.index0 * in.width)), column.weight1,
+                 logit<acc>(load(at + column.index1 * in.width)));
   };
-  return blend(row.weight[0], along_width(row.index[0]), row.weight[1], along_width(row.index[1]));
+  return blend(row.weight0, along_width(row.index0), row.weight1, along_width(row.index1));
 }
 
 // ---- what a thread owns ---------------------------------------------------------------------------------

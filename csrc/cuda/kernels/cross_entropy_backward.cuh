@@ -106,8 +106,8 @@ struct RowTaps {
     if (first || lane == 0) {
       const int32_t mine = row - lane + static_cast<int32_t>(threadIdx.x % kWarp);
       const auto taps = height.taps(mine < height.out_size ? mine : height.out_size - 1);
-      source_of_lane_ = mine < height.out_size ? taps.index[0] : -1;
-      weight1_of_lane_ = taps.weight[1];
+      source_of_lane_ = mine < height.out_size ? taps.index0 : -1;
+      weight1_of_lane_ = taps.weight1;
     }
     source = __shfl_sync(0xffffffffu, source_of_lane_, lane);
     weight1 = __shfl_sync(0xffffffffu, weight1_of_lane_, lane);
@@ -180,7 +180,7 @@ __global__ void __launch_bounds__(kGradientThreads,
       } else {
         source.blended(top + sy * p.logits.in.height, count, row0);
       }
-      held = a.height.taps(oy).index[1];
+      held = a.height.taps(oy).index1;
       source.blended(top + held * p.logits.in.height, count, row1);
       do {
         const PixelGradient<acc> g(p, common_scale, pixel);

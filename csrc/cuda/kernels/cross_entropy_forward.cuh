@@ -81,15 +81,15 @@ __global__ void __launch_bounds__(kClassThreads, sizeof(acc) == 8 ? 2 : kClassBl
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       const auto taps = a.grid.height.taps(begin + r < place.end ? begin + r : begin);
-      weight0[r] = taps.weight[0];
-      weight1[r] = taps.weight[1];
+      weight0[r] = taps.weight0;
+      weight1[r] = taps.weight1;
       if constexpr (kSmooth) {
         const acc first = resized_logit(image, a.in, taps, column);
         pixels[r].reference = first - first == acc(0) ? first : acc(0);
       }
     }
     const auto rows = a.grid.height.taps(begin);
-    ClassColumn<T, acc, kClassGroup, V> source(image, a.in, rows.index[0], rows.index[1], column);
+    ClassColumn<T, acc, kClassGroup, V> source(image, a.in, rows.index0, rows.index1, column);
     const auto take = [&](int c, int count) {
       acc above[kClassGroup], below[kClassGroup];
       source.take(count, above, below);

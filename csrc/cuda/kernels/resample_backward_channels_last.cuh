@@ -97,13 +97,13 @@ __global__ void __launch_bounds__(kPixelThreads, 3)
 #pragma unroll
       for (int v = 0; v < V; ++v) row[v] = fused_multiply_add(tap.weight, widen(pixel.value[v]), row[v]);
     }
-    while (current < down.index[0]) step();
-    if (down.index[0] >= 0) add(down.weight[0], row, above);
-    if (down.index[1] >= 0) {
-      if (down.index[1] == current) {
-        add(down.weight[1], row, above);
+    while (current < down.index0) step();
+    if (down.index0 >= 0) add(down.weight0, row, above);
+    if (down.index1 >= 0) {
+      if (down.index1 == current) {
+        add(down.weight1, row, above);
       } else {
-        add(down.weight[1], row, below);
+        add(down.weight1, row, below);
       }
     }
   }

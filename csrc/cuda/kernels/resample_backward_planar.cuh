@@ -59,13 +59,13 @@ template <class acc, class Axis>
 __device__ __forceinline__ ColumnTaps<acc> column_taps(const Axis& axis, int32_t o) {
   if (o >= axis.out_size) return {-2, 0, acc(0), acc(0)};
   const auto taps = axis.taps(o);
-  const bool has0 = taps.index[0] >= 0, has1 = taps.index[1] >= 0;
-  const bool together = has0 && has1 && taps.index[0] == taps.index[1];
-  return {has0 ? taps.index[0] : -2,
+  const bool has0 = taps.index0 >= 0, has1 = taps.index1 >= 0;
+  const bool together = has0 && has1 && taps.index0 == taps.index1;
+  return {has0 ? taps.index0 : -2,
           (has0 ? kFirst : 0) | (!has1      ? 0
                                  : together ? kSecondToFirst
                                             : kSecond),
-          taps.weight[0], taps.weight[1]};
+          taps.weight0, taps.weight1};
 }
 
 // A tile in shared memory, all of it 16-byte aligned.
@@ -183,12 +183,12 @@ __device__ __forceinline__ void sum_along_width(const PlanarBackward<T, Axis>& p
       while (current < taps.anchor) step();
       const acc value = sums.value[q];
       if (!Axis::kMayLackTaps || taps.adds & kFirst) {
-        current_sum = fused_multiply_add(taps.weight[0], value, current_sum);
+        current_sum = fused_multiply_add(taps.weight0, value, current_sum);
       }
       if (taps.adds & kSecondToFirst) {
-        current_sum = fused_multiply_add(taps.weight[1], value, current_sum);
+        current_sum = fused_multiply_add(taps.weight1, value, current_sum);
       } else if (!Axis::kMayLackTaps || taps.adds & kSecond) {
-        next_sum = fused_multiply_add(taps.weight[1], value, next_sum);
+        next_sum = fused_multiply_add(taps.weight1, value, next_sum);
       }
     }
   }

@@ -48,10 +48,10 @@ struct PlanarColumns {
   explicit __device__ __forceinline__ PlanarColumns(const T* source) : plane(source) {}
 
   __device__ __forceinline__ void set(int v, const Taps<acc, 2, Index>& taps, Index stride, Index shift) {
-    offset0[v] = taps.index[0] < 0 ? kAbsent : static_cast<Offset>(taps.index[0] * stride + shift);
-    offset1[v] = taps.index[1] < 0 ? kAbsent : static_cast<Offset>(taps.index[1] * stride + shift);
-    weight1[v] = taps.weight[1];
-    if constexpr (Axis::kMayLackTaps) weight0[v] = taps.weight[0];
+    offset0[v] = taps.index0 < 0 ? kAbsent : static_cast<Offset>(taps.index0 * stride + shift);
+    offset1[v] = taps.index1 < 0 ? kAbsent : static_cast<Offset>(taps.index1 * stride + shift);
+    weight1[v] = taps.weight1;
+    if constexpr (Axis::kMayLackTaps) weight0[v] = taps.weight0;
   }
 
  private:
@@ -124,10 +124,10 @@ struct ChannelColumn {
   __device__ __forceinline__ ChannelColumn(const T* source, const Axis& axis, Index stride, Index column)
       : plane(source) {
     const auto taps = axis.taps(column);
-    offset0 = taps.index[0] < 0 ? kAbsent : static_cast<Offset>(taps.index[0] * stride);
-    offset1 = taps.index[1] < 0 ? kAbsent : static_cast<Offset>(taps.index[1] * stride);
-    weight0 = taps.weight[0];
-    weight1 = taps.weight[1];
+    offset0 = taps.index0 < 0 ? kAbsent : static_cast<Offset>(taps.index0 * stride);
+    offset1 = taps.index1 < 0 ? kAbsent : static_cast<Offset>(taps.index1 * stride);
+    weight0 = taps.weight0;
+    weight1 = taps.weight1;
   }
 
   __device__ __forceinline__ void blended(const T* row, acc (&values)[V]) const {
@@ -161,27 +161,27 @@ __device__ __forceinline__ void walk_down(const Columns& columns, const Axis& he
   };
   for (Index o = begin; o < end; ++o) {
     const auto taps = height.taps(o);
-    if (taps.index[0] != above_row) {
-      if (taps.index[0] == below_row) {
+    if (taps.index0 != above_row) {
+      if (taps.index0 == below_row) {
 #pragma unroll
         for (int v = 0; v < V; ++v) above[v] = below[v];
       } else {
-        take(taps.index[0], above);
+        take(taps.index0, above);
       }
-      above_row = taps.index[0];
+      above_row = taps.index0;
     }
-    if (taps.index[1] != below_row) {
-      if (taps.index[1] == above_row) {
+    if (taps.index1 != below_row) {
+      if (taps.index1 == above_row) {
 #pragma unroll
         for (int v = 0; v < V; ++v) below[v] = above[v];
       } else {
-        take(taps.index[1], below);
+        take(taps.index1, below);
       }
-      below_row = taps.index[1];
+      below_row = taps.index1;
     }
     acc values[V];
 #pragma unroll
-    for (int v = 0; v < V; ++v) values[v] = blend(taps.weight[0], above[v], taps.weight[1], below[v]);
+    for (int v = 0; v < V; ++v) values[v] = blend(taps.weight0, above[v], taps.weight1, below[v]);
     put(o, values);
   }
 }

@@ -21,8 +21,8 @@ __device__ __forceinline__ int list_taps(const Axis& axis, int32_t source, Tap<a
   int count = 0;
   for (int32_t o = axis.begin(source), end = axis.end(source); o < end; ++o) {
     const auto taps = axis.taps(o);
-    if (taps.index[0] == source) list[count++] = {o, taps.weight[0]};
-    if (taps.index[1] == source) list[count++] = {o, taps.weight[1]};
+    if (taps.index0 == source) list[count++] = {o, taps.weight0};
+    if (taps.index1 == source) list[count++] = {o, taps.weight1};
   }
   return count;
 }
@@ -31,8 +31,8 @@ __device__ __forceinline__ int list_taps(const Axis& axis, int32_t source, Tap<a
 // twice.
 template <class Taps, class acc>
 __device__ __forceinline__ void add_taps(const Taps& taps, int64_t source, acc value, acc& sum) {
-  if (taps.index[0] == source) sum = fused_multiply_add(taps.weight[0], value, sum);
-  if (taps.index[1] == source) sum = fused_multiply_add(taps.weight[1], value, sum);
+  if (taps.index0 == source) sum = fused_multiply_add(taps.weight0, value, sum);
+  if (taps.index1 == source) sum = fused_multiply_add(taps.weight1, value, sum);
 }
 
 // The sum over all lanes of a warp, in a tree.

@@ -100,6 +100,16 @@ OPS: dict[str, Op] = {
         lambda g: torch.ops.aten.upsample_bilinear2d_backward(g, [6, 5], [*g.shape[:2], 3, 4], False),
         [(2, 2, 6, 5)],
     ),
+    "resample": Op(
+        lambda x: OURS.resample(x, [6, 5], "bicubic", False, False, None),
+        lambda x: F.interpolate(x, (6, 5), mode="bicubic"),
+        IMAGE,
+    ),
+    "resample_backward": Op(
+        lambda g: OURS.resample_backward(g, [3, 4], "bicubic", False, False, None),
+        lambda g: torch.ops.aten.upsample_bicubic2d_backward(g, [6, 5], [*g.shape[:2], 3, 4], False),
+        [(2, 2, 6, 5)],
+    ),
     "separable_conv_transpose2d_backward": Op(
         lambda g: OURS.separable_conv_transpose2d_backward(g, LINE, LINE, [3, 4], TWO, [1, 1], [1, 1], False),
         lambda g: F.conv2d(g, torch.outer(LINE, LINE).to(g.dtype).expand(2, 1, 4, 4), None, 2, 1, 1, 2),
