@@ -53,18 +53,28 @@ template <class Axis>
 AxisTable<T> AxisTable<T>::of(const Axis& axis) {
   const int64_t out_size = axis.out_size;
   AxisTable table(axis.in_size, out_size, checked_product(most_taps(axis), out_size));
-  int64_t count = 0;
-  for (int64_t o = 0; o < out_size; ++o) {
-    each_tap(axis, o, [&](int64_t source, T weight) {
-      table.index()[count] = source;
-      table.weight()[count++] = weight;
-    });
-    table.offset()[o + 1] = count;
-  }
-  if constexpr (std::is_same_v<Axis, LinearAxis<T>>) {  // nothing to find out
-    table.taps_.taps_per_row = table.taps_.max_taps = 2;
-    table.taps_.interpolates = true;
+  // Of the axes with a fixed number of taps only transposed convolutions, which are not built here, lack any.
+  if constexpr (Axis::kTaps > 0) {
+    constexpr int kTaps = Axis::kTaps;
+    for (int64_t o = 0; o < out_size; ++o) {
+      const auto taps = axis.taps(o);
+      for (int t = 0; t < kTaps; ++t) {
+        table.index()[kTaps * o + t] = taps.index_of(t);
+        table.weight()[kTaps * o + t] = taps.weight_of(t);
+      }
+      table.offset()[o + 1] = kTaps * (o + 1);
+    }
+    table.taps_.taps_per_row = table.taps_.max_taps = kTaps;
+    table.taps_.interpolates = std::is_same_v<Axis, LinearAxis<T>>;
   } else {
+    int64_t count = 0;
+    for (int64_t o = 0; o < out_size; ++o) {
+      each_tap(axis, o, [&](int64_t source, T weight) {
+        table.index()[count] = source;
+        table.weight()[count++] = weight;
+      });
+      table.offset()[o + 1] = count;
+    }
     table.classify();
   }
   return table;
