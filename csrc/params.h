@@ -18,28 +18,34 @@ struct Strides {
   int64_t batch, channel, height, width;
 };
 
-// output = A_h input A_w^T for every plane of an (N, C, H, W) image; acc is the type of weights and sums.
-template <class acc>
-struct ResampleParams {
-  const void* input;
-  void* output;
+// y = A_h x A_w^T for every plane of an image x (N, C, H, W), by the tables of its axes. Forward, x is the
+// input and y the output; backward, with transposed tables, x is grad_output and y grad_input.
+template <class Table>
+struct TableParams {
+  const void* x;
+  void* y;
   int64_t batch, channels;
-  Strides in, out;
-  AxisTaps<acc> height, width;
+  Strides x_strides, y_strides;
+  Table height, width;
+};
+
+// The same on the CPU, where acc is the type of weights and sums.
+template <class acc>
+struct ResampleParams : TableParams<AxisTaps<acc>> {
   // If `height` is the transpose of another table, that table; otherwise empty.
   AxisTaps<acc> height_forward;
-  // Rows of work are (n, c, output row), or (n, output row) with all channels at once if the channels of a
-  // pixel are adjacent in both images.
+  // Rows of work are (n, c, row of y), or (n, row of y) with all channels at once if the channels of a pixel
+  // are adjacent in both images.
   bool channels_last;
-  // The output is too large to stay in cache: use streaming stores.
+  // y is too large to stay in cache: use streaming stores.
   bool stream;
-  // Operands of the fused kernels: an image with the output's strides, and a number.
+  // Operands of the fused kernels: an image with the strides of y, and a number.
   const void* other;
   acc threshold;
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
   const void* plan;
 
-  int64_t rows() const { return batch * (channels_last ? 1 : channels) * height.out_size; }
+  int64_t rows() const { return this->batch * (channels_last ? 1 : this->channels) * this->height.out_size; }
 };
 
 // Depthwise transposed convolution: every channel has its own kernel. With o = i * stride - padding + k *
@@ -75,46 +81,59 @@ struct ChannelSumParams {
   bool channels_last;
 };
 
-// The low-resolution logits of the ops that reduce over the classes of a pixel, and the resize that the
-// reduction sees: `channels` classes, resized by both tables.
-template <class acc>
-struct LogitsParams {
+// The low-resolution logits of the ops that reduce over the classes of a pixel, `channels` classes, and the
+// axes of the resize that the reduction sees.
+template <class Axis>
+struct Logits {
   const void* input;
   int64_t batch, channels;
   Strides in;
-  TwoTapRows<acc> height, width;
+  Axis height, width;
+};
+
+// The same on the CPU.
+template <class acc>
+struct LogitsParams : Logits<TwoTapRows<acc>> {
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
   const void* plan;
 };
 
 // index[n, y, x] = the class with the largest resized logit; compared in float32.
-struct ArgmaxParams {
-  LogitsParams<float> logits;
+template <class Logits>
+struct ArgmaxOf {
+  Logits logits;
   void* index;          // (batch, height, width), contiguous
   int64_t index_bytes;  // of one index: 1, 2, 4 or 8
   float* score;         // the softmax probability of that class, of the same shape; or null
 };
+using ArgmaxParams = ArgmaxOf<LogitsParams<float>>;
 
-// Cross-entropy of the resized logits with one target class a pixel, and its gradient to the logits.
+// Cross-entropy of the resized logits with one target class a pixel, and its gradient to the logits. Images
+// of pixels are (batch, height, width), contiguous.
 //   loss = (1 - smoothing) * weight[target] * -log p[target] + smoothing / classes * sum of weight * -log p
+template <class acc, class Logits>
+struct CrossEntropyOf {
+  Logits logits;
+  const int64_t* target = nullptr;  // each a class or ignore_index
+  int64_t ignore_index = 0;         // such pixels have no loss and no gradient
+  const acc* weight = nullptr;      // of each class, or null
+  acc smoothing = 0;
+  acc* loss = nullptr;  // of each pixel; or null
+  // The gradient of the loss with respect to the logits, or null. Upstream gradient per pixel, or one number
+  // for all pixels (`scale`, below) if null.
+  void* grad_input = nullptr;
+  Strides grad = {};
+  const acc* grad_output = nullptr;
+};
+
+// The same on the CPU.
 template <class acc>
-struct CrossEntropyParams {
-  LogitsParams<acc> logits;
-  const int64_t* target;  // (batch, height, width), contiguous; each a class or ignore_index
-  int64_t ignore_index;   // such pixels have no loss and no gradient
-  const acc* weight;      // of each class, or null
-  acc weight_sum;         // of all classes: their number where there is no weight
-  acc smoothing;
-  acc* loss;         // of each pixel, (batch, height, width), contiguous; or null
-  double* row_loss;  // the sum over the pixels of each unit of work
-  // The gradient of the loss with respect to the logits, or null. Upstream gradient per pixel, (batch,
-  // height, width), or `scale` for all pixels if null.
-  void* grad_input;
-  Strides grad;
-  const acc* grad_output;
-  acc scale;
-  AxisTaps<acc> width_transposed;
-  const void* plan_transposed;
+struct CrossEntropyParams : CrossEntropyOf<acc, LogitsParams<acc>> {
+  acc weight_sum = 0;          // of all classes: their number where there is no weight
+  double* row_loss = nullptr;  // the sum over the pixels of each unit of work
+  acc scale = 0;
+  AxisTaps<acc> width_transposed = {};
+  const void* plan_transposed = nullptr;
 };
 
 }  // namespace upsample_ext

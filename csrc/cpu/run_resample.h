@@ -47,15 +47,16 @@ inline at::Tensor take_columns(const at::Tensor& input, const std::vector<int64_
 template <class acc>
 void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, const at::Tensor& output,
                   const AxisTable<acc>& height, const AxisTable<acc>& width, ResampleParams<acc> params) {
-  params.input = input.const_data_ptr();
-  params.output = output.mutable_data_ptr();
+  params.x = input.const_data_ptr();
+  params.y = output.mutable_data_ptr();
   params.batch = input.size(0);
   params.channels = input.size(1);
-  params.in = strides_of(input);
-  params.out = strides_of(output);
+  params.x_strides = strides_of(input);
+  params.y_strides = strides_of(output);
   params.height = height.taps();
   params.width = width.taps();
-  params.channels_last = params.channels > 1 && params.in.channel == 1 && params.out.channel == 1;
+  params.channels_last =
+      params.channels > 1 && params.x_strides.channel == 1 && params.y_strides.channel == 1;
   std::optional<AxisTable<acc>> interleaved;
   // Few channels are treated as one row of interleaved samples, unless the pixels that are read are far
   // apart.
@@ -65,7 +66,7 @@ void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, co
     interleaved = width.interleaved(params.channels);
     params.width = interleaved->taps();
     params.channels = 1;
-    params.in.width = params.out.width = 1;
+    params.x_strides.width = params.y_strides.width = 1;
     params.channels_last = false;
   }
 

@@ -32,7 +32,8 @@ static CrossEntropyResult cross_entropy_on_cuda(const Tensor& input, const Cross
     const LinearAxes<acc> axes(input, target.size(1), target.size(2), args.align_corners, std::nullopt,
                                std::nullopt);
     const auto logits = logits_params(input, axes);
-    CrossEntropyParams<acc> params{logits};
+    CrossEntropyParams<acc> params;
+    params.logits = logits;
     params.target = target.const_data_ptr<int64_t>();
     params.ignore_index = args.ignore_index;
     if (weight.defined()) {

@@ -34,7 +34,7 @@ template <class acc>
 cudaError_t product_table(const DeviceTable<acc>& outer, const DeviceTable<acc>& inner, int64_t inner_sources,
                           int64_t inner_room, const DeviceTable<acc>& product, const Device& device);
 template <class T, class acc>
-cudaError_t resample_table(const TableParams<acc>& params, const Device& device);
+cudaError_t resample_table(const TableParams<DeviceTable<acc>>& params, const Device& device);
 
 // The depthwise transposed convolution and its gradients, see DeconvParams. Weights that are read are of type
 // T, or of type acc if `weight_in_acc`.

@@ -31,34 +31,9 @@ struct DeviceTable {
   acc* weight;
 };
 
-// output = A_h input A_w^T by tables, which in a backward op are the transposed ones: `input` is what is read
-// and `output` what is written.
 template <class acc>
-struct TableParams {
-  const void* input;
-  void* output;
-  int64_t batch, channels;
-  Strides in, out;
-  DeviceTable<acc> height, width;
-};
-
-// The low-resolution logits of the ops that reduce over the classes of a pixel, and the resize that the
-// reduction sees. Results are (batch, height, width), contiguous.
-template <class acc>
-struct LogitsParams {
-  const void* input;
-  int64_t batch, channels;
-  Strides in;
-  LinearAxis<acc> height, width;
-};
-
-// index = the class whose resized logit is the largest; compared in float32.
-struct ArgmaxParams {
-  LogitsParams<float> logits;
-  void* index;
-  int64_t index_bytes;  // of one index: 1, 2, 4 or 8
-  float* score;         // the softmax probability of that class; or null
-};
+using LogitsParams = Logits<LinearAxis<acc>>;
+using ArgmaxParams = ArgmaxOf<LogitsParams<float>>;
 
 // What the backward pass of a softmax needs for each pixel: p = exp(logit - maximum) / sum.
 template <class acc>
@@ -67,25 +42,13 @@ struct alignas(2 * sizeof(acc)) SoftmaxOfPixel {
   acc factor;  // total weight of the pixel / sum: multiplies exp(logit - maximum) in the gradient
 };
 
-// Cross-entropy of the resized logits with one target class a pixel, and its gradient to the logits.
-//   loss = (1 - smoothing) * weight[target] * -log p[target] + smoothing / classes * sum of weight * -log p
 template <class acc>
-struct CrossEntropyParams {
-  LogitsParams<acc> logits;
-  const int64_t* target = nullptr;  // each a class or ignore_index
-  int64_t ignore_index = 0;         // such pixels have no loss and no gradient
-  const acc* weight = nullptr;      // of each class, or null
+struct CrossEntropyParams : CrossEntropyOf<acc, LogitsParams<acc>> {
   const acc* weight_sum = nullptr;  // of all classes; null without weights, where it is their number
-  acc smoothing = 0;
   // The forward pass writes those that are not null.
-  acc* loss = nullptr;        // of each pixel
   double* partial = nullptr;  // of each block: the sum of its losses, and of its targets' weights
   SoftmaxOfPixel<acc>* softmax = nullptr;  // of each pixel; the backward pass reads it
-  // The backward pass: upstream gradient per pixel, or if that is null *scale for all pixels.
-  void* grad_input = nullptr;
-  Strides grad = {};
-  const acc* grad_output = nullptr;
-  const acc* scale = nullptr;
+  const acc* scale = nullptr;  // multiplies the gradient of every pixel where there is no grad_output
 };
 
 // The last step of a reduced loss: the sum of all blocks' partial sums, divided by that of the weights if it

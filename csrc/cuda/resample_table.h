@@ -67,9 +67,9 @@ template <class scalar_t, class acc>
 void run_tables(const at::Tensor& input, const at::Tensor& output, const OwnedTable<acc>& height,
                 const OwnedTable<acc>& width, const Device& device) {
   void* const written = output.mutable_data_ptr();
-  const TableParams<acc> params{input.const_data_ptr(), written,           input.size(0),
-                                input.size(1),          strides_of(input), strides_of(output),
-                                height.table,           width.table};
+  const TableParams<DeviceTable<acc>> params{input.const_data_ptr(), written,           input.size(0),
+                                             input.size(1),          strides_of(input), strides_of(output),
+                                             height.table,           width.table};
   check_launch(resample_table<storage_of<scalar_t>>(params, device));
 }
 

@@ -91,29 +91,29 @@ int wrong_fused_elements(const AxisTable<acc>& height, const AxisTable<acc>& wid
   p.channels = of.channels;
   p.height = height.taps();
   p.width = width.taps();
-  p.in = strides_of(of.layout, p.channels, p.height.in_size, p.width.in_size);
-  p.out = strides_of(of.layout, p.channels, p.height.out_size, p.width.out_size);
+  p.x_strides = strides_of(of.layout, p.channels, p.height.in_size, p.width.in_size);
+  p.y_strides = strides_of(of.layout, p.channels, p.height.out_size, p.width.out_size);
   p.channels_last = of.layout == Layout::kChannelsLast;
   p.stream = of.stream;
-  const int64_t in_count = p.batch * p.in.batch, out_count = p.batch * p.out.batch;
+  const int64_t in_count = p.batch * p.x_strides.batch, out_count = p.batch * p.y_strides.batch;
   const auto each_output = [&](auto&& f) {
-    for_each_element(p.out, p.batch, p.channels, p.height.out_size, p.width.out_size, f);
+    for_each_element(p.y_strides, p.batch, p.channels, p.height.out_size, p.width.out_size, f);
   };
 
   const std::unique_ptr<T[]> input(new T[in_count]());
   const std::unique_ptr<acc[]> wide(new acc[in_count]());
   uint32_t random = 1;
   const auto next = [&] { return static_cast<int>((random = random * 1664525u + 1013904223u) >> 24); };
-  for_each_element(p.in, p.batch, p.channels, p.height.in_size, p.width.in_size, [&](int64_t i) {
+  for_each_element(p.x_strides, p.batch, p.channels, p.height.in_size, p.width.in_size, [&](int64_t i) {
     const int value = next();
     encode(value, &input[i]);
     encode(value, &wide[i]);
   });
   const auto plain = aligned_array<acc>(out_count);
-  p.input = wide.get();
-  p.output = plain.get();
+  p.x = wide.get();
+  p.y = plain.get();
   run(active_level().resample.of(acc{}), p);
-  p.input = input.get();
+  p.x = input.get();
 
   const auto other = aligned_array<T>(out_count), sum = aligned_array<T>(out_count),
              in_place = aligned_array<T>(out_count);
@@ -121,10 +121,10 @@ int wrong_fused_elements(const AxisTable<acc>& height, const AxisTable<acc>& wid
     encode(next(), &other[i]);
     in_place[i] = other[i];
   });
-  p.output = sum.get();
+  p.y = sum.get();
   p.other = other.get();
   run(active_level().add.of(T{}), p);
-  p.output = in_place.get();
+  p.y = in_place.get();
   p.other = in_place.get();
   run(active_level().add.of(T{}), p);
   int wrong = 0;
@@ -136,7 +136,7 @@ int wrong_fused_elements(const AxisTable<acc>& height, const AxisTable<acc>& wid
 
   if constexpr (sizeof(acc) == sizeof(float)) {
     const auto above = aligned_array<uint8_t>(out_count);
-    p.output = above.get();
+    p.y = above.get();
     p.threshold = plain[0];  // equal somewhere
     run(active_level().threshold.of(T{}), p);
     each_output([&](int64_t i) { wrong += above[i] != (plain[i] > p.threshold); });
@@ -156,15 +156,15 @@ int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width,
   p.height = height.taps();
   p.width = width.taps();
   p.height_forward = height_forward;
-  p.in = strides_of(of.layout, channels, p.height.in_size, p.width.in_size);
-  p.out = strides_of(of.layout, channels, p.height.out_size, p.width.out_size);
+  p.x_strides = strides_of(of.layout, channels, p.height.in_size, p.width.in_size);
+  p.y_strides = strides_of(of.layout, channels, p.height.out_size, p.width.out_size);
   p.channels_last = of.layout == Layout::kChannelsLast;
   p.stream = of.stream;
 
   const int64_t in_plane = p.height.in_size * p.width.in_size;
   std::vector<std::vector<int>> planes(kBatch * channels, std::vector<int>(in_plane));
-  const std::unique_ptr<T[]> input(new T[kBatch * p.in.batch]());
-  const auto output = aligned_array<T>(kBatch * p.out.batch);
+  const std::unique_ptr<T[]> input(new T[kBatch * p.x_strides.batch]());
+  const auto output = aligned_array<T>(kBatch * p.y_strides.batch);
   uint32_t random = 1;
   for (int64_t n = 0; n < kBatch; ++n) {
     for (int64_t c = 0; c < channels; ++c) {
@@ -173,12 +173,13 @@ int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width,
         const int value = static_cast<int>(random >> 24);
         planes[n * channels + c][i] = value;
         const int64_t y = i / p.width.in_size, x = i % p.width.in_size;
-        encode(value, &input[n * p.in.batch + c * p.in.channel + y * p.in.height + x * p.in.width]);
+        encode(value, &input[n * p.x_strides.batch + c * p.x_strides.channel + y * p.x_strides.height +
+                             x * p.x_strides.width]);
       }
     }
   }
-  p.input = input.get();
-  p.output = output.get();
+  p.x = input.get();
+  p.y = output.get();
 
   run(kernel, p);
 
@@ -189,7 +190,8 @@ int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width,
         for (int64_t x = 0; x < p.width.out_size; ++x) {
           double exact = exact_tap_sum(p.height, p.width, y, x, planes[n * channels + c]);
           if (sizeof(T) == 1) exact = exact < kLargest ? exact : kLargest;
-          const T got = output[n * p.out.batch + c * p.out.channel + y * p.out.height + x * p.out.width];
+          const T got = output[n * p.y_strides.batch + c * p.y_strides.channel + y * p.y_strides.height +
+                               x * p.y_strides.width];
           // Adjoint tables gather several outputs, so that a sum may exceed the largest input.
           const double allowed = tolerance(T{}) * (sizeof(T) == 1 ? 1.0 : std::fmax(1.0, exact / kLargest));
           wrong += !(std::fabs(decode(got) - exact) <= allowed);

@@ -98,7 +98,7 @@ class Add {
   static constexpr bool kUnchanged = false, kTwoTapOnly = true, kReads = true;
 
   explicit Add(const ResampleParams<acc_of<T>>& p)
-      : output_(static_cast<const T*>(p.output)), other_(static_cast<const T*>(p.other)) {}
+      : output_(static_cast<const T*>(p.y)), other_(static_cast<const T*>(p.other)) {}
 
   template <Put kPut, class V>
   void put(T* p, V v, int64_t count) const {

@@ -92,25 +92,26 @@ inline void interpolate_pixel_rows(const ResampleParams<acc>& p, E finish, const
                                    typename E::result* out, int64_t oy, int rows) {
   const int64_t ty = p.height.offset[oy];
   PixelTile<T, E, acc> tile(finish);
-  tile.column_stride = p.out.width;
-  bool streams = p.stream && p.channels % lanes<acc> == 0 && p.out.width % lanes<acc> == 0;
+  tile.column_stride = p.y_strides.width;
+  bool streams = p.stream && p.channels % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0;
   for (int r = 0; r < rows; ++r) {
     tile.down0[r] = p.height.weight[ty + 2 * r];
     tile.down1[r] = p.height.weight[ty + 2 * r + 1];
-    streams = streams && streamable<acc>(out + (oy + r) * p.out.height);
+    streams = streams && streamable<acc>(out + (oy + r) * p.y_strides.height);
   }
-  const T *row0 = in + p.height.index[ty] * p.in.height, *row1 = in + p.height.index[ty + 1] * p.in.height;
+  const T *row0 = in + p.height.index[ty] * p.x_strides.height,
+          *row1 = in + p.height.index[ty + 1] * p.x_strides.height;
   for (int64_t ox = 0; ox < p.width.out_size;) {
     const int columns = alike_outputs(p.width, ox, p.width.out_size, kTileColumns);
-    const int64_t tx = p.width.offset[ox], x0 = p.width.index[tx] * p.in.width;
-    const int64_t x1 = p.width.index[tx + 1] * p.in.width;
+    const int64_t tx = p.width.offset[ox], x0 = p.width.index[tx] * p.x_strides.width;
+    const int64_t x1 = p.width.index[tx + 1] * p.x_strides.width;
     tile.corner00 = row0 + x0, tile.corner01 = row0 + x1;
     tile.corner10 = row1 + x0, tile.corner11 = row1 + x1;
     for (int s = 0; s < columns; ++s) {
       tile.across0[s] = p.width.weight[tx + 2 * s];
       tile.across1[s] = p.width.weight[tx + 2 * s + 1];
     }
-    for (int r = 0; r < rows; ++r) tile.out[r] = out + (oy + r) * p.out.height + ox * p.out.width;
+    for (int r = 0; r < rows; ++r) tile.out[r] = out + (oy + r) * p.y_strides.height + ox * p.y_strides.width;
     if (rows == 2) {
       interpolate_columns<2>(tile, columns, p.channels, streams);
     } else {
@@ -173,9 +174,9 @@ inline void interpolate_small_pixels(const ResampleParams<acc>& p, const TwoTapR
                                      typename E::result* out, int64_t begin, int64_t end) {
   using Pixel = typename SmallPixel<acc>::type;
   const Pixel above = Pixel{} + down0, below = Pixel{} + down1;
-  const bool dense = p.out.width == p.channels;
+  const bool dense = p.y_strides.width == p.channels;
   const auto blend = [&](int64_t x) {
-    const T *p0 = row0 + x * p.in.width, *p1 = row1 + x * p.in.width;
+    const T *p0 = row0 + x * p.x_strides.width, *p1 = row1 + x * p.x_strides.width;
     if (kLast && x == p.width.in_size - 1) {
       return multiply_add_vector(below, load_last_pixel<acc>(p1, p.channels),
                                  above * load_last_pixel<acc>(p0, p.channels));
@@ -185,7 +186,7 @@ inline void interpolate_small_pixels(const ResampleParams<acc>& p, const TwoTapR
   for (int64_t ox = begin; ox < end; ++ox) {
     const Pixel left = width.first_weight(ox) * blend(width.first(ox));
     const Pixel sum = multiply_add_vector(Pixel{} + width.second_weight(ox), blend(width.second(ox)), left);
-    put_pixel(finish, out + ox * p.out.width, sum, p.channels, dense && (!kLast || ox + 1 < end));
+    put_pixel(finish, out + ox * p.y_strides.width, sum, p.channels, dense && (!kLast || ox + 1 < end));
   }
 }
 
@@ -268,23 +269,23 @@ inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* i
                               int64_t tile, int64_t begin, int64_t end, char* scratch) {
   acc* buffer[] = {reinterpret_cast<acc*>(scratch),
                    reinterpret_cast<acc*>(scratch + channels_last_row_bytes(p))};
-  const RowShape shape = p.in.width == tile ? RowShape{1, p.width.in_size * tile, 0}
-                                            : RowShape{p.width.in_size, tile, p.in.width};
+  const RowShape shape = p.x_strides.width == tile ? RowShape{1, p.width.in_size * tile, 0}
+                                                   : RowShape{p.width.in_size, tile, p.x_strides.width};
   const bool scatters = !E::kTwoTapOnly && scatters_rows(p);
-  RowScatter<T, acc> rows(in, p.in.height, shape, p.height, p.height_forward, buffer[0], buffer[1]);
+  RowScatter<T, acc> rows(in, p.x_strides.height, shape, p.height, p.height_forward, buffer[0], buffer[1]);
   if (scatters) rows.start(begin, end);
   for (int64_t oy = begin; oy < end; ++oy) {
     const acc* row = buffer[0];
     if (scatters) {
       row = rows.produce();
     } else {
-      blend_rows(buffer[0], in, p.in.height, shape, p.height, oy);
+      blend_rows(buffer[0], in, p.x_strides.height, shape, p.height, oy);
     }
-    typename E::result* out_row = out + oy * p.out.height;
+    typename E::result* out_row = out + oy * p.y_strides.height;
     const bool streams =
-        p.stream && tile % lanes<acc> == 0 && p.out.width % lanes<acc> == 0 && streamable<acc>(out_row);
+        p.stream && tile % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0 && streamable<acc>(out_row);
     for (int64_t o = 0; o < p.width.out_size; ++o) {
-      write_pixel(finish, out_row + o * p.out.width, streams, row, tile, p.width, o);
+      write_pixel(finish, out_row + o * p.y_strides.width, streams, row, tile, p.width, o);
     }
   }
 }
@@ -306,8 +307,8 @@ inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, 
   const E finish(p);
   for (int64_t row = begin; row < end;) {
     const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);
-    const T* in = static_cast<const T*>(p.input) + n * p.in.batch;
-    typename E::result* out = static_cast<typename E::result*>(p.output) + n * p.out.batch;
+    const T* in = static_cast<const T*>(p.x) + n * p.x_strides.batch;
+    typename E::result* out = static_cast<typename E::result*>(p.y) + n * p.y_strides.batch;
     if (!directly) {
       resample_pixel_rows(p, finish, in, out, first, last, scratch);
     }
@@ -319,9 +320,9 @@ inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, 
       }
       const int64_t t = p.height.offset[oy];
       if (p.channels <= kFewChannels) {
-        interpolate_small_row(p, finish, in + p.height.index[t] * p.in.height,
-                              in + p.height.index[t + 1] * p.in.height, p.height.weight[t],
-                              p.height.weight[t + 1], out + oy * p.out.height);
+        interpolate_small_row(p, finish, in + p.height.index[t] * p.x_strides.height,
+                              in + p.height.index[t + 1] * p.x_strides.height, p.height.weight[t],
+                              p.height.weight[t + 1], out + oy * p.y_strides.height);
         ++oy;
         continue;
       }

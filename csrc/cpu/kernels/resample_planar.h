@@ -37,7 +37,7 @@ struct RowGroup {
 
 template <class acc>
 inline bool interpolates(const ResampleParams<acc>& p) {
-  return p.height.interpolates && p.width.max_taps == 2 && p.in.width == 1 && p.out.width == 1 &&
+  return p.height.interpolates && p.width.max_taps == 2 && p.x_strides.width == 1 && p.y_strides.width == 1 &&
          p.width.in_size >= column_plan(p).needed;
 }
 
@@ -47,8 +47,8 @@ inline RowGroup<T, E, acc> group_rows(const ResampleParams<acc>& p, E finish, co
                                       typename E::result* out, int64_t oy, int64_t end) {
   const int64_t* index = p.height.index + p.height.offset[oy];
   RowGroup<T, E, acc> group(finish);
-  group.source0 = in + index[0] * p.in.height;
-  group.source1 = in + index[1] * p.in.height;
+  group.source0 = in + index[0] * p.x_strides.height;
+  group.source1 = in + index[1] * p.x_strides.height;
   group.length = p.width.in_size;
   group.count = 0;
   group.streams = p.stream;
@@ -57,7 +57,7 @@ inline RowGroup<T, E, acc> group_rows(const ResampleParams<acc>& p, E finish, co
     if (p.height.offset[oy + 1] - t != 2) break;
     if (p.height.index[t] != index[0] || p.height.index[t + 1] != index[1]) break;
     const int r = group.count++;
-    group.out[r] = out + oy++ * p.out.height;
+    group.out[r] = out + oy++ * p.y_strides.height;
     group.weight0[r] = p.height.weight[t];
     group.weight1[r] = p.height.weight[t + 1];
     group.streams = group.streams && streamable<acc>(group.out[r]);
@@ -189,9 +189,9 @@ template <class E, class acc>
 inline void write_row_columns(const ResampleParams<acc>& p, E finish, typename E::result* out,
                               const acc* row) {
   const ColumnPlan<acc>& plan = column_plan(p);
-  if (p.out.width != 1) {
+  if (p.y_strides.width != 1) {
     for (int64_t o = 0; o < p.width.out_size; ++o) {
-      finish.put_one(out + o * p.out.width, sum_taps(row, p.width, o));
+      finish.put_one(out + o * p.y_strides.width, sum_taps(row, p.width, o));
     }
   } else if (p.stream && streamable<acc>(out)) {
     write_columns<Put::kStream>(finish, out, row, plan, p.width);
@@ -203,7 +203,8 @@ inline void write_row_columns(const ResampleParams<acc>& p, E finish, typename E
 // One segment, or if columns are not adjacent in memory one segment for each.
 template <class acc>
 inline RowShape planar_row(const ResampleParams<acc>& p) {
-  return p.in.width == 1 ? RowShape{1, p.width.in_size, 0} : RowShape{p.width.in_size, 1, p.in.width};
+  return p.x_strides.width == 1 ? RowShape{1, p.width.in_size, 0}
+                                : RowShape{p.width.in_size, 1, p.x_strides.width};
 }
 
 template <class acc>
@@ -228,11 +229,11 @@ inline bool is_zero(const ResampleParams<acc>& p, int64_t oy) {
 }
 template <class E, class acc>
 inline void zero_row(const ResampleParams<acc>& p, E finish, typename E::result* out) {
-  if (E::kUnchanged && p.out.width == 1) {
+  if (E::kUnchanged && p.y_strides.width == 1) {
     __builtin_memset(out, 0, static_cast<size_t>(p.width.out_size) * sizeof *out);
     return;
   }
-  for (int64_t o = 0; o < p.width.out_size; ++o) finish.put_one(out + o * p.out.width, acc(0));
+  for (int64_t o = 0; o < p.width.out_size; ++o) finish.put_one(out + o * p.y_strides.width, acc(0));
 }
 
 template <class T, class E, class acc>
@@ -243,24 +244,25 @@ inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const
   };
   const RowShape shape = planar_row(p);
   if (!E::kTwoTapOnly && scatters_rows(p) && shape.segments == 1) {
-    RowScatter<T, acc> rows(in, p.in.height, shape, p.height, p.height_forward, row_buffer(0), row_buffer(1));
+    RowScatter<T, acc> rows(in, p.x_strides.height, shape, p.height, p.height_forward, row_buffer(0),
+                            row_buffer(1));
     rows.start(begin, end);
     for (int64_t oy = begin; oy < end; ++oy) {
-      write_row_columns(p, finish, out + oy * p.out.height, rows.produce());
+      write_row_columns(p, finish, out + oy * p.y_strides.height, rows.produce());
     }
     return;
   }
   for (int64_t oy = begin; oy < end;) {
     if (is_zero(p, oy)) {
-      zero_row(p, finish, out + oy++ * p.out.height);
+      zero_row(p, finish, out + oy++ * p.y_strides.height);
       continue;
     }
     int64_t count = 0;
     for (; count < kRowBatch && oy + count < end && !is_zero(p, oy + count); ++count) {
-      blend_rows(row_buffer(count), in, p.in.height, shape, p.height, oy + count);
+      blend_rows(row_buffer(count), in, p.x_strides.height, shape, p.height, oy + count);
     }
     for (int64_t i = 0; i < count; ++i) {
-      write_row_columns(p, finish, out + (oy + i) * p.out.height, row_buffer(i));
+      write_row_columns(p, finish, out + (oy + i) * p.y_strides.height, row_buffer(i));
     }
     oy += count;
   }
@@ -290,9 +292,9 @@ inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t
   for (int64_t row = begin; row < end;) {
     const int64_t plane = row / height, first = row % height, last = smaller(height, first + end - row);
     const int64_t n = plane / p.channels, c = plane % p.channels;
-    const T* in = static_cast<const T*>(p.input) + n * p.in.batch + c * p.in.channel;
+    const T* in = static_cast<const T*>(p.x) + n * p.x_strides.batch + c * p.x_strides.channel;
     typename E::result* out =
-        static_cast<typename E::result*>(p.output) + n * p.out.batch + c * p.out.channel;
+        static_cast<typename E::result*>(p.y) + n * p.y_strides.batch + c * p.y_strides.channel;
     if (directly) {
       interpolate_rows_of_plane(p, finish, in, out, first, last, scratch);
     } else {

@@ -24,7 +24,7 @@ cudaError_t product_table(const DeviceTable<acc>& outer, const DeviceTable<acc>&
 }
 
 template <class T, class acc>
-cudaError_t resample_table(const TableParams<acc>& params, const Device& device) {
+cudaError_t resample_table(const TableParams<DeviceTable<acc>>& params, const Device& device) {
   return launch_resample_table<T>(params, device);
 }
 
@@ -46,11 +46,11 @@ cudaError_t resample_table(const TableParams<acc>& params, const Device& device)
 UPSAMPLE_TABLES(float);
 UPSAMPLE_TABLES(double);
 
-template cudaError_t resample_table<double>(const TableParams<double>&, const Device&);
-template cudaError_t resample_table<float>(const TableParams<float>&, const Device&);
-template cudaError_t resample_table<half_t>(const TableParams<float>&, const Device&);
-template cudaError_t resample_table<bfloat16_t>(const TableParams<float>&, const Device&);
-template cudaError_t resample_table<uint8_t>(const TableParams<float>&, const Device&);
+template cudaError_t resample_table<double>(const TableParams<DeviceTable<double>>&, const Device&);
+template cudaError_t resample_table<float>(const TableParams<DeviceTable<float>>&, const Device&);
+template cudaError_t resample_table<half_t>(const TableParams<DeviceTable<float>>&, const Device&);
+template cudaError_t resample_table<bfloat16_t>(const TableParams<DeviceTable<float>>&, const Device&);
+template cudaError_t resample_table<uint8_t>(const TableParams<DeviceTable<float>>&, const Device&);
 
 }  // namespace gpu
 }  // namespace upsample_ext

@@ -133,9 +133,9 @@ constexpr int kTableWarps = kTableThreads / kWarp;
 template <class T>
 struct TableArguments {
   typedef acc_of<T> acc;
-  const T* input;
-  T* output;
-  Strides in, out;
+  const T* x;
+  T* y;
+  Strides x_strides, y_strides;
   DeviceTable<acc> height, width;
   int64_t channels, tiles;
   // Channels and columns of a tile, and columns of a chunk.
@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(kTableThreads, 3) resample_by_table(const Tabl
     const auto columns = static_cast<int>(smaller(p.tile_columns, p.width.rows - column));
     const auto rows = static_cast<int>(smaller(kTableRows, p.height.rows - row));
     const auto channels = static_cast<int>(smaller(p.tile_channels, p.channels - channel));
-    const T* image = p.input + n * p.in.batch + channel * p.in.channel;
+    const T* image = p.x + n * p.x_strides.batch + channel * p.x_strides.channel;
     int64_t first, end;
     sources_of_columns(p.width, column, columns, ranges, first, end);
 
@@ -226,7 +226,8 @@ __global__ void __launch_bounds__(kTableThreads, 3) resample_by_table(const Tabl
         const int c = kChannelsLast ? cell - x * channels : cell / span;
         const int at = kChannelsLast ? x * p.tile_channels + c : c * p.chunk_columns + x;
         chunk[r * kChunkElements + at] = sum_of_row<T, acc>(
-            p.height, row + r, image + c * p.in.channel + (source + x) * p.in.width, p.in.height);
+            p.height, row + r, image + c * p.x_strides.channel + (source + x) * p.x_strides.width,
+            p.x_strides.height);
       }
       __syncthreads();
       for (; tap < last_tap; ++tap) {
@@ -247,12 +248,12 @@ __global__ void __launch_bounds__(kTableThreads, 3) resample_by_table(const Tabl
     }
 
     if (owns) {
-      T* result = p.output + n * p.out.batch + (channel + own_channel) * p.out.channel +
-                  (column + own_column) * p.out.width;
+      T* result = p.y + n * p.y_strides.batch + (channel + own_channel) * p.y_strides.channel +
+                  (column + own_column) * p.y_strides.width;
 #pragma unroll
       for (int r = 0; r < kTableRowsOfThread; ++r) {
         if (first_of_rows + r < rows) {
-          store(result + (row + first_of_rows + r) * p.out.height, Narrow<T>::of(sums[r]));
+          store(result + (row + first_of_rows + r) * p.y_strides.height, Narrow<T>::of(sums[r]));
         }
       }
     }
@@ -261,18 +262,18 @@ __global__ void __launch_bounds__(kTableThreads, 3) resample_by_table(const Tabl
 }
 
 template <class T, class acc>
-cudaError_t launch_resample_table(const TableParams<acc>& p, const Device& device) {
+cudaError_t launch_resample_table(const TableParams<DeviceTable<acc>>& p, const Device& device) {
   if (p.batch == 0) return cudaSuccess;
-  const bool channels_last = p.channels > 1 && p.in.channel == 1 && p.out.channel == 1;
+  const bool channels_last = p.channels > 1 && p.x_strides.channel == 1 && p.y_strides.channel == 1;
   const int64_t columns = smaller(p.width.rows, kTableElements);
   const int64_t channels = smaller(p.channels, channels_last ? kWarp : kTableElements / columns);
   const int64_t of_tile = channels_last ? kTableElements / channels : columns;
   const int64_t across = divide_up(p.width.rows, of_tile), down = divide_up(p.height.rows, kTableRows);
   const int64_t deep = divide_up(p.channels, channels), tiles = across * down * deep * p.batch;
-  const TableArguments<T> arguments{static_cast<const T*>(p.input),
-                                    static_cast<T*>(p.output),
-                                    p.in,
-                                    p.out,
+  const TableArguments<T> arguments{static_cast<const T*>(p.x),
+                                    static_cast<T*>(p.y),
+                                    p.x_strides,
+                                    p.y_strides,
                                     p.height,
                                     p.width,
                                     p.channels,
