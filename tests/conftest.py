@@ -11,8 +11,8 @@ import os
 
 import pytest
 import torch
+from kernel_backend import EMULATED
 from run_record import RunRecord
-from which_kernels import EMULATED
 
 from upsample_ext._library import C
 
@@ -26,7 +26,7 @@ else:
 LEVELS = C.levels()[:1] if EMULATED or "cpu" not in DEVICES else C.levels()
 
 # Tests without a device fixture that need a device: they make tensors on a GPU, or check which calls it gets.
-ON_A_GPU = ("test_devices.py", "test_transforms.py::test_cuda_graphs_and_streams")
+ON_A_GPU = ("test_devices.py", "test_resample_transforms.py::test_cuda_graphs_and_streams")
 
 # Files, or tests, that do not run under the emulation, and why.
 NOT_EMULATED = {
@@ -38,7 +38,7 @@ NOT_EMULATED = {
     "test_loading.py": "what is said where the library cannot be loaded",
     "test_types.py": "what a type checker reads",
     "test_benchmarks.py": "the benchmarks' own instruments",
-    "test_overhead.py": "times say nothing here",
+    "test_resample_overhead.py": "times say nothing here",
     "test_examples.py": "scripts, and their times and memory",
     "test_cuda_build.py": "what nvcc makes of the kernels",
     "test_fuzz.py": "processes of their own, which know nothing of the emulation",

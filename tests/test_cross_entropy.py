@@ -6,9 +6,9 @@ import pytest
 import torch
 from dispatched_ops import dispatched_ops
 from image_layouts import LAYOUTS
+from kernel_backend import EMULATED
 from native_interpolate import native_interpolate
 from torch.nn import functional as F
-from which_kernels import EMULATED
 
 import upsample_ext
 

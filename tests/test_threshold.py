@@ -3,7 +3,7 @@
 import math
 
 import pytest
-import resizes
+import resample_cases
 import torch
 import torch._dynamo.testing
 from dispatched_ops import dispatched_ops
@@ -17,7 +17,7 @@ from upsample_ext import interpolate, upsample_threshold
 OURS = "upsample_ext::upsample_threshold"
 HALVES = [torch.float16, torch.bfloat16]
 DTYPES = [torch.float32, torch.float64, *HALVES]
-RESIZES = [*resizes.RESIZES, ((1, 2, 3, 129), (2, 3))]
+RESIZES = [*resample_cases.RESIZES, ((1, 2, 3, 129), (2, 3))]
 
 
 def expression(x, size=None, scale_factor=None, align_corners=False, *, threshold=0.0):

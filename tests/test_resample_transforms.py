@@ -7,10 +7,10 @@ import torch
 import torch._dynamo.testing
 from dispatched_ops import OUR_BACKWARD, OUR_UPSAMPLE, dispatched_ops
 from image_layouts import LAYOUTS
+from kernel_backend import assert_same_sums
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch_versions import enable_compiled_autograd, nested_vmap_rules
-from which_kernels import assert_same_sums
 
 import upsample_ext
 

@@ -7,12 +7,12 @@ import torch
 import torch._dynamo.testing
 from dispatched_ops import OUR_BACKWARD, OUR_UPSAMPLE, dispatched_ops
 from image_layouts import LAYOUTS
+from kernel_backend import assert_same_sums
 from native_interpolate import native_interpolate
-from resizes import RESIZES
+from resample_cases import RESIZES
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 from torch_versions import enable_compiled_autograd, nested_vmap_rules
-from which_kernels import assert_same_sums
 
 import upsample_ext
 from upsample_ext import interpolate, upsample_add, upsample_concat
