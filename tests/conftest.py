@@ -9,6 +9,10 @@ a device, as on a machine with a GPU. scripts/gpu.sh does so; run_record.py has 
 
 import os
 
+# Before torch loads OpenMP: threads that wait for work sleep. Spinning threads of one worker, or of a program
+# that a test starts, would keep the other worker off the cores: some tests took ten times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 import torch
 from kernel_backend import EMULATED
@@ -89,7 +93,7 @@ def pytest_configure(config):
     # By default native's float32 convolutions on CUDA round to TF32 and are no reference for ours.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True  # tests that compare bits with native need reproducible ones
-    # Workers share the cores: threads that wait by spinning would slow each other down.
+    # Workers share the cores.
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
