@@ -135,6 +135,14 @@ def level(request):
 
 
 @pytest.fixture
+def fresh_compiler():
+    """Forgets what earlier tests compiled: their guards, and the sizes that became dynamic."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
 def threads():
     """A function that sets the number of threads; the old number is restored."""
     before = torch.get_num_threads()

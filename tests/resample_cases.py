@@ -1,22 +1,68 @@
-"""Sizes that the tests of the fused ops share: every way a kernel can take its columns and channels."""
+"""Sizes that the tests of all ops share: every way a kernel can take its columns and channels.
 
-# Shape of the input, size of the output.
+Shape of the input, size of the output: up and down, portrait and landscape, unequal factors, sizes 1, 2, 3
+and 129.
+"""
+
 RESIZES = [
     ((2, 3, 5, 7), (10, 14)),
-    ((1, 2, 7, 5), (28, 5)),
+    ((2, 3, 7, 5), (28, 5)),
     ((1, 4, 6, 11), (3, 40)),
-    ((2, 1, 11, 6), (30, 4)),
+    ((2, 2, 11, 6), (30, 4)),
     ((1, 1, 1, 1), (3, 5)),
     ((2, 5, 1, 9), (4, 9)),
+    ((3, 1, 9, 1), (9, 4)),
+    ((1, 3, 2, 3), (129, 1)),
+    ((1, 2, 129, 3), (2, 129)),
+    ((1, 2, 2, 129), (129, 2)),
+    ((2, 1, 3, 129), (7, 300)),
+    ((1, 2, 3, 129), (2, 3)),
+    ((1, 19, 8, 16), (64, 128)),
+    ((1, 3, 64, 48), (21, 17)),
     ((1, 2, 4, 6), (4, 6)),
-    ((1, 3, 33, 20), (9, 7)),
-    ((2, 3, 4, 4), (1, 1)),
+    ((4, 33, 3, 4), (6, 8)),
+    ((2, 2, 4, 4), (1, 1)),  # natively, bytes of 3 channels end in an internal assertion
     ((0, 3, 4, 5), (8, 9)),
+    ((1, 3, 33, 20), (9, 7)),
     ((1, 150, 4, 8), (16, 32)),  # channels-last: whole vectors of channels, and a rest
     ((1, 64, 4, 3), (8, 6)),
+    ((1, 230, 2, 180), (4, 360)),  # channels-last: more than one tile of channels
+    # Rows long enough for taps one, two and four of the widest vectors apart, for windows, and farther.
     ((1, 3, 3, 70), (6, 140)),
+    ((1, 3, 3, 70), (12, 140)),
+    ((1, 2, 5, 33), (20, 132)),
     ((1, 2, 3, 33), (12, 132)),
+    ((1, 3, 4, 40), (12, 120)),
     ((1, 2, 3, 21), (27, 190)),
+    ((1, 2, 5, 131), (7, 180)),
     ((1, 3, 7, 150), (5, 90)),
-    ((1, 3, 4, 300), (3, 17)),  # columns whose taps lie far apart
+    ((1, 2, 6, 203), (4, 71)),
+    ((1, 4, 8, 300), (3, 21)),
+    ((1, 3, 4, 300), (3, 17)),
+    ((1, 17, 5, 40), (10, 80)),
+]
+
+# Those of the ops that reduce over the classes of a pixel.
+CLASS_RESIZES = [
+    ((1, 19, 8, 16), (64, 128)),
+    ((2, 5, 7, 4), (28, 5)),
+    ((1, 150, 6, 11), (24, 44)),
+    ((3, 1, 5, 7), (10, 14)),
+    ((1, 2, 1, 1), (3, 5)),
+    ((2, 3, 1, 9), (4, 9)),
+    ((2, 3, 9, 1), (9, 4)),
+    ((1, 4, 4, 6), (4, 6)),
+    ((1, 7, 2, 129), (129, 2)),
+    ((2, 3, 20, 33), (7, 9)),
+    ((1, 3, 6, 700), (9, 31)),
+    # Of so many classes a thread takes strips of the columns.
+    ((2, 600, 2, 240), (4, 480)),
+    ((1, 600, 3, 500), (4, 230)),
+    ((1, 600, 2, 700), (3, 40)),
+    ((1, 3, 5, 131), (7, 90)),
+    ((1, 2, 5, 33), (20, 132)),
+    ((1, 2, 3, 21), (27, 190)),
+    ((1, 2, 5, 70), (13, 50)),
+    ((1, 4, 3, 40), (7, 55)),
+    ((1, 4, 3, 40), (1, 1)),
 ]

@@ -8,7 +8,6 @@ import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import torch
 from checkout import ROOT, checked, needs_checkout, run
 
 import upsample_ext
@@ -100,30 +99,6 @@ def test_half_subnormals_survive_where_the_processor_flushes_those_of_float32():
         """
     )
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.uint8])
-def test_all_levels_agree_to_rounding(dtype):
-    """No level is more than rounding away from the portable one, whatever a vector's width leaves over."""
-    torch.manual_seed(0)
-    tolerance = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
-    before = C.level()
-    try:
-        for height, width in ((5, 7), (1, 33), (16, 129)):
-            image = torch.rand(2, 3, height, width, dtype=torch.float64).mul(255).round()
-            image = image.to(dtype) if dtype == torch.uint8 else image.div(255).to(dtype)
-            for input in (image, image.contiguous(memory_format=torch.channels_last)):
-                results = []
-                for level in C.levels():
-                    C.set_level(level)
-                    results.append(
-                        upsample_ext.upsample_bilinear2d(input, (2 * height + 1, 3 * width)).double()
-                    )
-                for result in results[1:]:
-                    limit = 1 if dtype == torch.uint8 else tolerance[dtype]
-                    assert (result - results[0]).abs().max() <= limit
-    finally:
-        C.set_level(before)
 
 
 # ---- the objects -----------------------------------------------------------------------------------------
