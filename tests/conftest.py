@@ -49,6 +49,29 @@ NOT_EMULATED = {
     "test_memory.py": "memory of the CPU kernels, in processes of their own",
     "test_gpu_script.py": "a script for machines with a GPU",
     "test_cuda_emulation": "of the emulation itself",
+    "test_registrations.py": "what is registered for any device",
+    "test_docstrings.py": "the words of docstrings",
+    "test_numbers.py": "which Python numbers are taken",
+    "test_convert.py": "which layers are swapped",
+    "test_compare.py": "what is printed and drawn; the ops that it compares are tested by themselves",
+}
+
+# The same for tests by what their names contain.
+NOT_EMULATED_NAMES = {
+    "number_of_threads": "a launch does not depend on it",
+    "every_thread_count": "a launch does not depend on it",
+    "all_levels_agree": "instruction-set levels are of the CPU kernels",
+    "_the_cache": "streaming past caches is of the CPU kernels",
+    "gradcheck": "the rules of autograd are the same code for all devices, and so are the next ones",
+    "opcheck": "schemas and fake tensors",
+    "compile": "what the compiler sees",
+    "one_graph": "what the compiler sees",
+    "one_compilation": "what the compiler sees",
+    "automatic_dynamic": "what the compiler sees",
+    "inductor": "what the compiler sees",
+    "export": "what is exported",
+    "make_fx": "what is traced",
+    "distributed": "placements of tensors",
 }
 
 
@@ -57,14 +80,16 @@ def pytest_collection_modifyitems(config, items):
         if CHOSEN:
             _keep_what_runs_on_a_device(config, items)
         return
-    keep, drop = [], []
-    for item in items:
-        reason = next(
-            (words for name, words in NOT_EMULATED.items() if f"/{name}" in f"/{item.nodeid}"), None
-        )
-        (drop if reason else keep).append((item, reason))
-    items[:] = [item for item, _ in keep]
-    config.hook.pytest_deselected(items=[item for item, _ in drop])
+    drop = [item for item in items if _is_not_emulated(item)]
+    items[:] = [item for item in items if not _is_not_emulated(item)]
+    config.hook.pytest_deselected(items=drop)
+
+
+def _is_not_emulated(item):
+    function = item.nodeid.partition("[")[0].rpartition("::")[2]
+    return any(f"/{name}" in f"/{item.nodeid}" for name in NOT_EMULATED) or any(
+        name in function for name in NOT_EMULATED_NAMES
+    )
 
 
 def _keep_what_runs_on_a_device(config, items):
@@ -81,7 +106,7 @@ def pytest_report_header(config):
         return [f"UPSAMPLE_EXT_DEVICES: only what runs on {', '.join(CHOSEN)}"]
     if EMULATED:
         return ["CUDA emulated on CPU tensors; deselected:"] + [
-            f"  {name}: {reason}" for name, reason in NOT_EMULATED.items()
+            f"  {name}: {reason}" for name, reason in {**NOT_EMULATED, **NOT_EMULATED_NAMES}.items()
         ]
 
 

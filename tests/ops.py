@@ -86,6 +86,11 @@ class Op:
         return [output.detach(), *grads]
 
 
+def _resize(x, size=None, scale_factor=None, **options):
+    """Native's, also of bytes on a device. Kept sizes and large float64 images would differ under CUDA."""
+    return (native_interpolate if x.dtype == torch.uint8 else F.interpolate)(x, size, scale_factor, **options)
+
+
 def as_tuple(result):
     return result if isinstance(result, tuple) else (result,)
 
@@ -95,7 +100,7 @@ def _interpolate(function=upsample_ext.interpolate, fixed_size=False, least_exte
     return Op(
         function,
         lambda x: function(x, **mode, **options),
-        lambda x: native_interpolate(x, mode="bilinear", **options),
+        lambda x: _resize(x, mode="bilinear", **options),
         fixed_size=fixed_size,
         bytes=True,
         seen_as=upsample_ext.interpolate,
@@ -167,7 +172,7 @@ def _fixed(kernel, padding_mode="zeros"):
 def _bilinear(factor, padding_mode="zeros"):
     def native(x):
         if padding_mode == "replicate":
-            return native_interpolate(x, scale_factor=factor, mode="bilinear")
+            return _resize(x, scale_factor=factor, mode="bilinear")
         size, stride, padding = upsample_ext.caffe_upsample_params(factor)
         weight = upsample_ext.make_bilinear_weights(size, x.shape[1], dtype=x.dtype, device=x.device)
         return F.conv_transpose2d(x, weight, None, stride, padding, groups=x.shape[1])
@@ -183,7 +188,7 @@ def _bilinear(factor, padding_mode="zeros"):
 
 def _argmax(score, dtype=torch.int64, **options):
     def native(x):
-        logits = native_interpolate(x.float(), mode="bilinear", **options)
+        logits = _resize(x.float(), mode="bilinear", **options)
         index = logits.argmax(1).to(dtype)
         return (index, logits.softmax(1).amax(1)) if score else index
 
@@ -201,7 +206,7 @@ def _threshold(threshold, **options):
     return Op(
         upsample_ext.upsample_threshold,
         lambda x: upsample_ext.upsample_threshold(x, threshold=threshold, **options),
-        lambda x: native_interpolate(x.float(), mode="bilinear", **options) > threshold,
+        lambda x: _resize(x.float(), mode="bilinear", **options) > threshold,
         dispatches="upsample_threshold",
         differentiable=(),
         fixed_size="size" in options,
@@ -212,7 +217,7 @@ def _cross_entropy(align_corners=False, weighted=False, **options):
     """Of (logits, target) or, weighted, (logits, target, weight)."""
 
     def native(x, target, *weight):
-        logits = native_interpolate(x, target.shape[-2:], mode="bilinear", align_corners=align_corners)
+        logits = _resize(x, target.shape[-2:], mode="bilinear", align_corners=align_corners)
         return F.cross_entropy(logits, target, *weight, **options)
 
     return Op(
@@ -229,9 +234,7 @@ def _add(shape, images=(0, 1), align_corners=False):
     return Op(
         upsample_ext.upsample_add,
         lambda x, other: upsample_ext.upsample_add(x, other, align_corners),
-        lambda x, other: (
-            native_interpolate(x, other.shape[-2:], mode="bilinear", align_corners=align_corners) + other
-        ),
+        lambda x, other: _resize(x, other.shape[-2:], mode="bilinear", align_corners=align_corners) + other,
         lambda n, c, h, w: [(n, c, h, w), shape(n, c, 2 * h, w + 3)],
         dispatches="upsample_add",
         images=images,
@@ -242,9 +245,7 @@ def _add(shape, images=(0, 1), align_corners=False):
 def _concat(size=None, align_corners=False):
     def native(*inputs):
         to = inputs[0].shape[-2:] if size is None else size
-        return torch.cat(
-            [native_interpolate(t, to, mode="bilinear", align_corners=align_corners) for t in inputs], 1
-        )
+        return torch.cat([_resize(t, to, mode="bilinear", align_corners=align_corners) for t in inputs], 1)
 
     return Op(
         upsample_ext.upsample_concat,
