@@ -28,6 +28,8 @@ elif CHOSEN:
 else:
     DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 LEVELS = C.levels()[:1] if EMULATED or "cpu" not in DEVICES else C.levels()
+if os.environ.get("UPSAMPLE_EXT_LEVELS") == "highest":  # scripts/test.sh --quick
+    LEVELS = C.levels()[-1:]
 
 # Tests without a device fixture that need a device: they make tensors on a GPU, or check which calls it gets.
 ON_A_GPU = ("test_devices.py", "test_resample_transforms.py::test_cuda_graphs_and_streams")
