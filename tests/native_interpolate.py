@@ -7,8 +7,8 @@ of their device. Native's CUDA kernels take no bytes, and where the device is em
 
 import reference
 import torch
+from kernel_backend import EMULATED
 from torch.nn import functional as F
-from which_kernels import EMULATED
 
 
 class _CudaResize(torch.autograd.Function):

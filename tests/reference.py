@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import torch
-from which_kernels import EMULATED
+from kernel_backend import EMULATED
 
 
 def follows_cuda(x):

@@ -3,35 +3,15 @@
 import pytest
 import torch
 from dispatched_ops import dispatched_ops
+from dtypes import DTYPES
 from image_layouts import LAYOUTS
+from resample_cases import CLASS_RESIZES
 from torch.nn import functional as F
 
 import upsample_ext
 
 ops = torch.ops.upsample_ext
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 INDEX_DTYPES = [torch.uint8, torch.int16, torch.int32, torch.int64]
-RESIZES = [
-    ((1, 19, 8, 16), (64, 128)),
-    ((2, 5, 7, 4), (28, 5)),
-    ((1, 150, 6, 11), (24, 44)),
-    ((3, 1, 5, 7), (10, 14)),
-    ((1, 2, 1, 1), (3, 5)),
-    ((2, 3, 1, 9), (4, 9)),
-    ((2, 3, 9, 1), (9, 4)),
-    ((1, 4, 4, 6), (4, 6)),
-    ((1, 7, 2, 129), (129, 2)),
-    ((2, 3, 20, 33), (7, 9)),
-    ((1, 3, 6, 700), (9, 31)),
-    # Of so many classes a thread takes strips of the columns.
-    ((2, 600, 2, 240), (4, 480)),
-    ((1, 600, 3, 500), (4, 230)),
-    ((1, 600, 2, 700), (3, 40)),
-    ((1, 3, 5, 131), (7, 90)),
-    ((1, 2, 5, 70), (13, 50)),
-    ((1, 4, 3, 40), (7, 55)),
-    ((0, 3, 4, 5), (8, 9)),
-]
 
 
 def resized(x, size, align_corners=False):
@@ -57,7 +37,7 @@ def check(x, size, align_corners=False):
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("shape", "size"), RESIZES)
+@pytest.mark.parametrize(("shape", "size"), [*CLASS_RESIZES, ((0, 3, 4, 5), (8, 9))])
 def test_is_the_argmax_of_our_interpolate(shape, size, dtype, align_corners, level, device):
     check((3 * torch.randn(shape, device=device)).to(dtype), size, align_corners)
 
@@ -127,16 +107,6 @@ def test_half_logits_are_compared_in_float32(device):
     assert not torch.equal(index, F.interpolate(x, size, mode="bilinear").argmax(1))
 
 
-def test_every_thread_count_gives_the_same(threads):
-    x = torch.randn(3, 30, 17, 23)
-    results = []
-    for count in (1, 2, 3, 7):
-        threads(count)
-        results.append(upsample_ext.upsample_argmax(x, (67, 91), return_score=True))
-    for index, score in results[1:]:
-        assert torch.equal(index, results[0][0]) and torch.equal(score, results[0][1])
-
-
 # ---- errors and what is not ours -------------------------------------------------------------------------
 
 
@@ -200,71 +170,3 @@ def test_the_op_checks_its_arguments():
         ops.upsample_argmax(x, (8, 0), False, None, None, torch.int64)
     with pytest.raises(NotImplementedError, match="upsample_argmax.*not implemented for 'Int'"):
         ops.upsample_argmax(x.int(), (8, 8), False, None, None, torch.int64)
-
-
-# ---- transforms ------------------------------------------------------------------------------------------
-
-
-def test_nothing_requires_grad(device):
-    x = torch.randn(1, 3, 4, 4, device=device, requires_grad=True)
-    index, score = upsample_ext.upsample_argmax(x, (8, 8), return_score=True)
-    assert not index.requires_grad and not score.requires_grad
-
-
-@pytest.mark.parametrize("in_dim", range(-5, 5))
-def test_vmap(in_dim, device):
-    x = torch.randn(2, 3, 4, 5, 6, device=device)
-
-    def function(t):
-        return upsample_ext.upsample_argmax(t, (7, 8), return_score=True)
-
-    index, score = torch.vmap(function, in_dims=in_dim)(x)
-    for i, item in enumerate(x.unbind(in_dim)):
-        expected = function(item)
-        assert torch.equal(index[i], expected[0]) and torch.equal(score[i], expected[1])
-    assert torch.vmap(lambda t: upsample_ext.upsample_argmax(t, (7, 8)))(x[:0]).shape == (0, 3, 7, 8)
-
-
-@pytest.mark.filterwarnings("ignore:.*opcheck")
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
-def test_opcheck(layout, device):
-    x = LAYOUTS[layout](torch.randn(2, 3, 4, 5, device=device))
-    for op in (ops.upsample_argmax.default, ops.upsample_argmax_with_score.default):
-        torch.library.opcheck(op, (x, (7, 9), False, 1.7, None, torch.uint8))
-
-
-def test_compiled_whole_graph_with_any_size(device):
-    def function(x, like):
-        return upsample_ext.upsample_argmax(x, like.shape[-2:], dtype=torch.uint8, return_score=True)
-
-    torch._dynamo.reset()
-    compiled = torch.compile(function, fullgraph=True, dynamic=True, backend="aot_eager")
-    for h, w in ((4, 6), (5, 9), (12, 7)):
-        x, like = torch.randn(2, 3, h, w, device=device), torch.empty(2, 2 * h, w + 3, device=device)
-        for ours, expected in zip(compiled(x, like), function(x, like), strict=True):
-            assert torch.equal(ours, expected)
-
-
-def test_export_and_trace(device):
-    class Head(torch.nn.Module):
-        def forward(self, x):
-            return upsample_ext.upsample_argmax(x, scale_factor=2)
-
-    x = torch.randn(1, 3, 4, 5, device=device)
-    assert torch.equal(torch.export.export(Head(), (x,)).module()(x), Head()(x))
-    assert torch.equal(torch.jit.trace(Head(), (x,))(x), Head()(x))
-
-
-def test_subclasses_are_asked():
-    class Logged(torch.Tensor):
-        calls = []  # noqa: RUF012
-
-        @classmethod
-        def __torch_function__(cls, func, types, args=(), kwargs=None):
-            cls.calls.append(func)
-            return super().__torch_function__(func, types, args, kwargs or {})
-
-    x = torch.randn(1, 3, 4, 5)
-    index = upsample_ext.upsample_argmax(x.as_subclass(Logged), (8, 9))
-    assert upsample_ext.upsample_argmax in Logged.calls
-    assert torch.equal(index.as_subclass(torch.Tensor), upsample_ext.upsample_argmax(x, (8, 9)))

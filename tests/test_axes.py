@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from image_layouts import LAYOUTS
-from which_kernels import EMULATED
+from kernel_backend import EMULATED
 
 import upsample_ext
 from upsample_ext._library import C

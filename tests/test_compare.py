@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from which_kernels import EMULATED
+from kernel_backend import EMULATED
 
 from upsample_ext.compare import compare
 

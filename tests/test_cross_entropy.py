@@ -5,36 +5,16 @@ import math
 import pytest
 import torch
 from dispatched_ops import dispatched_ops
+from dtypes import DTYPES
 from image_layouts import LAYOUTS
+from kernel_backend import EMULATED
 from native_interpolate import native_interpolate
+from resample_cases import CLASS_RESIZES
 from torch.nn import functional as F
-from which_kernels import EMULATED
 
 import upsample_ext
 
-HALVES = [torch.float16, torch.bfloat16]
 REDUCTIONS = ["mean", "sum", "none"]
-SHAPES = [  # logits, size of the target
-    ((1, 19, 8, 16), (64, 128)),
-    ((2, 5, 7, 4), (28, 5)),
-    ((1, 150, 4, 6), (16, 24)),
-    ((3, 1, 5, 7), (10, 14)),
-    ((1, 2, 1, 1), (3, 5)),
-    ((2, 3, 1, 9), (4, 9)),
-    ((2, 3, 9, 1), (9, 4)),
-    ((1, 4, 4, 6), (4, 6)),
-    ((1, 7, 2, 129), (129, 2)),
-    ((2, 3, 20, 33), (7, 9)),
-    ((1, 3, 6, 700), (9, 31)),
-    # Of so many classes a thread takes strips of the columns.
-    ((2, 600, 2, 240), (4, 480)),
-    ((1, 600, 3, 500), (4, 230)),
-    ((1, 600, 2, 700), (3, 40)),
-    ((1, 3, 5, 131), (7, 90)),
-    ((1, 2, 5, 33), (20, 132)),
-    ((1, 2, 3, 21), (27, 190)),
-    ((1, 4, 3, 40), (1, 1)),
-]
 
 
 def native(input, target, weight=None, align_corners=False, resize=F.interpolate, **options):
@@ -71,7 +51,7 @@ def grad_output_for(target, reduction, device="cpu"):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_every_option(reduction, weighted, label_smoothing, align_corners, level, device):
-    for shape, size in SHAPES[:4]:
+    for shape, size in CLASS_RESIZES[:4]:
         x, target = make(shape, size, torch.float64, device)
         weight = torch.rand(shape[1], dtype=torch.float64, device=device) if weighted else None
         options = {
@@ -89,9 +69,9 @@ def test_every_option(reduction, weighted, label_smoothing, align_corners, level
         torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, *HALVES])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize(("shape", "size"), SHAPES)
+@pytest.mark.parametrize(("shape", "size"), CLASS_RESIZES)
 def test_error_is_at_most_twice_natives(shape, size, reduction, dtype, level, device):
     """Against float64 from the same logits; coordinates are float32's, so that both resize alike."""
     x, target = make(shape, size, dtype, device)
@@ -458,3 +438,64 @@ def test_the_module_is_the_native_one_with_a_resize():
         theirs.load_state_dict(ours.state_dict())
     assert isinstance(ours, torch.nn.CrossEntropyLoss)
     assert upsample_ext.UpsampleCrossEntropyLoss(align_corners=True).align_corners
+
+
+# ---- in a program --------------------------------------------------------------------------------------
+
+
+def both(**options):
+    """Functions of (logits, target): ours and native's."""
+    return [
+        lambda x, target, f=f: f(x, target, **options) for f in (upsample_ext.upsample_cross_entropy, native)
+    ]
+
+
+def test_gradient_penalty():
+    """create_graph: the gradient's own gradient reaches the logits and the scale of the loss."""
+    x, target = make((2, 3, 4, 5), (9, 7), torch.float64)
+    results = []
+    for function in both(label_smoothing=0.1):
+        leaf = x.clone().requires_grad_()
+        scale = torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
+        loss = scale * function(leaf, target)
+        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
+        results.append(torch.autograd.grad(gradient.pow(2).sum(), (leaf, scale)))
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_autocast_computes_the_loss_in_float32(dtype, weighted):
+    x, target = make((2, 3, 4, 6), (9, 14), dtype)
+    weight = torch.rand(3) if weighted else None
+    with torch.autocast("cpu", dtype=dtype):
+        loss, gradient = loss_and_gradient(upsample_ext.upsample_cross_entropy, x, target, weight)
+    expected = loss_and_gradient(native, x.float(), target, weight)
+    assert loss.dtype == torch.float32 and gradient.dtype == dtype
+    torch.testing.assert_close(loss, expected[0])
+    torch.testing.assert_close(gradient, expected[1].to(dtype))
+    wide = x.double()
+    with torch.autocast("cpu", dtype=dtype):
+        assert upsample_ext.upsample_cross_entropy(wide, target).dtype == torch.float64
+
+
+def test_a_network_trains_as_with_native():
+    """The same steps of SGD, with the loss fused and not."""
+    torch.manual_seed(0)
+    images, target = torch.randn(2, 3, 16, 24), torch.randint(0, 4, (2, 16, 24))
+    losses = []
+    for function in both(label_smoothing=0.05):
+        torch.manual_seed(1)
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, stride=4, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 1)
+        )
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
+        losses.append([])
+        for _ in range(5):
+            loss = function(network(images), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses[-1].append(loss.item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0][-1] < losses[0][0]

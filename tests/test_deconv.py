@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from dtypes import HALVES
 
 import upsample_ext
 
@@ -52,7 +53,7 @@ def test_values_gradients_and_strides_are_natives(default_device, level, shape, 
         torch.testing.assert_close(a.grad, b.grad)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("geometry", GEOMETRIES[:2])
 def test_half_error_is_at_most_twice_natives(default_device, level, dtype, geometry):
     kernel, options = settings(geometry)
@@ -126,26 +127,6 @@ def test_a_fixed_kernel_and_its_replicated_border(default_device, level, kind):
         x, kernel, stride=2, padding=(1, 2), padding_mode="replicate"
     )
     torch.testing.assert_close(result, wide)
-
-
-@pytest.mark.parametrize("replicate", [False, True])
-def test_gradcheck(default_device, replicate):
-    x = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
-    weight = weights(2, (3, 4)).requires_grad_()
-    bias = torch.randn(2, dtype=torch.float64, requires_grad=True)
-
-    def function(x, weight, bias):
-        return OPS.depthwise_conv_transpose2d(x, weight, bias, [2, 2], [1, 1], [1, 0], [1, 1], replicate)
-
-    torch.autograd.gradcheck(function, (x, weight, bias), check_forward_ad=True, check_batched_grad=True)
-    torch.autograd.gradgradcheck(function, (x, weight, bias), check_fwd_over_rev=True)
-
-    def separable(x):
-        kernels = weight.detach()[0, 0, :, 0], weight.detach()[0, 0, 0]
-        return OPS.separable_conv_transpose2d(x, *kernels, [2, 3], [1, 1], [1, 0], [1, 1], replicate)
-
-    torch.autograd.gradcheck(separable, x, check_forward_ad=True, check_batched_grad=True)
-    torch.autograd.gradgradcheck(separable, x, check_fwd_over_rev=True)
 
 
 def test_gradients_are_the_same_bits_for_any_number_of_threads(level):
@@ -256,43 +237,6 @@ def test_all_results_are_the_same_bits_for_any_number_of_threads(level, format, 
         torch.set_num_threads(threads)
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
-
-
-@pytest.mark.parametrize("op", ["depthwise", "input", "weight", "separable", "separable backward", "sum"])
-def test_opcheck(default_device, op):
-    x, g = torch.randn(2, 3, 4, 5, requires_grad=True), torch.randn(2, 3, 8, 10, requires_grad=True)
-    weight, bias = weights(3, (4, 4), torch.float32).requires_grad_(), torch.randn(3, requires_grad=True)
-    k, two, one, none = torch.randn(4), [2, 2], [1, 1], [0, 0]
-    call, args = {
-        "depthwise": (OPS.depthwise_conv_transpose2d, (x, weight, bias, two, one, none, one, False)),
-        "input": (OPS.depthwise_conv_transpose2d_backward_input, (g, weight, [4, 5], two, one, one, False)),
-        "weight": (OPS.depthwise_conv_transpose2d_backward_weight, (g, x, [4, 4], two, one, one, True)),
-        "separable": (OPS.separable_conv_transpose2d, (x, k, k, two, one, none, one, True)),
-        "separable backward": (
-            OPS.separable_conv_transpose2d_backward,
-            (g, k, k, [4, 5], two, one, one, False),
-        ),
-        "sum": (OPS.channel_sum, (x,)),
-    }[op]
-    torch.library.opcheck(call.default, args)
-
-
-def test_transforms(default_device):
-    x, weight = torch.randn(3, 2, 2, 4, 5), weights(6, (4, 4), torch.float32).unflatten(0, (3, 2))
-
-    def function(x, weight):
-        return upsample_ext.conv_transpose2d(x, weight, stride=2, padding=1, groups=2)
-
-    for dims in ((0, 0), (0, None), (None, 0)):
-        args = [t if d == 0 else t[0] for t, d in zip((x, weight), dims, strict=True)]
-        mapped = torch.vmap(function, in_dims=dims)(*args)
-        for i in range(3):
-            one = [t[i] if d == 0 else t for t, d in zip(args, dims, strict=True)]
-            torch.testing.assert_close(mapped[i], function(*one))
-    compiled = torch.compile(function, fullgraph=True, dynamic=True, backend="aot_eager")
-    for height in (4, 7, 9):
-        image = torch.randn(1, 2, height, height + 1)
-        torch.testing.assert_close(compiled(image, weight[0]), function(image, weight[0]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -4,14 +4,13 @@ import pytest
 import reference
 import torch
 from dispatched_ops import dispatched_ops
+from dtypes import DTYPES, HALVES
 from image_layouts import LAYOUTS
 from torch.nn import functional as F
 
 import upsample_ext
 
 OPS = torch.ops.upsample_ext
-DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
-HALVES = [torch.float16, torch.bfloat16]
 RELATIVE = {torch.float64: 1e-13, torch.float32: 1e-5}
 
 # (input shape, kernel, stride, padding, output_padding, dilation)

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from dispatched_ops import dispatched_ops
+from dtypes import HALVES
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch_versions import fake_out_of_a_gpu
 
@@ -71,7 +72,7 @@ def test_a_build_with_cuda_takes_its_tensors_and_one_without_leaves_them_to_pyto
     assert ops_of(CALLS[op]) == set()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", HALVES)
 def test_autocast_of_the_gpu_casts_as_that_of_the_processor(dtype, monkeypatch):
     with_cuda(monkeypatch, True)
     before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")

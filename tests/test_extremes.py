@@ -3,7 +3,7 @@
     UPSAMPLE_EXT_EXTREMES=1 python -m pytest -q tests/test_extremes.py
 
 Each test states what it needs, and is skipped where less memory is free. More than 65,535 planes, one-pixel
-images and far geometry are in the tests of every run (test_any_resize.py, test_interpolate.py,
+images and far geometry are in the tests of every run (test_resample_random.py, test_resample.py,
 test_far_geometry.py).
 The expected values are those of reference.py for the rows that are looked at: the first, the last, and those
 around the element and the byte whose number is 2^31.
@@ -16,8 +16,8 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from kernel_backend import EMULATED
 from reference import linear_matrix, rounded_coordinates
-from which_kernels import EMULATED
 
 import upsample_ext
 

@@ -8,7 +8,7 @@ import inspect
 import itertools
 
 import pytest
-from which_kernels import EMULATED
+from kernel_backend import EMULATED
 
 import upsample_ext
 from tests.fuzz import autograd, campaign, differential, inputs, known, schemas

@@ -282,7 +282,7 @@ def test_rehearsal_with_stand_ins_for_ncu_and_the_sanitizer(work, tmp_path, monk
     monkeypatch.setenv("PATH", f"{bin}:{os.environ['PATH']}")
     monkeypatch.setenv("PY", sys.executable)
     monkeypatch.setattr(steps, "SANITIZERS", ("memcheck",))
-    monkeypatch.setattr(steps, "SMALL_TESTS", "tests/test_every_kernel.py::test_resize_of_bytes")
+    monkeypatch.setattr(steps, "SMALL_TESTS", "tests/test_smoke.py::test_resize_of_bytes")
     output = tmp_path / "output"
     run = steps.Steps(options("sanitize", "profile", "bench", "--quick", "--output", str(output)))
     assert run.run() == 0
@@ -419,7 +419,7 @@ def test_every_file_has_its_turn_before_any_has_its_second(tmp_path):
 
 def collected(**environment):
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
-    command += ["tests/test_devices.py", "tests/test_opinfo.py", "tests/test_modules.py"]
+    command += ["tests/test_devices.py", "tests/test_resample_opinfo.py", "tests/test_modules.py"]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}
     )
@@ -440,8 +440,9 @@ def test_only_what_runs_on_a_device_is_chosen():
 def test_without_expecttest_only_pytorch_s_samples_are_left_out(tmp_path):
     hidden = tmp_path / "expecttest.py"
     hidden.write_text("raise ModuleNotFoundError(\"No module named 'expecttest'\", name='expecttest')")
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests/test_opinfo.py"]
-    command += ["tests/test_deconv.py", "-k", "samples or fixed_kernel_that_wants"]
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
+    command += ["tests/test_resample_opinfo.py", "tests/test_deconv.py"]
+    command += ["-k", "samples or fixed_kernel_that_wants"]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}
     )

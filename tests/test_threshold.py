@@ -3,21 +3,18 @@
 import math
 
 import pytest
-import resizes
 import torch
 import torch._dynamo.testing
 from dispatched_ops import dispatched_ops
+from dtypes import DTYPES
 from image_layouts import LAYOUTS
+from resample_cases import RESIZES
 from torch.nn import functional as F
-from torch_versions import native_rounds_as_now, nested_vmap_rules
+from torch_versions import native_rounds_as_now
 
-import upsample_ext
 from upsample_ext import interpolate, upsample_threshold
 
 OURS = "upsample_ext::upsample_threshold"
-HALVES = [torch.float16, torch.bfloat16]
-DTYPES = [torch.float32, torch.float64, *HALVES]
-RESIZES = [*resizes.RESIZES, ((1, 2, 3, 129), (2, 3))]
 
 
 def expression(x, size=None, scale_factor=None, align_corners=False, *, threshold=0.0):
@@ -120,17 +117,6 @@ def test_integers_are_taken_as_float(dtype, device):
     check(x, (9, 8), threshold=0.4)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_the_same_for_any_number_of_threads(dtype, threads):
-    for layout in ("contiguous", "channels_last"):
-        x = LAYOUTS[layout](torch.randn(2, 19, 30, 40).to(dtype))
-        results = []
-        for count in (1, 2, 3, 7):
-            threads(count)
-            results.append(upsample_threshold(x, (120, 160)))
-        assert all(torch.equal(result, results[0]) for result in results[1:])
-
-
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_a_result_too_large_for_the_cache(layout, level):
     x = LAYOUTS[layout](torch.randn(1, 32, 160, 210))
@@ -171,112 +157,6 @@ def test_the_op_names_what_it_expects():
         op(x, (0, 4), False, None, None, 0.0)
     with pytest.raises(NotImplementedError, match="upsample_threshold.*Double"):
         op(x.double(), (3, 4), False, None, None, 0.0)
-
-
-def test_meta_tensors_take_the_general_way(device):
-    for layout in LAYOUTS:
-        for shape, size in [((2, 3, 5, 7), (10, 13)), ((1, 1, 4, 6), (7, 5)), ((2, 3, 4, 6), (1, 1))]:
-            x = LAYOUTS[layout](torch.randn(shape, device=device))
-            result = upsample_threshold(x.to("meta").as_strided(x.shape, x.stride()), size)
-            assert result.is_meta and result.dtype == torch.bool
-            assert result.stride() == native_expression(x, size).stride()
-
-
-# ---- transforms ------------------------------------------------------------------------------------------
-
-
-def test_it_has_no_gradient(device):
-    x = torch.randn(1, 2, 3, 4, device=device, requires_grad=True)
-    result, ops = dispatched_ops(upsample_threshold, x, (5, 6))
-    assert OURS in ops and not result.requires_grad and result.grad_fn is None
-    with torch.autograd.forward_ad.dual_level():
-        dual = torch.autograd.forward_ad.make_dual(x.detach(), torch.ones_like(x))
-        assert torch.equal(upsample_threshold(dual, (5, 6)), result)
-    # A mask is constant with respect to differentiation.
-    gradient = torch.func.grad(
-        lambda t: (interpolate(t, (5, 6), mode="bilinear") * upsample_threshold(t, (5, 6))).sum()
-    )
-    expected = torch.func.grad(lambda t: (interpolate(t, (5, 6), mode="bilinear") * result).sum())
-    assert torch.equal(gradient(x.detach()), expected(x.detach()))
-
-
-@nested_vmap_rules
-@pytest.mark.parametrize("in_dim", range(-5, 5))
-def test_vmap(in_dim, device):
-    x = torch.randn(2, 3, 4, 5, 6, device=device)
-
-    def function(t):
-        return upsample_threshold(t, scale_factor=1.37, threshold=0.2)
-
-    result, ops = dispatched_ops(torch.vmap(function, in_dims=in_dim), x)
-    assert OURS in ops
-    assert torch.equal(result, torch.stack([function(t) for t in x.unbind(in_dim)]))
-
-
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_compiled_whole_graph(layout, device):
-    torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
-    compiled = torch.compile(
-        lambda x: upsample_threshold(x, scale_factor=2, threshold=0.25),
-        fullgraph=True,
-        dynamic=True,
-        backend=counter,
-    )
-    for h, w in [(4, 6), (5, 9), (12, 7)]:
-        x = LAYOUTS[layout](torch.randn(2, 3, h, w, device=device))
-        result, expected = compiled(x), upsample_threshold(x, scale_factor=2, threshold=0.25)
-        assert torch.equal(result, expected) and result.stride() == expected.stride()
-    assert counter.frame_count == 1
-    assert any("upsample_threshold" in str(node.target) for node in counter.graphs[0].graph.nodes)
-    torch._dynamo.reset()
-
-
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
-def test_opcheck(layout, device):
-    op = torch.ops.upsample_ext.upsample_threshold.default
-    for dtype in (torch.float32, torch.bfloat16):
-        for requires_grad in (False, True):
-            x = LAYOUTS[layout](torch.randn(2, 3, 5, 7, device=device).to(dtype)).requires_grad_(
-                requires_grad
-            )
-            torch.library.opcheck(op, (x, (10, 9), False, None, None, 0.1))
-            torch.library.opcheck(op, (x, (10, 11), True, 2.0, 1.6, -0.1))
-
-
-def test_a_torch_function_subclass_sees_our_function():
-    class Logged(torch.Tensor):
-        seen = []
-
-        @classmethod
-        def __torch_function__(cls, func, types, args=(), kwargs=None):
-            cls.seen.append(func)
-            return super().__torch_function__(func, types, args, kwargs or {})
-
-    x = torch.randn(1, 2, 3, 4)
-    result = upsample_threshold(x.as_subclass(Logged), (5, 6), threshold=0.5)
-    assert Logged.seen[0] is upsample_ext.upsample_threshold
-    assert torch.equal(result.as_subclass(torch.Tensor), upsample_threshold(x, (5, 6), threshold=0.5))
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
-def test_trace():
-    def function(x):
-        return upsample_threshold(x, scale_factor=2, threshold=0.5)
-
-    traced = torch.jit.trace(function, torch.randn(1, 2, 4, 6))
-    x = torch.randn(1, 2, 4, 6)
-    assert torch.equal(traced(x), function(x))
-
-
-def test_export():
-    class Masks(torch.nn.Module):
-        def forward(self, x):
-            return upsample_threshold(x, (9, 7))
-
-    program = torch.export.export(Masks(), (torch.randn(1, 2, 4, 6),))
-    x = torch.randn(1, 2, 4, 6)
-    assert torch.equal(program.module()(x), upsample_threshold(x, (9, 7)))
 
 
 # ---- memory ----------------------------------------------------------------------------------------------

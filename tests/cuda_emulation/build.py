@@ -163,9 +163,7 @@ def host_objects():
     return sorted(
         path
         for path in built.rglob("*.o")
-        if (ROOT / "csrc" / path.relative_to(built))
-        .with_suffix(".cpp")
-        .exists()  # not of a file that is no more
+        if (ROOT / "csrc" / path.relative_to(built)).with_suffix(".cpp").exists()  # not renamed since
         and "cuda" not in path.relative_to(built).parts
         and not (path.parent.name == "cpu" and path.stem in replaced)
     )

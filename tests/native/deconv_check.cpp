@@ -77,8 +77,8 @@ struct Case {
 };
 
 // Two threads' worth, one after the other.
-template <class Rows>
-void run(const DeconvKernel& kernel, DeconvParams& p, bool reads_weight, int64_t count, Rows rows) {
+template <class T, class Rows>
+void run(const DeconvKernel<T>& kernel, DeconvParams& p, bool reads_weight, int64_t count, Rows rows) {
   ScratchBuffer<1> plan(kernel.plan_bytes(p));
   kernel.build_plan(p, reads_weight, plan.data());
   p.plan = plan.data();

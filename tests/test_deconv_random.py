@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from image_layouts import LAYOUTS
-from test_any_resize import far_apart
+from test_resample_random import far_apart
 from torch.nn import functional as F
 
 import upsample_ext

@@ -9,8 +9,10 @@ import pytest
 import reference
 import torch
 from dispatched_ops import OUR_UPSAMPLE, dispatched_ops
+from dtypes import FLOATS, HALVES
 from image_layouts import LAYOUTS
 from native_interpolate import native_interpolate
+from resample_cases import RESIZES
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
@@ -18,36 +20,8 @@ from torch_versions import NATIVE_ROUNDS_AS_NOW, native_rounds_as_now
 
 import upsample_ext
 
-FLOATS = [torch.float32, torch.float64]
-HALVES = [torch.float16, torch.bfloat16]
 CORNERS = [False, True]
 
-# (input shape, output size): up and down, portrait and landscape, unequal factors, sizes 1, 2, 3, 129.
-RESIZES = [
-    ((2, 3, 5, 7), (10, 14)),
-    ((2, 3, 7, 5), (28, 5)),
-    ((1, 4, 6, 11), (3, 40)),
-    ((2, 2, 11, 6), (30, 4)),
-    ((1, 1, 1, 1), (3, 5)),
-    ((2, 5, 1, 9), (4, 9)),
-    ((3, 1, 9, 1), (9, 4)),
-    ((1, 3, 2, 3), (129, 1)),
-    ((1, 2, 129, 3), (2, 129)),
-    ((2, 1, 3, 129), (7, 300)),
-    ((1, 19, 8, 16), (64, 128)),
-    ((1, 3, 64, 48), (21, 17)),
-    ((1, 2, 4, 6), (4, 6)),
-    ((4, 33, 3, 4), (6, 8)),
-    ((1, 2, 3, 4), (1, 1)),
-    ((0, 3, 4, 5), (8, 9)),
-    # Rows long enough for taps one, two and four of the widest vectors apart, and farther.
-    ((1, 3, 3, 70), (12, 140)),
-    ((1, 2, 5, 131), (7, 180)),
-    ((1, 3, 7, 150), (5, 90)),
-    ((1, 2, 6, 203), (4, 71)),
-    ((1, 4, 8, 300), (3, 21)),
-    ((1, 17, 5, 40), (10, 80)),
-]
 LAYOUT_SHAPES = [
     ((2, 3, 5, 9), (10, 13)),
     ((1, 1, 6, 5), (4, 12)),

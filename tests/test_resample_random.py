@@ -6,7 +6,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_layouts import LAYOUTS
-from which_kernels import EMULATED
+from kernel_backend import EMULATED
 
 import upsample_ext
 

@@ -6,10 +6,10 @@ Values are held loosely to float64 here; each family's own file has the exact ru
 import pytest
 import torch
 import torch.nn.functional as F
+from dtypes import DTYPES
 
 import upsample_ext
 
-DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 # Vectors fit the first shape's channels or rows and not the second's
 SHAPES = [((1, 16, 6, 8), (12, 16)), ((2, 3, 7, 5), (9, 8)), ((2, 3, 9, 11), (4, 5))]
 
@@ -52,6 +52,20 @@ def compare(function, native, tensors):
     grads = torch.autograd.grad(output, mine, grad_output)
     for grad, expected in zip(grads, torch.autograd.grad(exact, wide, grad_output.double()), strict=True):
         close(grad, expected)
+
+
+@everywhere
+@in_every_dtype
+@pytest.mark.parametrize("mode", [("bicubic", False), ("bilinear", True), ("area", False)])
+def test_resample(dtype, layout, mode, device):
+    mode, antialias = mode
+    options = {"antialias": antialias} if mode != "area" else {}
+    for shape, size in SHAPES:
+        compare(
+            lambda x, size=size: torch.ops.upsample_ext.resample(x, size, mode, antialias, False, None),
+            lambda x, size=size: F.interpolate(x, size, mode=mode, **options),
+            [image(shape, dtype, device, layout)],
+        )
 
 
 @everywhere
@@ -126,6 +140,7 @@ def test_fused(dtype, layout, device):
         chosen = exact.gather(1, labels[:, None])[:, 0]
         assert (exact.amax(1) - chosen).max() <= 1e-5
         assert (exact.softmax(1).amax(1) - score).abs().max() <= 1e-5
+        assert torch.equal(upsample_ext.upsample_argmax(x, size), labels)
         mask = upsample_ext.upsample_threshold(x, size, threshold=0.25)
         assert (exact - 0.25).abs().masked_fill(mask == (exact > 0.25), 0).max() <= 1e-5
 

@@ -6,40 +6,16 @@ import pytest
 import reference
 import torch
 from dispatched_ops import OUR_BACKWARD, OUR_UPSAMPLE, dispatched_ops
+from dtypes import DTYPES, HALVES
 from image_layouts import LAYOUTS
 from native_interpolate import native_interpolate
+from resample_cases import RESIZES
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 import upsample_ext
 
 CORNERS = [False, True]
-HALVES = [torch.float16, torch.bfloat16]
-DTYPES = [torch.float32, torch.float64, *HALVES]
-RESIZES = [
-    ((2, 3, 5, 7), (10, 14)),
-    ((1, 2, 7, 5), (28, 5)),
-    ((1, 4, 6, 11), (3, 40)),
-    ((2, 1, 11, 6), (30, 4)),
-    ((1, 1, 1, 1), (3, 5)),
-    ((2, 5, 1, 9), (4, 9)),
-    ((3, 1, 9, 1), (9, 4)),
-    ((1, 2, 2, 129), (129, 2)),
-    ((1, 2, 4, 6), (4, 6)),
-    ((1, 3, 33, 20), (9, 7)),
-    ((1, 19, 8, 16), (64, 128)),
-    ((2, 3, 4, 4), (1, 1)),
-    ((0, 3, 4, 5), (8, 9)),
-    # Rows long enough for taps one, two and four of the widest vectors apart, and for windows.
-    ((1, 3, 3, 70), (6, 140)),
-    ((1, 2, 5, 33), (20, 132)),
-    ((1, 3, 4, 40), (12, 120)),
-    ((1, 2, 3, 21), (27, 190)),
-    ((1, 2, 5, 131), (7, 180)),
-    ((1, 3, 7, 150), (5, 90)),
-    ((1, 17, 5, 40), (10, 80)),
-    ((1, 230, 2, 180), (4, 360)),  # channels-last: more than one tile of channels
-]
 
 
 def gradient(function, x, grad_output, **arguments):
