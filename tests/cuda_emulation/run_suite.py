@@ -1,7 +1,7 @@
 """Runs the test suite over the emulated CUDA code: python run_suite.py FLAVOUR [pytest arguments].
 
-Everything in the plain flavour; in the sanitized and the traced one, which are slower, the tests of SUBSET,
-which reach every kernel, every layout and every dtype.
+All that is emulated (tests/conftest.py) in the plain flavour; in the sanitized and the traced one, which are
+slower, the tests of SUBSET, which reach every kernel, every layout and every dtype.
 """
 
 import os
