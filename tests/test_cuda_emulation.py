@@ -95,6 +95,16 @@ def test_the_headers_of_nvidias_wheels_suffice(tmp_path, monkeypatch):
     assert result.returncode == 0, result.stderr
 
 
+def test_which_kernel_a_resize_takes(tmp_path):
+    program = tmp_path / "choice_check"
+    command = ["g++", "-std=c++17", "-O0", "-ffp-contract=off", "-Wno-psabi", f"-I{EMULATION}"]
+    command += ["-isystem", str(cuda_headers.include_directory())]
+    command += ["-include", str(EMULATION / "cuda_emulation.h"), str(EMULATION / "choice_check.cpp")]
+    subprocess.run([*command, "-o", str(program)], check=True)
+    result = subprocess.run([str(program)], capture_output=True, text=True)
+    assert result.returncode == 0 and "all choices are right" in result.stdout, result.stdout
+
+
 def test_without_headers_one_is_told_what_to_do(monkeypatch):
     monkeypatch.setenv("CUDA_HOME", "/nowhere")
     monkeypatch.setattr(cuda_headers, "_wheels", lambda: iter(()))

@@ -32,8 +32,7 @@ static CrossEntropyResult cross_entropy_on_cuda(const Tensor& input, const Cross
     const LinearAxes<acc> axes(input, target.size(1), target.size(2), args.align_corners, std::nullopt,
                                std::nullopt);
     const auto logits = logits_params(input, axes);
-    CrossEntropyParams<acc> params;
-    params.logits = logits;
+    CrossEntropyParams<acc> params{{logits}};
     params.target = target.const_data_ptr<int64_t>();
     params.ignore_index = args.ignore_index;
     if (weight.defined()) {

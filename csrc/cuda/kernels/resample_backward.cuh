@@ -59,29 +59,64 @@ cudaError_t launch_backward_of_one(const ResampleParams<acc, Axis>& p, const Dev
 
 // ---- choice ---------------------------------------------------------------------------------------------
 
+// Which kernel computes the gradient, see the table above; kNone where there is nothing to do.
+enum class BackwardKernel {
+  kNone,
+  kOneSource,  // a warp to a source
+  kChannelsLast,
+  kChannelsLastSingle,  // one channel a thread
+  kVector,
+  kDoubled,
+  kScattered,
+};
+
 template <class T, class acc, class Axis>
-cudaError_t launch_backward(const ResampleParams<acc, Axis>& p, const Device& device) {
+BackwardKernel choose_backward(const ResampleParams<acc, Axis>& p) {
   constexpr int V = kWide<T>;
   constexpr int64_t kMostOutputs = 40;  // of a source, along an axis, where a list of its taps is kept
-  if (p.batch == 0) return cudaSuccess;
-  if (!fits_32_bits(p) || most_outputs(p.height) > kMostOutputs) return launch_backward_of_one<T>(p, device);
+  if (p.batch == 0) return BackwardKernel::kNone;
+  if (!fits_32_bits(p) || most_outputs(p.height) > kMostOutputs) return BackwardKernel::kOneSource;
   if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1 && most_outputs(p.width) <= kMostOutputs) {
     const bool wide = p.channels % V == 0 &&
                       aligned_strides<T>(p.input, 16, p.in.batch, p.in.height, p.in.width) &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.height, p.out.width);
-    return wide ? launch_backward_channels_last<T, V>(p, device)
-                : launch_backward_channels_last<T, 1>(p, device);
+    return wide ? BackwardKernel::kChannelsLast : BackwardKernel::kChannelsLastSingle;
   }
-  const PlanarCut cut = cut_planes<T>(p.height, p.width);
-  constexpr int kScattered = kTileColumns<T> / kWarp;
-  if (cut.columns == 0) return launch_backward_of_one<T>(p, device);
+  if (cut_planes<T>(p.height, p.width).columns == 0) return BackwardKernel::kOneSource;
   const bool vector = p.out.width == 1 && p.width.out_size % V == 0 &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height);
-  if (!vector) return launch_backward_planar<T, kScattered, false, false>(p, cut, device);
+  if (!vector) return BackwardKernel::kScattered;
   if constexpr (!Axis::kMayLackTaps) {
-    if (doubles(p.width)) return launch_backward_planar<T, V, true, true>(p, cut, device);
+    if (doubles(p.width)) return BackwardKernel::kDoubled;
   }
-  return launch_backward_planar<T, V, true, false>(p, cut, device);
+  return BackwardKernel::kVector;
+}
+
+template <class T, class acc, class Axis>
+cudaError_t launch_backward(const ResampleParams<acc, Axis>& p, const Device& device) {
+  constexpr int V = kWide<T>;
+  constexpr int kScattered = kTileColumns<T> / kWarp;
+  const auto planar_cut = [&] { return cut_planes<T>(p.height, p.width); };
+  switch (choose_backward<T>(p)) {
+    case BackwardKernel::kNone:
+      return cudaSuccess;
+    case BackwardKernel::kOneSource:
+      return launch_backward_of_one<T>(p, device);
+    case BackwardKernel::kChannelsLast:
+      return launch_backward_channels_last<T, V>(p, device);
+    case BackwardKernel::kChannelsLastSingle:
+      return launch_backward_channels_last<T, 1>(p, device);
+    case BackwardKernel::kVector:
+      return launch_backward_planar<T, V, true, false>(p, planar_cut(), device);
+    case BackwardKernel::kDoubled:
+      if constexpr (!Axis::kMayLackTaps) {
+        return launch_backward_planar<T, V, true, true>(p, planar_cut(), device);
+      }
+      break;
+    case BackwardKernel::kScattered:
+      return launch_backward_planar<T, kScattered, false, false>(p, planar_cut(), device);
+  }
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace gpu

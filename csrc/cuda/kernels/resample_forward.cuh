@@ -179,46 +179,86 @@ cudaError_t launch_channels_last(const ResampleParams<acc, Axis>& p, const Devic
                 divide_up(threads, kResampleThreads), kResampleThreads, 0, arguments);
 }
 
-template <class T, class Epilogue, class acc, class Axis>
-cudaError_t launch_resample(const ResampleParams<acc, Axis>& p, const Device& device) {
-  typedef typename Epilogue::result result;
-  // 16 bytes of the wider element, but no more than 8 values: each takes registers.
-  constexpr int kBytes = sizeof(T) > sizeof(result) ? sizeof(T) : sizeof(result);
-  constexpr int V = 16 / kBytes < 8 ? 16 / kBytes : 8;
-  constexpr int kScattered = V < 4 ? V : 4;
+// Which kernel resizes, see the table above; kNone where there is nothing to do.
+enum class ForwardKernel {
+  kNone,
+  kBeyond32Bits,
+  kChannelsLast,
+  kChannelsLastSingle,  // one channel a thread
+  kPixels,
+  kVector,
+  kDoubled,
+  kStaged,
+  kScattered,
+};
+
+// Values of a thread of the kernels that store vectors: 16 bytes of the wider element, but no more than 8
+// values, since each takes registers.
+template <class T, class result>
+constexpr int kForwardVector = 16 / (sizeof(T) > sizeof(result) ? sizeof(T) : sizeof(result)) < 8
+                                   ? 16 / (sizeof(T) > sizeof(result) ? sizeof(T) : sizeof(result))
+                                   : 8;
+
+template <class T, class result, class acc, class Axis>
+ForwardKernel choose_forward(const ResampleParams<acc, Axis>& p) {
+  constexpr int V = kForwardVector<T, result>;
   constexpr int64_t kIn = V * sizeof(T), kOut = V * sizeof(result);
-  if (p.batch == 0) return cudaSuccess;
-  if (!fits_32_bits(p)) return launch_beyond_32_bits<T, Epilogue>(p, device);
+  if (p.batch == 0) return ForwardKernel::kNone;
+  if (!fits_32_bits(p)) return ForwardKernel::kBeyond32Bits;
+  const bool aligned_other = p.other == nullptr || aligned(p.other, kOut);
   if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1) {
-    const bool aligned_images =
+    if (p.channels % V == 0 && aligned_other &&
         aligned_strides<T>(p.input, kIn, p.in.batch, p.in.height, p.in.width) &&
-        aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, p.out.width) &&
-        (p.other == nullptr || aligned(p.other, kOut));
-    if (p.channels % V == 0 && aligned_images) {
-      return launch_channels_last<T, V, int32_t, Epilogue>(p, device);
+        aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, p.out.width)) {
+      return ForwardKernel::kChannelsLast;
     }
     const bool dense = p.in.width == p.channels && p.out.width == p.channels;
-    const bool aligned_rows = p.width.out_size * p.channels % V == 0 &&
-                              aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, 0) &&
-                              (p.other == nullptr || aligned(p.other, kOut));
-    if (dense && aligned_rows) {
-      return launch_rows<T, V, true, PixelColumns, int32_t, Epilogue>(p, p.width.out_size * p.channels, 1,
-                                                                      device);
-    }
-    return launch_channels_last<T, 1, int32_t, Epilogue>(p, device);
+    const bool aligned_rows = p.width.out_size * p.channels % V == 0 && aligned_other &&
+                              aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, 0);
+    return dense && aligned_rows ? ForwardKernel::kPixels : ForwardKernel::kChannelsLastSingle;
   }
-  const bool vector = p.out.width == 1 && p.width.out_size % V == 0 &&
-                      aligned_strides<result>(p.output, kOut, p.out.batch, p.out.channel, p.out.height) &&
-                      (p.other == nullptr || aligned(p.other, kOut));
-  if (!vector && can_be_staged<result>(p)) return launch_staged<T, kScattered, Epilogue>(p, device);
-  if (!vector) return launch_planar<T, kScattered, false, PlanarColumns, int32_t, Epilogue>(p, device);
+  const bool vector = p.out.width == 1 && p.width.out_size % V == 0 && aligned_other &&
+                      aligned_strides<result>(p.output, kOut, p.out.batch, p.out.channel, p.out.height);
+  if (!vector) return can_be_staged<result>(p) ? ForwardKernel::kStaged : ForwardKernel::kScattered;
   if constexpr (!Axis::kMayLackTaps) {
     if (doubles(p.width) && p.in.width == 1 &&
         aligned_strides<T>(p.input, kIn / 2, p.in.batch, p.in.channel, p.in.height)) {
-      return launch_planar<T, V, true, DoubledColumns, int32_t, Epilogue>(p, device);
+      return ForwardKernel::kDoubled;
     }
   }
-  return launch_planar<T, V, true, PlanarColumns, int32_t, Epilogue>(p, device);
+  return ForwardKernel::kVector;
+}
+
+template <class T, class Epilogue, class acc, class Axis>
+cudaError_t launch_resample(const ResampleParams<acc, Axis>& p, const Device& device) {
+  typedef typename Epilogue::result result;
+  constexpr int V = kForwardVector<T, result>;
+  constexpr int kFew = V < 4 ? V : 4;
+  switch (choose_forward<T, result>(p)) {
+    case ForwardKernel::kNone:
+      return cudaSuccess;
+    case ForwardKernel::kBeyond32Bits:
+      return launch_beyond_32_bits<T, Epilogue>(p, device);
+    case ForwardKernel::kChannelsLast:
+      return launch_channels_last<T, V, int32_t, Epilogue>(p, device);
+    case ForwardKernel::kChannelsLastSingle:
+      return launch_channels_last<T, 1, int32_t, Epilogue>(p, device);
+    case ForwardKernel::kPixels:
+      return launch_rows<T, V, true, PixelColumns, int32_t, Epilogue>(p, p.width.out_size * p.channels, 1,
+                                                                      device);
+    case ForwardKernel::kVector:
+      return launch_planar<T, V, true, PlanarColumns, int32_t, Epilogue>(p, device);
+    case ForwardKernel::kDoubled:
+      if constexpr (!Axis::kMayLackTaps) {
+        return launch_planar<T, V, true, DoubledColumns, int32_t, Epilogue>(p, device);
+      }
+      break;
+    case ForwardKernel::kStaged:
+      return launch_staged<T, kFew, Epilogue>(p, device);
+    case ForwardKernel::kScattered:
+      return launch_planar<T, kFew, false, PlanarColumns, int32_t, Epilogue>(p, device);
+  }
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace gpu
