@@ -72,8 +72,7 @@ void channel_sum(const ChannelSumParams& p, int64_t begin, int64_t end) {
                     row % p.height * p.in.height + c0 * p.in.channel;
       if (!p.channels_last) {
         for (int64_t x = 0; x < p.width; x += kPlanarSumRun) {
-          totals[0] +=
-              sum_row<T, acc>(in + x * p.in.width, p.in.width, smaller(kPlanarSumRun, p.width - x));
+          totals[0] += sum_row<T, acc>(in + x * p.in.width, p.in.width, smaller(kPlanarSumRun, p.width - x));
         }
         continue;
       }
