@@ -110,17 +110,15 @@ def test_gradcheck(op, layout, device):
     tensors = op.make((2, 3, 2, 3), torch.float64, device, layout)
     function, leaves = op.of_leaves(op.ours, [t.detach() for t in tensors])
     leaves = tuple(t.requires_grad_() for t in leaves)
-    # The gradient of an image that concat copies is cloned as channels-last, which vmap of PyTorch cannot.
-    batched = not (op is ROWS["upsample_concat"] and layout == "channels_last")
     assert gradcheck(
         function,
         leaves,
         check_forward_ad=True,
-        check_batched_grad=batched,
+        check_batched_grad=True,
         check_batched_forward_grad=True,
         check_undefined_grad=True,
     )
-    assert gradgradcheck(function, leaves, check_fwd_over_rev=True, check_batched_grad=batched)
+    assert gradgradcheck(function, leaves, check_fwd_over_rev=True, check_batched_grad=True)
 
 
 @nested_vmap_rules

@@ -201,8 +201,7 @@ def test_kernels_under_sanitizers(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("aarch64-linux-gnu-g++"), reason="no cross compiler for aarch64")
 def test_kernels_on_aarch64(tmp_path):
-    # -O3 takes more than twice as long to compile; what it makes of the kernels is measured on x86-64.
-    flags = [*(flag for flag in FLAGS if flag != "-O3"), "-O1", "-Wall", "-Werror", "-static"]
+    flags = [*FLAGS, "-Wall", "-Werror", "-static"]
     for program in kernel_checks(tmp_path, "aarch64-linux-gnu-g++", *flags):
         assert program.read_bytes()[18:20] == b"\xb7\x00"  # e_machine is AArch64
         if shutil.which("qemu-aarch64"):

@@ -11,6 +11,7 @@
 #include "levels.h"
 #include "on_cpu.h"
 #include "parallel.h"
+#include "resample_choice.h"
 #include "scratch.h"
 #include "tensor_view.h"
 
@@ -19,11 +20,6 @@ namespace upsample_ext {
 // Whether a result is too large to stay in cache.
 inline bool exceeds_cache(const at::Tensor& result) {
   return result.numel() * result.element_size() > last_level_cache_bytes();
-}
-
-// Whether the pixels of a row follow each other without a gap.
-inline bool dense_pixels(const at::Tensor& image) {
-  return image.size(3) == 1 || image.stride(3) == image.size(1);
 }
 
 // Minimum number of output elements per parallel task.
@@ -55,19 +51,14 @@ void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, co
   params.y_strides = strides_of(output);
   params.height = height.taps();
   params.width = width.taps();
-  params.channels_last =
-      params.channels > 1 && params.x_strides.channel == 1 && params.y_strides.channel == 1;
+  const PixelOrder order = choose_order(params, kernel.lanes);
+  params.channels_last = order == PixelOrder::kChannelsLast;
   std::optional<AxisTable<acc>> interleaved;
-  // Few channels are treated as one row of interleaved samples, unless the pixels that are read are far
-  // apart.
-  const bool far_apart = params.channels <= 4 && input.size(3) > 3 * output.size(3);
-  if (params.channels_last && params.channels < kernel.lanes && !far_apart && dense_pixels(input) &&
-      dense_pixels(output)) {
+  if (order == PixelOrder::kInterleaved) {
     interleaved = width.interleaved(params.channels);
     params.width = interleaved->taps();
     params.channels = 1;
     params.x_strides.width = params.y_strides.width = 1;
-    params.channels_last = false;
   }
 
   ScratchBuffer<4096> plan(kernel.plan_bytes(params));

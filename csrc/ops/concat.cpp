@@ -71,6 +71,15 @@ static Tensor concat_meta(at::TensorList inputs, SymIntArrayRef output_size, boo
   return make_concat_output(inputs, output_size);
 }
 
+// A copy in the memory order that the image suggests, in steps that the vmap of batched gradients knows: it
+// has no clone in channels-last order.
+static Tensor copy_of(const Tensor& image) {
+  if (image.suggest_memory_format() != at::MemoryFormat::ChannelsLast) {
+    return image.clone(at::MemoryFormat::Contiguous);
+  }
+  return image.permute({0, 2, 3, 1}).clone(at::MemoryFormat::Contiguous).permute({0, 3, 1, 2});
+}
+
 struct ConcatRule {
   static constexpr const char* name = "UpsampleConcatBackward";
   std::vector<SymInt> channels, heights, widths;  // of each input
@@ -92,7 +101,7 @@ struct ConcatRule {
     const auto dtype = static_cast<at::ScalarType>(dtypes[i]);
     if (slice.scalar_type() != dtype) slice = slice.to(dtype);
     if (slice.sym_size(2) == heights[i] && slice.sym_size(3) == widths[i]) {
-      return slice.clone(slice.suggest_memory_format());  // native returns a separate tensor too
+      return copy_of(slice);  // native returns a separate tensor too
     }
     const SymInt size[] = {heights[i], widths[i]};
     return upsample_backward_op().call(slice, size, align_corners, std::nullopt, std::nullopt);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cpu/levels.h"
+#include "cpu/resample_choice.h"
 #include "cpu/scratch.h"
 #include "geometry/axis_table.h"
 #include "images.h"
@@ -261,6 +262,49 @@ int wrong_results(const char* type) {
   return wrong;
 }
 
+// Which loop a pair of images takes, of 16 lanes.
+int wrong_choices() {
+  struct Choice {
+    const char* what;
+    int64_t channels, in_width, out_width;
+    Strides x, y;
+    PixelOrder expected;
+  };
+  const auto planar = [](int64_t channels, int64_t width) {
+    return Strides{channels * 8 * width, 8 * width, width, 1};
+  };
+  const auto by_pixel = [](int64_t channels, int64_t width, int64_t gap = 0) {
+    return Strides{(channels + gap) * 8 * width, 1, (channels + gap) * width, channels + gap};
+  };
+  const Choice choices[] = {
+      {"planar", 3, 9, 18, planar(3, 9), planar(3, 18), PixelOrder::kPlanar},
+      {"one channel", 1, 9, 18, by_pixel(1, 9), by_pixel(1, 18), PixelOrder::kPlanar},
+      {"pixels of 3 values", 3, 9, 18, by_pixel(3, 9), by_pixel(3, 18), PixelOrder::kInterleaved},
+      {"... with gaps", 3, 9, 18, by_pixel(3, 9, 1), by_pixel(3, 18), PixelOrder::kChannelsLast},
+      {"... in one column", 3, 1, 18, by_pixel(3, 1, 1), by_pixel(3, 18), PixelOrder::kInterleaved},
+      {"... far apart", 3, 90, 18, by_pixel(3, 90), by_pixel(3, 18), PixelOrder::kChannelsLast},
+      {"... written by plane", 3, 9, 18, by_pixel(3, 9), planar(3, 18), PixelOrder::kPlanar},
+      {"pixels of a vector", 16, 9, 18, by_pixel(16, 9), by_pixel(16, 18), PixelOrder::kChannelsLast},
+  };
+  int wrong = 0;
+  for (const Choice& of : choices) {
+    const auto height = AxisTable<float>::linear(8, 8, false, 0.0);
+    const auto width = AxisTable<float>::linear(of.in_width, of.out_width, false, 0.0);
+    ResampleParams<float> p{};
+    p.batch = 2;
+    p.channels = of.channels;
+    p.x_strides = of.x;
+    p.y_strides = of.y;
+    p.height = height.taps();
+    p.width = width.taps();
+    if (choose_order(p, 16) == of.expected) continue;
+    std::printf("%s: expected order %d, got %d\n", of.what, static_cast<int>(of.expected),
+                static_cast<int>(choose_order(p, 16)));
+    ++wrong;
+  }
+  return wrong;
+}
+
 }  // namespace
 }  // namespace upsample_ext
 
@@ -269,6 +313,6 @@ int main() {
   return report([] {
     return wrong_results<double, double>("float64") + wrong_results<float, float>("float32") +
            wrong_results<half_t, float>("float16") + wrong_results<bfloat16_t, float>("bfloat16") +
-           wrong_results<uint8_t, float>("uint8");
+           wrong_results<uint8_t, float>("uint8") + wrong_choices();
   });
 }
