@@ -78,6 +78,8 @@ NOT_EMULATED_NAMES = {
 
 
 def pytest_collection_modifyitems(config, items):
+    # Slow tests first: the last of them would keep one worker busy while the others have nothing left to do.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if not EMULATED:
         if CHOSEN:
             _keep_what_runs_on_a_device(config, items)

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not kernels.sources(), reason="needs the sources
 
 
 @needs_nvcc
+@pytest.mark.slow
 @pytest.mark.parametrize("family", kernels.FAMILIES, ids=lambda family: "-".join(map(str, family)))
 def test_every_kernel_fits_its_registers(family):
     compilations = kernels.compile_all(CUDA_HOME, family, jobs=1)
@@ -125,13 +126,16 @@ def test_occupancy_is_what_the_programming_guide_says(architecture, threads, reg
 
 
 def test_names_are_readable():
-    parameters = {"resize": ["T", "V", "kVector", "kOther", "Axis", "Index", "Epilogue"], "sum": ["T", "acc"]}
+    parameters = {
+        "resample": ["T", "V", "kVector", "kOther", "Axis", "Index", "Epilogue"],
+        "sum": ["T", "acc"],
+    }
     text = (
         "void upsample_ext::gpu::resample<upsample_ext::half_t, 8, true, false, "
         "upsample_ext::LinearAxis<float, long>, long, "
         "upsample_ext::gpu::Add<upsample_ext::half_t> >(upsample_ext::gpu::Arguments<float>)"
     )
-    assert kernels.readable(text, parameters) == ("resize", "half", "V=8 vector LinearAxis 64-bit Add")
+    assert kernels.readable(text, parameters) == ("resample", "half", "V=8 vector LinearAxis 64-bit Add")
     text = "void upsample_ext::gpu::sum<unsigned char, float>(float*)"
     assert kernels.readable(text, parameters) == ("sum", "uint8", "")
     assert kernels.readable("plain(float*)", {}) == ("plain", "", "")
