@@ -36,8 +36,8 @@ if [ ${#versions[@]} -eq 0 ]; then
 fi
 
 work=$PWD/build/torch_matrix
-core=(interpolate any_resize every_kernel gradients transforms opinfo deconv deconv_geometry deconv_transforms argmax
-  threshold combine cross_entropy cross_entropy_transforms modules convert patch devices)
+core=(resample resample_random resample_gradients resample_transforms resample_opinfo axes smoke contract deconv
+  deconv_geometry deconv_transforms argmax threshold add concat cross_entropy modules convert patch devices)
 packages=("setuptools>=77.0.3" ninja numpy "pytest<9.2" pytest-xdist hypothesis expecttest onnx pillow)
 
 # An environment with that torch in it, and in `source` a copy of what git tracks or would track.

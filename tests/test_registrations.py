@@ -7,6 +7,7 @@ kept for these tests. (Kernels for every device: test_devices.py. Fuzz targets o
 import ast
 import inspect
 import itertools
+import re
 import sys
 
 import pytest
@@ -142,3 +143,19 @@ def test_every_family_has_one_stem_in_all_folders():
             f"benchmarks/{family}.py",
         ):
             assert (ROOT / path).is_file(), path
+
+
+@needs_checkout
+@pytest.mark.parametrize("script", ["test.sh --quick", "torch_matrix.sh", "sanitize.sh"])
+def test_the_tests_that_a_script_names_exist(script):
+    name = script.partition(" ")[0]
+    words = (ROOT / "scripts" / name).read_text()
+    if name == "sanitize.sh":
+        named = re.findall(r"tests/test_(\w+)\.py", words)
+    else:
+        (chosen,) = re.findall(
+            r"core=\((.*?)\)" if name == "torch_matrix.sh" else r"for name in (.*?); do", words, re.S
+        )
+        named = chosen.replace("\\\n", " ").split()
+    assert len(named) > 5
+    assert not [test for test in named if not (ROOT / "tests" / f"test_{test}.py").is_file()]
