@@ -154,7 +154,7 @@ def test_the_tests_that_a_script_names_exist(script):
         named = re.findall(r"tests/test_(\w+)\.py", words)
     else:
         (chosen,) = re.findall(
-            r"core=\((.*?)\)" if name == "torch_matrix.sh" else r"for name in (.*?); do", words, re.S
+            r"core=\((\w.*?)\)" if name == "torch_matrix.sh" else r"for name in (.*?); do", words, re.S
         )
         named = chosen.replace("\\\n", " ").split()
     assert len(named) > 5
