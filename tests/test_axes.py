@@ -537,14 +537,13 @@ def layouts_of_any_rank(x):
         yield torch.cat([x, x], 3)[:, :, :, : x.shape[3]]  # slices that are not evenly spaced
 
 
-@pytest.mark.skipif(EMULATED, reason="volumes run on the CPU")
 @pytest.mark.parametrize("mode,corners,in_size,size", OTHER_RANKS)
 @in_every_dtype
-def test_lines_and_volumes(mode, corners, in_size, size, dtype):
+def test_lines_and_volumes(mode, corners, in_size, size, dtype, device):
     for x in layouts_of_any_rank(torch.randn(2, 5, *in_size, dtype=torch.float64).to(dtype)):
         x = x.detach().requires_grad_()
         y, natives = (
-            ops.resample(x, size, mode, False, corners, None),
+            ops.resample(x.to(device), size, mode, False, corners, None).cpu(),
             native_of_any_rank(x, size, mode, corners),
         )
         exact_input = x.detach().double().requires_grad_()
@@ -561,7 +560,7 @@ def test_lines_and_volumes(mode, corners, in_size, size, dtype):
         assert error(own_grad, exact_grad) <= limit(x, exact_grad, error(natives_grad, exact_grad))
 
 
-@pytest.mark.skipif(EMULATED, reason="volumes run on the CPU")
+@pytest.mark.skipif(EMULATED, reason="native's CPU kernels are no reference for CUDA's")
 @pytest.mark.parametrize(
     "mode,in_size,size",
     [("linear", (7,), (7,)), ("linear", (7,), (12,)), ("trilinear", (3, 4, 5), (5, 4, 9))],
@@ -575,7 +574,6 @@ def test_infinities_of_lines_and_volumes_spread_as_in_native(mode, in_size, size
         torch.testing.assert_close(ops.resample(x, size, mode, False, False, None), expected, equal_nan=True)
 
 
-@pytest.mark.skipif(EMULATED, reason="volumes run on the CPU")
 def test_transforms_of_volumes():
     x = torch.randn(2, 2, 2, 3, 2, dtype=torch.float64, requires_grad=True)
 
