@@ -104,8 +104,7 @@ Tensor make_resampled(const Tensor& input, SymIntArrayRef output_size, const Res
   return empty_like_image(input, output_size);
 }
 
-Tensor make_resampled_grad_input(const Tensor& grad_output, SymIntArrayRef input_size,
-                                 const ResampleSettings&) {
+Tensor make_resampled_grad_input(const Tensor& grad_output, SymIntArrayRef input_size) {
   check_sizes("resample_backward", "a grad_output", grad_output, "an input_size", input_size);
   return empty_like_image(grad_output, input_size);
 }
@@ -127,9 +126,9 @@ static Tensor resample_meta(const Tensor& input, SymIntArrayRef output_size, str
 
 static Tensor resample_backward_meta(const Tensor& grad_output, SymIntArrayRef input_size, string_view mode,
                                      bool antialias, bool align_corners, OptionalScales scale_factors) {
-  return make_resampled_grad_input(
-      grad_output, input_size,
-      {"resample_backward", grad_output.dim() - 2, mode, antialias, align_corners, scale_factors});
+  const ResampleSettings checked("resample_backward", grad_output.dim() - 2, mode, antialias, align_corners,
+                                 scale_factors);
+  return make_resampled_grad_input(grad_output, input_size);
 }
 
 // ---- autograd ---------------------------------------------------------------------------------------------
