@@ -61,7 +61,10 @@ def judge(row: Row, contest: Contest) -> Verdict:
     if any(decisions.values()):
         total, ours_off, native_off = ours[0].numel(), decisions["ours"], decisions["native"]
         notes.append(f"{ours_off} of {total} decisions are not float64's (native: {native_off}): near ties")
-    bound = UINT8_BOUND if unit == "levels" else max(SLACK[dtype], 2 * errors["native"])
+    if unit == "levels":
+        bound = max(UINT8_BOUND, errors["native"]) if contest.native_levels else UINT8_BOUND
+    else:
+        bound = max(SLACK[dtype], 2 * errors["native"])
     right = errors["ours"] <= bound  # false for nan
     elsewhere = [name for name in ("opencv", "chunked", "gems") if name in errors]
     for name in [name for name in elsewhere if not errors[name] <= _same(unit, errors)]:

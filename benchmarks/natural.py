@@ -1,0 +1,147 @@
+"""Measures random natural inputs (natural_inputs.py) beside native, and sorts them by how much faster we are.
+
+The other rows were chosen; these are drawn, so that they say how often a call that nobody tuned for is slower
+than native. What would be seen as slow at first is measured again, for longer, before it counts.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from .environment import Neighbours
+from .measure import Effort, sample
+from .memory import Allocation
+from .natural_inputs import GROUPS, OTHER_MODES, Case, case
+from .report import disturbance, milliseconds
+from .result import HEADROOM, Result, checked
+
+SHOWN = 20
+"""How many of the slowest are printed."""
+
+_SHORT = Effort(seconds=0.12, min_rounds=5, max_rounds=40, patience=0.5)
+_LONG = Effort(seconds=0.6, min_rounds=9, patience=3.0)
+_DOUBTFUL = 1.05
+
+# The aim: none of ours below, and half of them above
+_LEAST, _MEDIAN = 0.95, 5.0
+
+
+def cases(count: int, seed: int, chosen: Sequence[int]) -> list[Case]:
+    """The first ``count`` cases, or those of the chosen numbers."""
+    return [case(seed, number) for number in chosen or range(count)]
+
+
+def measure(
+    row: Case,
+    device: torch.device,
+    threads: Sequence[int],
+    allocation: Allocation,
+    progress: Callable[[str], None],
+) -> Iterator[Result]:
+    """One result for each number of threads, of the same tensors; the values are checked with each."""
+    contest = None
+    for count in threads:
+        progress(f"{count} threads")
+        result, contest = checked(row, device, count, contest)
+        if contest is not None and not result.wrong:
+            allocation.keep_pages(4 * max(contest.floor_bytes, contest.intermediate_bytes) + HEADROOM)
+            sides = {"ours": contest.ours, "native": contest.rivals["native"]}
+            neighbours = Neighbours()
+            result.samples = sample(sides, device, count, _SHORT)
+            if (gain := result.gain("native")) is not None and gain.median < _DOUBTFUL:
+                result.samples = sample(sides, device, count, _LONG)
+            result.neighbours = neighbours.share()
+        yield result
+
+
+def measure_all(
+    rows: Sequence[Case],
+    device: torch.device,
+    threads: Sequence[int],
+    allocation: Allocation,
+    limit: float | None,
+    progress: Callable[[Case, str], None],
+) -> Iterator[Result]:
+    start = time.perf_counter()
+    for index, row in enumerate(rows):
+        if limit and time.perf_counter() - start > limit:
+            print(f"{len(rows) - index} cases left for want of time")
+            return
+        yield from measure(row, device, threads, allocation, lambda what, row=row: progress(row, what))
+        gc.collect()
+
+
+def lines(results: Sequence[Result], seed: int, shown: int | None = SHOWN) -> Iterator[str]:
+    """The slowest, or all; a summary of each group; the verdict."""
+    wrong = [result for result in results if result.wrong]
+    timed = sorted((result for result in results if result.samples), key=_gain)
+    for result in wrong:
+        yield f"WRONG: {result.row.name}, {_again(result, seed)}\n    {result.wrong}"
+    yield f"\n{'native/ours':>11} {'0.2-0.8':>11}  {'ours ms':<24} {'native ms':<24}  case"
+    for result in timed[:shown]:
+        gain, ours, native = result.gain("native"), result.time("ours"), result.time("native")
+        assert gain and ours and native
+        spread = f"{gain.low:.2f}-{gain.high:.2f}"
+        yield (
+            f"{gain.median:>11.2f} {spread:>11}  {milliseconds(ours):<24} {milliseconds(native):<24}"
+            f"  {result.row.name}, {_again(result, seed)}"
+        )
+    if len(timed) > len(timed[:shown]):
+        yield f"{'':>11} {'':>11}  and {len(timed) - len(timed[:shown])} faster ones: --all shows them"
+    yield ""
+    yield from _summary(timed)
+    yield ""
+    yield _verdict(results, timed, wrong)
+    if warning := disturbance(results):
+        yield warning
+
+
+def _summary(timed: Sequence[Result]) -> Iterator[str]:
+    yield f"{'group':<25} {'thr':>3} {'count':>5} {'median':>6} {'worst':>6} {'< 1.0':>6} {f'< {_LEAST}':>6}"
+    ours = [result for result in timed if _is_ours(result)]
+    parts = [(group, [result for result in timed if _group(result) == group]) for group in GROUPS]
+    for name, part in [*parts, (f"all but {OTHER_MODES}", ours)]:
+        for threads in sorted({result.threads for result in part}):
+            gains = [_gain(result) for result in part if result.threads == threads]
+            slower = (f"{sum(gain < bound for gain in gains) / len(gains):.1%}" for bound in (1, _LEAST))
+            middle, worst = statistics.median(gains), min(gains)
+            yield f"{name:<25} {threads:>3} {len(gains):>5} {middle:>6.2f} {worst:>6.2f} " + " ".join(
+                f"{share:>6}" for share in slower
+            )
+
+
+def _verdict(results: Sequence[Result], timed: Sequence[Result], wrong: Sequence[Result]) -> str:
+    gains = [_gain(result) for result in timed if _is_ours(result)]
+    right = f"{len(wrong)} WRONG" if wrong else "all right"
+    if not gains:
+        return f"{len(results)} measurements: {right}"
+    slow, middle = sum(gain < _LEAST for gain in gains), statistics.median(gains)
+    met = "met" if not slow and middle >= _MEDIAN else "missed"
+    return (
+        f"{len(results)} measurements: {right}; without {OTHER_MODES} the median is {middle:.2f}, {slow} of "
+        f"{len(gains)} are below {_LEAST}: the aim (none, and a median of {_MEDIAN:g}) is {met}"
+    )
+
+
+def _again(result: Result, seed: int) -> str:
+    return f"--seed {seed} --case {result.row.number} --threads {result.threads}"
+
+
+def _gain(result: Result) -> float:
+    gain = result.gain("native")
+    assert gain is not None
+    return gain.median
+
+
+def _group(result: Result) -> str:
+    assert isinstance(result.row, Case)
+    return result.row.group
+
+
+def _is_ours(result: Result) -> bool:
+    return _group(result) != OTHER_MODES
