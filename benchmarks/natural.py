@@ -10,11 +10,15 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from .contest import Side
+from .correctness import tensors
 from .environment import Neighbours
-from .measure import Effort, sample
+from .measure import Effort, Samples, sample
 from .memory import Allocation
 from .natural_inputs import GROUPS, OTHER_MODES, Case, case
 from .report import disturbance, milliseconds
@@ -23,7 +27,7 @@ from .result import HEADROOM, Result, checked
 SHOWN = 20
 """How many of the slowest are printed."""
 
-_SHORT = Effort(seconds=0.12, min_rounds=5, max_rounds=40, patience=0.5)
+_SHORT = Effort(seconds=0.1, min_rounds=5, max_rounds=40, patience=0.5)
 _LONG = Effort(seconds=0.6, min_rounds=9, patience=3.0)
 _DOUBTFUL = 1.05
 
@@ -36,29 +40,6 @@ def cases(count: int, seed: int, chosen: Sequence[int]) -> list[Case]:
     return [case(seed, number) for number in chosen or range(count)]
 
 
-def measure(
-    row: Case,
-    device: torch.device,
-    threads: Sequence[int],
-    allocation: Allocation,
-    progress: Callable[[str], None],
-) -> Iterator[Result]:
-    """One result for each number of threads, of the same tensors; the values are checked with each."""
-    contest = None
-    for count in threads:
-        progress(f"{count} threads")
-        result, contest = checked(row, device, count, contest)
-        if contest is not None and not result.wrong:
-            allocation.keep_pages(4 * max(contest.floor_bytes, contest.intermediate_bytes) + HEADROOM)
-            sides = {"ours": contest.ours, "native": contest.rivals["native"]}
-            neighbours = Neighbours()
-            result.samples = sample(sides, device, count, _SHORT)
-            if (gain := result.gain("native")) is not None and gain.median < _DOUBTFUL:
-                result.samples = sample(sides, device, count, _LONG)
-            result.neighbours = neighbours.share()
-        yield result
-
-
 def measure_all(
     rows: Sequence[Case],
     device: torch.device,
@@ -67,13 +48,58 @@ def measure_all(
     limit: float | None,
     progress: Callable[[Case, str], None],
 ) -> Iterator[Result]:
+    """The results of every case, until the time is up."""
     start = time.perf_counter()
+    gc.freeze()  # what was imported is no garbage: collecting after each case is then quick
+    allocation.keep_pages(HEADROOM)
     for index, row in enumerate(rows):
         if limit and time.perf_counter() - start > limit:
             print(f"{len(rows) - index} cases left for want of time")
             return
         yield from measure(row, device, threads, allocation, lambda what, row=row: progress(row, what))
         gc.collect()
+
+
+def measure(
+    row: Case,
+    device: torch.device,
+    threads: Sequence[int],
+    allocation: Allocation,
+    progress: Callable[[str], None],
+) -> Iterator[Result]:
+    """One result for each number of threads, of the same tensors."""
+    progress("checking")
+    first, contest = checked(row, device, threads[0])
+    if contest is None or first.wrong:
+        yield first
+        return
+    needed = 4 * max(contest.floor_bytes, contest.intermediate_bytes)
+    if needed > HEADROOM // 4:
+        allocation.keep_pages(needed + HEADROOM)
+    sides = {"ours": contest.ours, "native": contest.rivals["native"]}
+    values = tensors(contest.ours())
+    for count in threads:
+        progress(f"timing with {count} threads")
+        torch.set_num_threads(count)
+        result = replace(first, threads=count, notes=[*first.notes])
+        if count != threads[0] and not _same(values, tensors(contest.ours())):
+            result, _ = checked(row, device, count, contest)
+        if not result.wrong:
+            neighbours = Neighbours()
+            result.samples = _sample(sides, device, count)
+            result.neighbours = neighbours.share()
+        yield result
+
+
+def _sample(sides: dict[str, Side], device: torch.device, threads: int) -> Samples:
+    samples = sample(sides, device, threads, _SHORT)
+    if samples.ratio("native", "ours").median >= _DOUBTFUL:
+        return samples
+    return sample(sides, device, threads, _LONG)
+
+
+def _same(values: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return all(torch.equal(value, other) for value, other in zip(values, others, strict=True))
 
 
 def lines(results: Sequence[Result], seed: int, shown: int | None = SHOWN) -> Iterator[str]:
