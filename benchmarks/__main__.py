@@ -107,11 +107,7 @@ def _natural(
     results: list[Result] = []
     interrupted = False
     try:
-        for result in natural.measure_all(
-            rows, device, options.threads, allocation, options.limit, table.progress
-        ):
-            results.append(result)
-            table.measured()
+        natural.measure_all(results, rows, device, options.threads, allocation, options.limit, table)
     except KeyboardInterrupt:
         interrupted = True
     print("\n".join(natural.lines(results, options.seed, None if options.all else natural.SHOWN)))
@@ -236,11 +232,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--natural",
         type=int,
         metavar="N",
-        help="instead of the rows, N random natural inputs of all ops beside native, sorted by ratio",
+        help="instead of the rows, N random natural inputs of all ops beside native alone, sorted by ratio",
     )
     parser.add_argument("--seed", type=int, default=0, help="which random inputs (default: 0)")
     parser.add_argument(
-        "--case", type=int, nargs="+", default=[], metavar="K", help="of the random inputs only these"
+        "--case",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="K",
+        help="of the random inputs only these; implies --natural",
     )
     parser.add_argument(
         "--all", action="store_true", help=f"print all random inputs, not just the {natural.SHOWN} slowest"
@@ -274,6 +275,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         options.threads = [every] if options.quick or options.device == "cuda" else sorted({1, every})
     if min(options.threads) < 1:
         parser.error("--threads: a positive number of threads")
+    if options.natural is not None and options.natural < 1:
+        parser.error("--natural: a positive number of inputs")
     options.natural = len(options.case) or options.natural
     if options.natural and (options.device == "cuda" or options.markdown or options.plot):
         parser.error("--natural measures on the CPU, and writes --csv only")

@@ -1,7 +1,7 @@
 """Measures random natural inputs (natural_inputs.py) beside native, and sorts them by how much faster we are.
 
 The other rows were chosen; these are drawn, so that they say how often a call that nobody tuned for is slower
-than native. What would be seen as slow at first is measured again, for longer, before it counts.
+than native. What seems slow is measured again at the end, for longer, before it counts.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from .contest import Side
+from .contest import Contest
 from .correctness import tensors
 from .environment import Neighbours
-from .measure import Effort, Samples, sample
+from .measure import Effort, sample
 from .memory import Allocation
 from .natural_inputs import GROUPS, OTHER_MODES, Case, case
-from .report import disturbance, milliseconds
+from .report import Table, disturbance, milliseconds
 from .result import HEADROOM, Result, checked
 
 SHOWN = 20
 """How many of the slowest are printed."""
 
 _SHORT = Effort(seconds=0.1, min_rounds=5, max_rounds=40, patience=0.5)
-_LONG = Effort(seconds=0.6, min_rounds=9, patience=3.0)
+_LONG = Effort(seconds=0.5, min_rounds=9, patience=3.0)
 _DOUBTFUL = 1.05
 
 # The aim: none of ours below, and half of them above
@@ -41,61 +41,87 @@ def cases(count: int, seed: int, chosen: Sequence[int]) -> list[Case]:
 
 
 def measure_all(
+    results: list[Result],
     rows: Sequence[Case],
     device: torch.device,
     threads: Sequence[int],
     allocation: Allocation,
     limit: float | None,
-    progress: Callable[[Case, str], None],
-) -> Iterator[Result]:
-    """The results of every case, until the time is up."""
+    table: Table,
+) -> None:
+    """Appends one result per case and number of threads, until the time is up."""
     start = time.perf_counter()
     gc.freeze()  # what was imported is no garbage: collecting after each case is then quick
     allocation.keep_pages(HEADROOM)
-    for index, row in enumerate(rows):
-        if limit and time.perf_counter() - start > limit:
-            print(f"{len(rows) - index} cases left for want of time")
-            return
-        yield from measure(row, device, threads, allocation, lambda what, row=row: progress(row, what))
-        gc.collect()
+    try:
+        for index, row in enumerate(rows):
+            if limit and time.perf_counter() - start > limit:
+                print(f"{len(rows) - index} cases left for want of time")
+                break
+            for result in measure(row, device, threads, allocation, table):
+                results.append(result)
+                table.measured()
+            gc.collect()
+        for is_doubtful in (_seems_slow, _seems_disturbed):
+            for index, result in enumerate(results):
+                if is_doubtful(result):
+                    results[index] = measure_again(result, device, allocation, table)
+                    gc.collect()
+    finally:
+        gc.unfreeze()
 
 
 def measure(
-    row: Case,
-    device: torch.device,
-    threads: Sequence[int],
-    allocation: Allocation,
-    progress: Callable[[str], None],
+    row: Case, device: torch.device, threads: Sequence[int], allocation: Allocation, table: Table
 ) -> Iterator[Result]:
     """One result for each number of threads, of the same tensors."""
-    progress("checking")
+    table.progress(row, "checking")
     first, contest = checked(row, device, threads[0])
     if contest is None or first.wrong:
         yield first
         return
-    needed = 4 * max(contest.floor_bytes, contest.intermediate_bytes)
-    if needed > HEADROOM // 4:
-        allocation.keep_pages(needed + HEADROOM)
-    sides = {"ours": contest.ours, "native": contest.rivals["native"]}
     values = tensors(contest.ours())
     for count in threads:
-        progress(f"timing with {count} threads")
         torch.set_num_threads(count)
         result = replace(first, threads=count, notes=[*first.notes])
         if count != threads[0] and not _same(values, tensors(contest.ours())):
             result, _ = checked(row, device, count, contest)
         if not result.wrong:
-            neighbours = Neighbours()
-            result.samples = _sample(sides, device, count)
-            result.neighbours = neighbours.share()
+            table.progress(row, f"timing with {count} threads")
+            _time(result, contest, device, allocation, _SHORT)
         yield result
 
 
-def _sample(sides: dict[str, Side], device: torch.device, threads: int) -> Samples:
-    samples = sample(sides, device, threads, _SHORT)
-    if samples.ratio("native", "ours").median >= _DOUBTFUL:
-        return samples
-    return sample(sides, device, threads, _LONG)
+def measure_again(result: Result, device: torch.device, allocation: Allocation, table: Table) -> Result:
+    """The result with new, longer measurements, unless other programs disturb them more than they did before.
+
+    Minutes have passed since then: what disturbed the first may have ended.
+    """
+    table.progress(result.row, f"timing again with {result.threads} threads")
+    torch.set_num_threads(result.threads)
+    again = replace(result)
+    _time(again, result.row.make(result.row, device), device, allocation, _LONG)
+    return min(again, result, key=lambda one: (one.neighbours or 0) if one.disturbed else 0)
+
+
+def _time(
+    result: Result, contest: Contest, device: torch.device, allocation: Allocation, effort: Effort
+) -> None:
+    needed = 4 * max(contest.floor_bytes, contest.intermediate_bytes)
+    if needed > HEADROOM // 4:
+        allocation.keep_pages(needed + HEADROOM)
+    sides = {"ours": contest.ours, "native": contest.rivals["native"]}
+    neighbours = Neighbours()
+    result.samples = sample(sides, device, result.threads, effort)
+    result.neighbours = neighbours.share()
+
+
+def _seems_slow(result: Result) -> bool:
+    return result.samples is not None and _gain(result) < _DOUBTFUL
+
+
+def _seems_disturbed(result: Result) -> bool:
+    return _seems_slow(result) and result.disturbed and _is_ours(result)
 
 
 def _same(values: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
