@@ -19,17 +19,19 @@ from .contest import Contest
 from .correctness import tensors
 from .environment import Neighbours
 from .measure import Effort, sample
-from .memory import Allocation
+from .memory import Allocation, page_faults
 from .natural_inputs import GROUPS, OTHER_MODES, Case, case
 from .report import Table, disturbance, milliseconds
-from .result import HEADROOM, Result, checked
+from .result import Result, checked
 
 SHOWN = 20
 """How many of the slowest are printed."""
 
-_SHORT = Effort(seconds=0.1, min_rounds=5, max_rounds=40, patience=0.5)
-_LONG = Effort(seconds=0.5, min_rounds=9, patience=3.0)
+_SHORT = Effort(seconds=0.08, min_rounds=5, max_rounds=40, patience=0.3)
+_LONG = Effort(seconds=0.4, min_rounds=7, patience=2.0)
 _DOUBTFUL = 1.05
+_ROOM = 2**24
+"""Bytes beside the images."""
 
 # The aim: none of ours below, and half of them above
 _LEAST, _MEDIAN = 0.95, 5.0
@@ -52,7 +54,6 @@ def measure_all(
     """Appends one result per case and number of threads, until the time is up."""
     start = time.perf_counter()
     gc.freeze()  # what was imported is no garbage: collecting after each case is then quick
-    allocation.keep_pages(HEADROOM)
     try:
         for index, row in enumerate(rows):
             if limit and time.perf_counter() - start > limit:
@@ -61,12 +62,12 @@ def measure_all(
             for result in measure(row, device, threads, allocation, table):
                 results.append(result)
                 table.measured()
-            gc.collect()
+            _clear(allocation)
         for is_doubtful in (_seems_slow, _seems_disturbed):
             for index, result in enumerate(results):
                 if is_doubtful(result):
                     results[index] = measure_again(result, device, allocation, table)
-                    gc.collect()
+                    _clear(allocation)
     finally:
         gc.unfreeze()
 
@@ -108,12 +109,19 @@ def _time(
     result: Result, contest: Contest, device: torch.device, allocation: Allocation, effort: Effort
 ) -> None:
     needed = 4 * max(contest.floor_bytes, contest.intermediate_bytes)
-    if needed > HEADROOM // 4:
-        allocation.keep_pages(needed + HEADROOM)
+    allocation.keep_pages(needed + _ROOM)
     sides = {"ours": contest.ours, "native": contest.rivals["native"]}
     neighbours = Neighbours()
     result.samples = sample(sides, device, result.threads, effort)
     result.neighbours = neighbours.share()
+    before = page_faults()
+    contest.ours()
+    result.page_faults = page_faults() - before
+
+
+def _clear(allocation: Allocation) -> None:
+    gc.collect()
+    allocation.give_back()
 
 
 def _seems_slow(result: Result) -> bool:
@@ -121,7 +129,7 @@ def _seems_slow(result: Result) -> bool:
 
 
 def _seems_disturbed(result: Result) -> bool:
-    return _seems_slow(result) and result.disturbed and _is_ours(result)
+    return _seems_slow(result) and _gain(result) < _LEAST and result.disturbed
 
 
 def _same(values: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

@@ -40,7 +40,7 @@ OTHER_MODES = "other modes"
 
 # Larger cases are not drawn: bytes of all images of a case, multiply-adds of a transposed convolution
 _MOST_BYTES = 200e6
-_MOST_MULTIPLY_ADDS = 2e8
+_MOST_MULTIPLY_ADDS = 1e8
 
 _SIDES = (7, 14, 16, 28, 32, 37, 56, 64, 112, 128, 224)
 _PHOTOS = (

@@ -16,7 +16,7 @@ from .measure import Effort, Quantiles, Samples, copy_of, sample
 RIVALS = ("native", "deterministic", "chunked", "compile", "opencv", "resize")
 GPU_RIVALS = ("gems",)
 NOT_RIVALS = ("floor", "copy")
-HEADROOM = 2**28
+_HEADROOM = 2**28
 
 
 @dataclass
@@ -96,7 +96,7 @@ def run(
     if device.type == "cuda":
         sides["copy"] = copy_of(contest.moved_bytes, device)
     if device.type == "cpu" and row.output == MAPPED:
-        allocation.keep_pages(4 * max(contest.floor_bytes, contest.intermediate_bytes) + HEADROOM)
+        allocation.keep_pages(4 * max(contest.floor_bytes, contest.intermediate_bytes) + _HEADROOM)
     if row.memory or row.output == FRESH or device.type == "cuda":
         progress("measuring peak memory")
         _add_peaks(result, sides, device)

@@ -204,7 +204,7 @@ def fake(number, ours, native, group="add"):
     return Case("upsample_add", (1, 2, 3, 4), "6x8", make, number=number, group=group)
 
 
-NO_ALLOCATION = SimpleNamespace(keep_pages=lambda size: None)
+NO_ALLOCATION = SimpleNamespace(keep_pages=lambda size: None, give_back=lambda: None)
 
 
 def ones():
