@@ -14,7 +14,19 @@ from pathlib import Path
 
 import torch
 
-from . import add, argmax, concat, cross_entropy, deconv, export, profile, report, resample, threshold
+from . import (
+    add,
+    argmax,
+    concat,
+    cross_entropy,
+    deconv,
+    export,
+    natural,
+    profile,
+    report,
+    resample,
+    threshold,
+)
 from .contest import FRESH, Row
 from .environment import describe
 from .measure import FULL, QUICK, copy_bandwidth
@@ -34,11 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.plot and importlib.util.find_spec("matplotlib") is None:
         print("benchmarks: --plot needs matplotlib: pip install matplotlib", file=sys.stderr)
         return 2
-    rows = [row for row in _all_rows(options.device) if _wanted(row, options)]
+    all_rows: Sequence[Row]
+    if options.natural:
+        all_rows = natural.cases(options.natural, options.seed, options.case)
+    else:
+        all_rows = _all_rows(options.device)
+    rows = [row for row in all_rows if _wanted(row, options)]
     index, parts = options.part
     rows = rows[index - 1 :: parts]
     if options.list:
-        print("\n".join(row.name for row in rows))
+        print("\n".join(row.name if row.number is None else f"{row.number} {row.name}" for row in rows))
         return 0
     if not rows:
         print(f"benchmarks: no row matches --filter {options.filter!r}; --list shows all", file=sys.stderr)
@@ -53,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bandwidth = copy_bandwidth(device, options.threads[0]) if device.type == "cuda" else None
     environment = describe(device, allocation.description, bandwidth)
     table = report.Table(len(rows) * len(options.threads), device.type)
+    if options.natural:
+        return _natural(rows, options, device, allocation, environment, table)
     table.head(environment)
     results: list[Result] = []
     interrupted, start = False, time.perf_counter()
@@ -68,6 +87,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interrupted = True
         print(f"\ninterrupted: {len(results)} of {len(rows) * len(options.threads)} rows")
     table.foot(results)
+    if results:
+        _write(results, environment, options)
+    if interrupted:
+        return 130
+    return 1 if any(result.wrong for result in results) else 0
+
+
+def _natural(
+    rows: Sequence[Row],
+    options: argparse.Namespace,
+    device: torch.device,
+    allocation: Allocation,
+    environment: dict[str, str],
+    table: report.Table,
+) -> int:
+    """--natural: the same for random inputs, which are sorted before they are printed."""
+    table.environment(environment)
+    results: list[Result] = []
+    interrupted = False
+    try:
+        natural.measure_all(results, rows, device, options.threads, allocation, options.limit, table)
+    except KeyboardInterrupt:
+        interrupted = True
+    print("\n".join(natural.lines(results, options.seed, None if options.all else natural.SHOWN)))
     if results:
         _write(results, environment, options)
     if interrupted:
@@ -144,7 +187,7 @@ def _all_rows(device: str) -> list[Row]:
 
 
 def _wanted(row: Row, options: argparse.Namespace) -> bool:
-    return (row.quick or not options.quick) and (
+    return (row.quick or not options.quick or options.natural) and (
         not options.filter or re.search(options.filter, row.name) is not None
     )
 
@@ -186,6 +229,24 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--list", action="store_true", help="print the rows' names and stop")
     parser.add_argument(
+        "--natural",
+        type=int,
+        metavar="N",
+        help="instead of the rows, N random natural inputs of all ops beside native alone, sorted by ratio",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which random inputs (default: 0)")
+    parser.add_argument(
+        "--case",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="K",
+        help="of the random inputs only these; implies --natural",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help=f"print all random inputs, not just the {natural.SHOWN} slowest"
+    )
+    parser.add_argument(
         "--targets", action="store_true", help="print what the CUDA kernels are meant to reach, and stop"
     )
     parser.add_argument(
@@ -214,6 +275,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         options.threads = [every] if options.quick or options.device == "cuda" else sorted({1, every})
     if min(options.threads) < 1:
         parser.error("--threads: a positive number of threads")
+    if options.natural is not None and options.natural < 1:
+        parser.error("--natural: a positive number of inputs")
+    options.natural = len(options.case) or options.natural
+    if options.natural and (options.device == "cuda" or options.markdown or options.plot):
+        parser.error("--natural measures on the CPU, and writes --csv only")
     return options
 
 

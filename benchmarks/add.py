@@ -32,6 +32,7 @@ def make_add(row: Row, device: torch.device) -> Contest:
         [random_input(row, device), other],
         ours=upsample_ext.upsample_add,
         native=native,
+        images=2,
         others={"chunked": in_place},
     )
 

@@ -59,7 +59,10 @@ def make_argmax(row: Row, device: torch.device) -> Contest:
                 result[:, band.target] = piece
         return results
 
-    return decision_contest(row, input, ours, native, chunked, label_distances)
+    def upsampled(x: Tensor) -> Tensor:
+        return interpolated(x, factor)
+
+    return decision_contest(input, ours, native, upsampled, label_distances, {"chunked": chunked})
 
 
 def label_distances(exact: Exact, results: tuple[Tensor, ...]) -> Iterator[Distance]:
@@ -75,16 +78,21 @@ def label_distances(exact: Exact, results: tuple[Tensor, ...]) -> Iterator[Dista
 
 
 def decision_contest(
-    row: Row, input: Tensor, ours: Side, native: Function, chunked: Side, distances: Measure
+    input: Tensor,
+    ours: Side,
+    native: Function,
+    upsampled: Function,
+    distances: Measure,
+    others: dict[str, Side],
 ) -> Contest:
-    """Ours against PyTorch of an op that turns resized logits into decisions, which `distances` judges."""
+    """Ours against PyTorch of an op that turns upsampled logits into decisions, which `distances` judges."""
     results = native(input)
     results = (results,) if isinstance(results, Tensor) else results
     fills = [torch.empty_like(result) for result in results]
 
     def reference() -> Iterator[tuple[slice, Exact]]:
-        for n in range(row.shape[0]):
-            yield slice(n, n + 1), (interpolated(input[n : n + 1].double(), factor_of(row)),)
+        for n in range(input.shape[0]):
+            yield slice(n, n + 1), (upsampled(input[n : n + 1].double()),)
 
     def compile_native() -> Side:
         function = compiled(native)
@@ -92,7 +100,7 @@ def decision_contest(
 
     return Contest(
         ours=ours,
-        rivals={"native": lambda: native(input), "chunked": chunked},
+        rivals={"native": lambda: native(input), **others},
         floor=lambda: [fill.fill_(1) for fill in fills],
         floor_bytes=bytes_of(*fills),
         moved_bytes=bytes_of(input, *fills),
@@ -100,7 +108,7 @@ def decision_contest(
         compiled=compile_native,
         distances=distances,
         compared_in=torch.float32,
-        intermediate_bytes=4 * input.numel() * factor_of(row) ** 2,
+        intermediate_bytes=4 * input.shape[:2].numel() * results[0].shape[-2:].numel(),
     )
 
 

@@ -50,7 +50,7 @@ def make_concat(row: Row, device: torch.device) -> Contest:
             result[:, index * channels : (index + 1) * channels].copy_(resized(map))
         return result
 
-    return contest(row, maps, ours=ours, native=native, others={"chunked": slice_by_slice})
+    return contest(row, maps, ours=ours, native=native, images=SCALES, others={"chunked": slice_by_slice})
 
 
 def rows() -> Iterator[Row]:

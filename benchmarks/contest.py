@@ -57,6 +57,8 @@ class Row:
     """Whether it is in the markdown tables (--markdown) and docs/benchmarks.md."""
     memory: bool = False
     """Whether the peak memory of every side is measured: True for the fused ops, which exist to save it."""
+    number: int | None = None
+    """Of a case of --natural."""
 
     @property
     def input(self) -> str:
@@ -111,6 +113,8 @@ class Contest:
     """The dtype whose rounding is the unit of errors; None: the row's."""
     native_strides: bool = True
     """Whether our results must have native's strides."""
+    native_levels: bool = False
+    """Whether uint8 results may be as far from the exact ones as native's."""
     intermediate_bytes: int = 0
     """Size of the interpolated tensor if the result is smaller: rivals need room for it."""
 
@@ -137,47 +141,51 @@ def contest(
     native: Function,
     others: dict[str, Function] | None = None,
     sides: dict[str, Side] | None = None,
+    images: int = 1,
+    grad_output: Function | None = None,
 ) -> Contest:
     """The contest of ``row.direction`` between functions of ``inputs``.
 
     ``others`` are further functions of the same inputs; ``sides`` are ready-made callables (OpenCV's). The
     reference is ``native`` in float64. Backward passes run on a retained graph, so that they time the
-    gradient alone.
+    gradient alone. The first ``images`` inputs are batches of images, the others parameters. ``grad_output``
+    makes the gradient of a result; by default it has the result's strides.
     """
     every = tuple(range(len(inputs)))
     gradient_of = {FORWARD: (), BACKWARD: (0,), BACKWARD_WEIGHT: (1,), BOTH: every}[row.direction]
     leaves = [tensor.detach().requires_grad_(index in gradient_of) for index, tensor in enumerate(inputs)]
     with torch.no_grad():
         result = native(*inputs)
-    grad_output = torch.ones_like(result)
-    if gradient_of:
-        generator = torch.Generator(result.device).manual_seed(1)
-        grad_output = torch.empty_like(result).copy_(
-            torch.randn(result.shape, generator=generator, device=result.device)
-        )
+    gradient = (grad_output or _random_gradient)(result) if gradient_of else torch.ones_like(result)
 
     def side(function: Function) -> Side:
-        return _side(row.direction, function, leaves, gradient_of, grad_output)
+        return _side(row.direction, function, leaves, gradient_of, gradient)
 
     fill = torch.empty_like(result)
     floors: dict[str, Side] = {
         FORWARD: lambda: fill.fill_(1),
-        BOTH: lambda: (fill.fill_(1), grad_output.sum()),
+        BOTH: lambda: (fill.fill_(1), gradient.sum()),
     }
     rivals = {"native": side(native)}
-    if row.direction != FORWARD and grad_output.device.type in NOT_DETERMINISTIC_ON:
+    if row.direction != FORWARD and gradient.device.type in NOT_DETERMINISTIC_ON:
         rivals["deterministic"] = deterministic(side(native))
     rivals.update({name: side(function) for name, function in (others or {}).items()})
     rivals.update(sides or {})
     return Contest(
         ours=side(ours),
         rivals=rivals,
-        floor=floors.get(row.direction, lambda: grad_output.sum()),
+        floor=floors.get(row.direction, lambda: gradient.sum()),
         floor_bytes=(2 if row.direction == BOTH else 1) * bytes_of(result),
         moved_bytes=_moved(row.direction, inputs, gradient_of, result),
-        reference=lambda: _reference(native, inputs, gradient_of, grad_output),
+        reference=lambda: _reference(native, inputs, images, gradient_of, gradient),
         compiled=lambda: side(compiled(native)),
     )
+
+
+def _random_gradient(result: Tensor) -> Tensor:
+    generator = torch.Generator(result.device).manual_seed(1)
+    values = torch.randn(result.shape, generator=generator, device=result.device)
+    return torch.empty_like(result).copy_(values)
 
 
 def bytes_of(*tensors: Tensor) -> int:
@@ -239,13 +247,14 @@ def _side(
 
 
 def _reference(
-    native: Function, inputs: Sequence[Tensor], gradient_of: Sequence[int], grad_output: Tensor
+    native: Function, inputs: Sequence[Tensor], images: int, gradient_of: Sequence[int], grad_output: Tensor
 ) -> Iterator[tuple[slice, Exact]]:
     """``native`` in float64, one batch item at a time unless a parameter's gradient sums over them."""
     batch = inputs[0].shape[0]
-    whole = any(index > 0 for index in gradient_of)
+    whole = any(index >= images for index in gradient_of)
     for item in [slice(0, batch)] if whole else [slice(n, n + 1) for n in range(batch)]:
-        wide = [(inputs[0][item]).double(), *(tensor.double() for tensor in inputs[1:])]
+        wide = [image[item].double() for image in inputs[:images]]
+        wide += [parameter.double() for parameter in inputs[images:]]
         for index in gradient_of:
             wide[index].requires_grad_(True)
         result = native(*wide)

@@ -39,11 +39,11 @@ def judge(row: Row, contest: Contest) -> Verdict:
 
     Rivals that fail here (OpenCV without this type, say) are dropped; ours and native must not fail.
     """
-    results = {"ours": _tensors(contest.ours()), "native": _tensors(contest.rivals["native"]())}
+    results = {"ours": tensors(contest.ours()), "native": tensors(contest.rivals["native"]())}
     notes = []
     for name in [name for name in contest.rivals if name != "native"]:
         try:
-            results[name] = _tensors(contest.rivals[name]())
+            results[name] = tensors(contest.rivals[name]())
         except Exception as error:
             del contest.rivals[name]
             notes.append(f"{name} leaves: {type(error).__name__}: {str(error)[:200]}")
@@ -61,7 +61,10 @@ def judge(row: Row, contest: Contest) -> Verdict:
     if any(decisions.values()):
         total, ours_off, native_off = ours[0].numel(), decisions["ours"], decisions["native"]
         notes.append(f"{ours_off} of {total} decisions are not float64's (native: {native_off}): near ties")
-    bound = UINT8_BOUND if unit == "levels" else max(SLACK[dtype], 2 * errors["native"])
+    if unit == "levels":
+        bound = max(UINT8_BOUND, errors["native"]) if contest.native_levels else UINT8_BOUND
+    else:
+        bound = max(SLACK[dtype], 2 * errors["native"])
     right = errors["ours"] <= bound  # false for nan
     elsewhere = [name for name in ("opencv", "chunked", "gems") if name in errors]
     for name in [name for name in elsewhere if not errors[name] <= _same(unit, errors)]:
@@ -103,5 +106,5 @@ def _same(unit: str, errors: dict[str, float]) -> float:
     return 2.5 if unit == "levels" else 64 + 16 * errors["native"]
 
 
-def _tensors(result: object) -> tuple[Tensor, ...]:
+def tensors(result: object) -> tuple[Tensor, ...]:
     return (result,) if isinstance(result, Tensor) else tuple(result)  # type: ignore[arg-type]

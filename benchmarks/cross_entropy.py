@@ -65,6 +65,14 @@ def make(row: Row, device: torch.device) -> Contest:
             loss += part.detach() / total
         return loss.to(input.dtype), gradient
 
+    return loss_contest(input, target, ours, native, {"chunked": chunked})
+
+
+def loss_contest(
+    input: Tensor, target: Tensor, ours: Function, native: Function, others: dict[str, Side]
+) -> Contest:
+    """The loss of `input`, the logits, and its gradient, as ours and native compute them."""
+
     def reference() -> Iterator[tuple[EllipsisType, Exact]]:
         # All of it at once (a mean has one denominator), in float64.
         yield ..., _loss_and_gradient(native, input.detach().double().requires_grad_())
@@ -77,8 +85,8 @@ def make(row: Row, device: torch.device) -> Contest:
         return _loss_and_gradient(native, input)
 
     values, gradient = input.detach(), torch.empty_like(input.detach())
-    rivals: dict[str, Side] = {"native": native_side, "chunked": chunked}
-    if device.type in NOT_DETERMINISTIC_ON:
+    rivals: dict[str, Side] = {"native": native_side, **others}
+    if input.device.type in NOT_DETERMINISTIC_ON:
         rivals["deterministic"] = deterministic(native_side)
     return Contest(
         ours=lambda: _loss_and_gradient(ours, input),
@@ -90,7 +98,7 @@ def make(row: Row, device: torch.device) -> Contest:
         compiled=compile_native,
         # Ours has the logits' layout, as the gradient of our resize; native's is contiguous, as its softmax.
         native_strides=False,
-        intermediate_bytes=bytes_of(values) * factor**2,
+        intermediate_bytes=bytes_of(values) * target.shape[-2:].numel() // values.shape[-2:].numel(),
     )
 
 

@@ -36,6 +36,8 @@ def _record(result: Result) -> dict[str, object]:
         "output": row.output,
         "threads": result.threads,
     }
+    if row.number is not None:
+        record["case"] = row.number
     rivals = RIVALS + (GPU_RIVALS if result.on_gpu else ())
     for side in ("ours", *rivals, "floor", *(["copy"] if result.on_gpu else [])):
         record |= _spread(f"{side}_ms", result.time(side), 1e3)

@@ -21,6 +21,7 @@ import torch
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _HIGHEST = 2**31 - 1 - 4095
 _LOWEST = 128 * 1024
+_MUCH = 2**30
 
 
 class Allocation:
@@ -30,6 +31,7 @@ class Allocation:
         chosen = [name for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_") if name in os.environ]
         self._mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         self._guards: list[torch.Tensor] = []
+        self._kept = 0
         if chosen:
             self.description = "as set by " + ", ".join(f"{name}={os.environ[name]}" for name in chosen)
         elif leave_alone:
@@ -53,9 +55,20 @@ class Allocation:
         if self._steer:
             self._mallopt(_M_MMAP_THRESHOLD, _HIGHEST)
             self._mallopt(_M_TRIM_THRESHOLD, _HIGHEST)
+        self._kept += size
         block = torch.zeros(size, dtype=torch.uint8)
         self._guards.append(torch.zeros(1))  # keeps the block from becoming the top of the heap
         del block
+
+    def give_back(self) -> None:
+        """Returns free memory to the system, if there may be much of it. The heap of a long run would
+        otherwise grow with every block that finds no room between those that were kept before."""
+        if self._kept < _MUCH:
+            return
+        self._kept = 0
+        self._guards.clear()
+        if self._steer:
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def return_freed_pages() -> None:

@@ -67,9 +67,17 @@ class Table:
         self._tty = sys.stderr.isatty()
         self._columns: tuple[str, ...] = ()
 
+    def environment(self, environment: dict[str, str]) -> None:
+        print("\n".join(f"{name + ':':<14}{value}" for name, value in environment.items()), flush=True)
+
     def head(self, environment: dict[str, str]) -> None:
-        print("\n".join(f"{name + ':':<14}{value}" for name, value in environment.items()))
+        self.environment(environment)
         print(f"\n{LEGEND}", flush=True)
+
+    def measured(self) -> None:
+        """Counts a row that is not printed."""
+        self._done += 1
+        self._clear()
 
     def progress(self, row: Row, what: str) -> None:
         if self._tty:
@@ -78,8 +86,7 @@ class Table:
             print(f"\r\x1b[K{text[:150]}", end="", file=sys.stderr, flush=True)
 
     def row(self, result: Result) -> None:
-        self._done += 1
-        self._clear()
+        self.measured()
         unused = self._unused | (_OF_OTHERS if result.row.memory else _OF_FUSED)
         columns = tuple(name for name in _COLUMNS if name not in unused)
         if columns != self._columns:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from . import memory, peak
-from .contest import FRESH, MAPPED, Row, Side
+from .contest import FRESH, MAPPED, Contest, Row, Side
 from .correctness import Verdict, judge
 from .environment import Neighbours
 from .measure import Effort, Quantiles, Samples, copy_of, sample
@@ -68,7 +68,7 @@ class Result:
 
     def over_floor(self, side: str = "ours") -> Quantiles | None:
         """The time of ``side`` over that of the floor."""
-        return self.samples.ratio(side, "floor") if self.time(side) else None
+        return self.samples.ratio(side, "floor") if self.time(side) and self.time("floor") else None
 
 
 def run(
@@ -83,19 +83,10 @@ def run(
     progress: Callable[[str], None],
 ) -> Result:
     """Builds the row's contest, checks its results and times it."""
-    torch.set_num_threads(threads)
-    try:
-        progress("checking")
-        contest = row.make(row, device)
-        verdict = judge(row, contest)
-    except torch.OutOfMemoryError as error:  # a GPU's memory may be too small for a row and its rivals
-        notes = [f"not measured: {_one_line(error)}"]
-        return Result(row, threads, Verdict("", {}), bandwidth=bandwidth, notes=notes)
-    except Exception as error:  # a failing row must not stop the others; the table says what happened
-        return Result(row, threads, Verdict("", {}, f"raised {_one_line(error)}"), bandwidth=bandwidth)
-    result = Result(row, threads, verdict, notes=verdict.notes, bandwidth=bandwidth)
-    result.floor_bytes, result.moved_bytes = contest.floor_bytes, contest.moved_bytes
-    if verdict.wrong:
+    progress("checking")
+    result, contest = checked(row, device, threads)
+    result.bandwidth = bandwidth
+    if contest is None or result.wrong:
         return result
     sides = {"ours": contest.ours, **contest.rivals}
     if compiled and contest.compiled:
@@ -117,6 +108,23 @@ def run(
     contest.ours()
     result.page_faults = memory.page_faults() - before
     return result
+
+
+def checked(
+    row: Row, device: torch.device, threads: int, contest: Contest | None = None
+) -> tuple[Result, Contest | None]:
+    """A result that has no times yet, and the row's contest (or the one given); None if it could not run."""
+    torch.set_num_threads(threads)
+    try:
+        contest = contest or row.make(row, device)
+        verdict = judge(row, contest)
+    except torch.OutOfMemoryError as error:  # a GPU's memory may be too small for a row and its rivals
+        return Result(row, threads, Verdict("", {}), notes=[f"not measured: {_one_line(error)}"]), None
+    except Exception as error:  # a failing row must not stop the others; the table says what happened
+        return Result(row, threads, Verdict("", {}, f"raised {_one_line(error)}")), None
+    result = Result(row, threads, verdict, notes=verdict.notes)
+    result.floor_bytes, result.moved_bytes = contest.floor_bytes, contest.moved_bytes
+    return result, contest
 
 
 def _add_compiled(sides: dict[str, Side], build: Callable[[], Side], notes: list[str]) -> None:

@@ -37,7 +37,10 @@ def make_threshold(row: Row, device: torch.device) -> Contest:
             torch.gt(piece, 0, out=result[:, :, band.target])
         return result
 
-    return decision_contest(row, input, ours, native, chunked, mask_distances)
+    def upsampled(x: Tensor) -> Tensor:
+        return interpolated(x, factor)
+
+    return decision_contest(input, ours, native, upsampled, mask_distances, {"chunked": chunked})
 
 
 def mask_distances(exact: Exact, results: tuple[Tensor, ...]) -> Sequence[Distance]:

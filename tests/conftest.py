@@ -44,6 +44,7 @@ NOT_EMULATED = {
     "test_loading.py": "what is said where the library cannot be loaded",
     "test_types.py": "what a type checker reads",
     "test_benchmarks.py": "the benchmarks' own instruments",
+    "test_natural.py": "the benchmark of random inputs, and both of its sides",
     "test_resample_overhead.py": "times say nothing here",
     "test_examples.py": "scripts, and their times and memory",
     "test_cuda_build.py": "what nvcc makes of the kernels",
