@@ -19,7 +19,9 @@ AxisTable<T>::AxisTable(int64_t in_size, int64_t out_size, int64_t capacity) {
   constexpr int64_t kMost = int64_t{1} << 56;  // far beyond any memory, and its bytes can be counted
   if (out_size > kMost || capacity > kMost) throw std::bad_alloc();
   const int64_t weight_words = (capacity * static_cast<int64_t>(sizeof(T)) + 7) / 8;
-  storage_.reset(new int64_t[out_size + 1 + capacity + weight_words]);
+  const int64_t words = out_size + 1 + capacity + weight_words;
+  storage_.reset(new int64_t[words]);
+  bytes_ = words * static_cast<int64_t>(sizeof(int64_t));
   taps_.in_size = in_size;
   taps_.out_size = out_size;
   taps_.offset = storage_.get();
@@ -60,12 +62,13 @@ AxisTable<T> AxisTable<T>::of(const Axis& axis) {
       const auto taps = axis.taps(o);
       for (int t = 0; t < kTaps; ++t) {
         table.index()[kTaps * o + t] = taps.index_of(t);
-        table.weight()[kTaps * o + t] = taps.weight_of(t);
+        table.weight()[kTaps * o + t] = static_cast<T>(taps.weight_of(t));
       }
       table.offset()[o + 1] = kTaps * (o + 1);
     }
     table.taps_.taps_per_row = table.taps_.max_taps = kTaps;
-    table.taps_.interpolates = std::is_same_v<Axis, LinearAxis<T>>;
+    table.taps_.interpolates =
+        std::is_same_v<Axis, LinearAxis<T>> || std::is_same_v<Axis, LinearAxis<double>>;
   } else {
     int64_t count = 0;
     for (int64_t o = 0; o < out_size; ++o) {
@@ -180,7 +183,7 @@ AxisTable<T> AxisTable<T>::interleaved(int64_t channels) const {
 template <class T>
 std::vector<int64_t> AxisTable<T>::sources() const {
   std::vector<int64_t> sources(taps_.index, taps_.index + tap_count());
-  std::sort(sources.begin(), sources.end());
+  if (!std::is_sorted(sources.begin(), sources.end())) std::sort(sources.begin(), sources.end());
   sources.erase(std::unique(sources.begin(), sources.end()), sources.end());
   return sources;
 }
@@ -190,8 +193,12 @@ AxisTable<T> AxisTable<T>::of_sources(const std::vector<int64_t>& sources) const
   AxisTable table(static_cast<int64_t>(sources.size()), taps_.out_size, tap_count());
   std::copy_n(taps_.offset, taps_.out_size + 1, table.offset());
   std::copy_n(taps_.weight, tap_count(), table.weight());
+  auto place = sources.begin();  // near the one before
   for (int64_t t = 0; t < tap_count(); ++t) {
-    const auto place = std::lower_bound(sources.begin(), sources.end(), taps_.index[t]);
+    const int64_t source = taps_.index[t];
+    if (*place > source || source - *place > 2)
+      place = std::lower_bound(sources.begin(), sources.end(), source);
+    while (*place < source) ++place;
     table.index()[t] = place - sources.begin();
   }
   table.classify();

@@ -41,6 +41,7 @@ class AxisTable {
 
   const AxisTaps<T>& taps() const { return taps_; }
   int64_t tap_count() const { return taps_.offset[taps_.out_size]; }
+  int64_t bytes() const { return bytes_; }  // of its memory
 
  private:
   AxisTable(int64_t in_size, int64_t out_size, int64_t capacity);
@@ -51,6 +52,7 @@ class AxisTable {
 
   AxisTaps<T> taps_;
   std::unique_ptr<int64_t[]> storage_;  // offsets, indices and weights in one allocation
+  int64_t bytes_;
 };
 
 extern template class AxisTable<float>;

@@ -28,12 +28,11 @@ struct LinearAxis {
       : in_size(static_cast<Index>(in)),
         out_size(static_cast<Index>(out)),
         align_corners(corners),
-        copies(rules == NativeRules::kCpu ? in == out : rules == NativeRules::kCudaCopy),
+        copies(follows_cpu(rules) ? in == out : rules == NativeRules::kCudaCopy),
         floors_in_float(rules == NativeRules::kCpu),
         // Both taps of a copy are on one sample. So small a second weight is lost in rounding for finite
         // values and keeps an infinity an infinity, where a weight of 0 would make it NaN.
-        copied_weight1(rules == NativeRules::kCpu ? T(0)
-                                                  : static_cast<T>(sizeof(T) == 4 ? FLT_MIN : DBL_MIN)) {
+        copied_weight1(follows_cpu(rules) ? T(0) : static_cast<T>(sizeof(T) == 4 ? FLT_MIN : DBL_MIN)) {
     scale = copies ? T(1) : sampling_scale<T>(in, out, corners, scale_factor);
   }
 
