@@ -18,6 +18,15 @@ struct Strides {
   int64_t batch, channel, height, width;
 };
 
+// to[c, y, x] = from[c, y, column[x]], or from[c, y, x] where there is no list of columns.
+struct CopyParams {
+  const void* from;
+  void* to;
+  int64_t channels, height, width;
+  Strides from_strides, to_strides;  // of one image: the batch's is not used
+  const int64_t* column;
+};
+
 // y = A_h x A_w^T for every plane of an image x (N, C, H, W), by the tables of its axes. Forward, x is the
 // input and y the output; backward, with transposed tables, x is grad_output and y grad_input.
 template <class Table>

@@ -3,6 +3,7 @@
 
 #include "../ops/add.h"
 
+#include "copy_pixels.h"
 #include "run_resample.h"
 
 namespace upsample_ext {
@@ -15,7 +16,7 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
   Tensor beside = other.expand(output.sizes());
   bool stream = exceeds_cache(output);
   if (!same_strides(beside, output)) {
-    output.copy_(beside);
+    copy_pixels(beside, output);
     beside = output;
     stream = false;  // in place: a cache line is read, then written back
   }
@@ -24,8 +25,8 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
     ResampleParams<acc> params{};
     params.other = beside.const_data_ptr();
     params.stream = stream;
-    const auto height = AxisTable<acc>::linear(input.size(2), output.size(2), align_corners, 0.0);
-    const auto width = AxisTable<acc>::linear(input.size(3), output.size(3), align_corners, 0.0);
+    const auto height = AxisOfCall<acc>::linear(input.size(2), output.size(2), align_corners, 0.0);
+    const auto width = AxisOfCall<acc>::linear(input.size(3), output.size(3), align_corners, 0.0);
     run_resample(active_level().add.of(storage_of<decltype(scalar)>{}), input, output, height, width, params);
   });
   return output;

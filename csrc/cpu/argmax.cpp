@@ -14,7 +14,12 @@ using std::optional;
 // Fills `index`, and `score` where it is defined.
 template <class acc>
 static void argmax_into(const ArgmaxKernel<acc>& kernel, const Tensor& input, const Tensor& index,
-                        const Tensor& score, const AxisTable<float>& height, const AxisTable<float>& width) {
+                        const Tensor& score, const AxisOfCall<float>& height,
+                        const AxisOfCall<float>& width) {
+  if (PixelsRead<float>::are_few(height, width)) {
+    const auto read = PixelsRead<float>::of(input, height, width);
+    return argmax_into(kernel, read.image, index, score, read.height, read.width);
+  }
   ArgmaxParams params{};
   params.logits.input = input.const_data_ptr();
   params.logits.batch = input.size(0);
@@ -30,26 +35,22 @@ static void argmax_into(const ArgmaxKernel<acc>& kernel, const Tensor& input, co
   kernel.build_plan(params, plan.data());
   params.logits.plan = plan.data();
   const int64_t scratch_bytes = kernel.scratch_bytes(params);
-  if (scratch_bytes > kMuchScratch && reads_few_columns(width)) {
-    const auto columns = width.sources();
-    return argmax_into(kernel, take_columns(input, columns), index, score, height, width.of_sources(columns));
-  }
   const int64_t units = kernel.units(params);
   const int64_t logits = index.numel() * input.size(1);
-  parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, logits)),
-               [&](int64_t begin, int64_t end) {
-                 ScratchBuffer<16384> scratch(scratch_bytes);
-                 kernel.rows(params, begin, end, scratch.data());
-               });
+  parallel_for(0, units, grain_of(units, std::max<int64_t>(1, logits)), [&](int64_t begin, int64_t end) {
+    ScratchBuffer<16384> scratch(scratch_bytes);
+    kernel.rows(params, begin, end, scratch.data());
+  });
 }
 
 static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
                         optional<double> scale_h, optional<double> scale_w) {
   dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto scalar, auto) {
     if (index.numel() == 0) return;
-    argmax_into(active_level().argmax.of(storage_of<decltype(scalar)>{}), input, index, score,
-                AxisTable<float>::linear(input.size(2), index.size(1), align_corners, scale_h.value_or(0.0)),
-                AxisTable<float>::linear(input.size(3), index.size(2), align_corners, scale_w.value_or(0.0)));
+    argmax_into(
+        active_level().argmax.of(storage_of<decltype(scalar)>{}), input, index, score,
+        AxisOfCall<float>::linear(input.size(2), index.size(1), align_corners, scale_h.value_or(0.0)),
+        AxisOfCall<float>::linear(input.size(3), index.size(2), align_corners, scale_w.value_or(0.0)));
   });
 }
 

@@ -53,16 +53,16 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     const Tensor target = args.target.contiguous();
     const Tensor weight = args.weight ? args.weight->to(acc_type).contiguous() : Tensor();
     const Tensor scale = grad_output.defined() ? grad_output.to(acc_type).contiguous() : Tensor();
-    const auto height = AxisTable<acc>::linear(input.size(2), target.size(1), args.align_corners, 0.0);
-    auto width = AxisTable<acc>::linear(input.size(3), target.size(2), args.align_corners, 0.0);
+    auto height = AxisOfCall<acc>::linear(input.size(2), target.size(1), args.align_corners, 0.0);
+    auto width = AxisOfCall<acc>::linear(input.size(3), target.size(2), args.align_corners, 0.0);
     const bool wants_gradient = with_gradient || grad_output.defined();
     Tensor logits = input;
-    if (!wants_gradient && input.size(1) * input.size(3) > kMuchScratch && reads_few_columns(width)) {
-      const auto columns = width.sources();
-      logits = take_columns(input, columns);
-      width = width.of_sources(columns);
+    std::optional<PixelsRead<acc>> read;
+    if (PixelsRead<acc>::are_few(height, width)) {
+      read = PixelsRead<acc>::of(input, height, width);
+      logits = read->image, height = read->height, width = read->width;
     }
-    std::optional<AxisTable<acc>> width_transposed;
+    std::optional<AxisOfCall<acc>> width_transposed;
     if (wants_gradient) width_transposed = width.transposed();
 
     CrossEntropyParams<acc> params{};
@@ -80,10 +80,12 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     params.smoothing = static_cast<acc>(args.label_smoothing);
     const double denominator = check_all_targets(kernel, params, target.numel());
 
+    Tensor gradient;
     if (wants_gradient) {
       result.gradient = fresh(make_cross_entropy_gradient(input));
-      params.grad_input = result.gradient.mutable_data_ptr();
-      params.grad = strides_of(result.gradient);
+      gradient = read ? at::empty(logits.sizes(), logits.options()) : result.gradient;
+      params.grad_input = gradient.mutable_data_ptr();
+      params.grad = strides_of(gradient);
       params.width_transposed = width_transposed->taps();
       params.scale = acc(1);
       if (scale.defined() && reduces) params.scale = *scale.const_data_ptr<acc>();
@@ -105,11 +107,11 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     const int64_t units = kernel.units(params), terms = target.numel() * input.size(1);
     std::vector<double> row_loss(static_cast<size_t>(units));
     params.row_loss = row_loss.data();
-    parallel_for(0, units, std::max<int64_t>(1, kGrain * units / std::max<int64_t>(1, terms)),
-                 [&](int64_t begin, int64_t end) {
-                   ScratchBuffer<16384> scratch(scratch_bytes);
-                   kernel.rows(params, begin, end, scratch.data());
-                 });
+    parallel_for(0, units, grain_of(units, std::max<int64_t>(1, terms)), [&](int64_t begin, int64_t end) {
+      ScratchBuffer<16384> scratch(scratch_bytes);
+      kernel.rows(params, begin, end, scratch.data());
+    });
+    if (wants_gradient && read) read->spread(gradient, result.gradient);
 
     if (!result.loss.defined()) return;
     if (!reduces) {

@@ -3,6 +3,7 @@
 
 #include "../ops/deconv.h"
 
+#include "copy_pixels.h"
 #include "last_level_cache.h"
 #include "levels.h"
 #include "on_cpu.h"
@@ -24,7 +25,7 @@ static void with_kernel(const char* op, at::ScalarType dtype, F&& f) {
 }
 
 // Minimum number of multiply-adds per parallel task.
-constexpr int64_t kGrain = 65536;
+constexpr int64_t kGrain = 1 << 20;
 
 static int64_t grain_size(int64_t multiply_adds_per_row) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, multiply_adds_per_row));
@@ -51,6 +52,19 @@ static DeconvParams params_of(const Tensor& input, const Tensor& output, const T
   params.width = axis(1);
   params.channels_last = params.channels > 1 && params.in.channel == 1 && params.out.channel == 1;
   return params;
+}
+
+// grad_output in the order of the other image, as one that the kernels' fast loops read: of a sum's gradient,
+// one number expanded, a copy is made, as natively.
+static Tensor readable(const Tensor& grad_output, const Tensor& other) {
+  const auto by_pixel = [](const Tensor& image) { return image.size(1) > 1 && image.stride(1) == 1; };
+  const bool by_row = grad_output.stride(3) == 1 || grad_output.size(3) == 1;
+  if (by_pixel(other) ? by_pixel(grad_output) : by_row) return grad_output;
+  const Tensor image =
+      at::empty(grad_output.sizes(), grad_output.options(),
+                by_pixel(other) ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+  copy_pixels(grad_output, image);
+  return image;
 }
 
 static void* read_only(const Tensor& t) { return const_cast<void*>(t.const_data_ptr()); }
@@ -100,7 +114,7 @@ static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight
   Tensor grad_input = make_depthwise_grad_input(grad_output, weight, input_size,
                                                 {stride, padding, {}, dilation}, channels_last);
   if (grad_input.numel() == 0) return grad_input;
-  const Tensor output = in_order_of(grad_output, grad_input);
+  const Tensor output = readable(grad_output, grad_input);
   DeconvParams params = params_of(grad_input, output, weight, stride, padding, dilation, replicate);
   params.output = read_only(output);
   params.weight = read_only(weight);
@@ -117,7 +131,7 @@ static Tensor backward_weight_cpu(const Tensor& grad_output, const Tensor& input
   Tensor grad_weight = make_depthwise_grad_weight(grad_output, input, kernel_size,
                                                   {stride, padding, {}, dilation}, channels_last);
   if (input.numel() == 0) return grad_weight.zero_();
-  const Tensor output = in_order_of(grad_output, input);
+  const Tensor output = readable(grad_output, input);
   DeconvParams params = params_of(input, output, grad_weight, stride, padding, dilation, replicate);
   params.output = read_only(output);
   params.input = read_only(input);

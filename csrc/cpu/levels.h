@@ -14,6 +14,7 @@ namespace upsample_ext {
 template <class acc>
 struct ResampleKernel {
   int64_t lanes;  // values in a vector; pixels of fewer channels are better treated as an interleaved row
+  bool reads_y;   // the epilogue reads memory that has y's strides
   int64_t (*plan_bytes)(const ResampleParams<acc>&);
   void (*build_plan)(const ResampleParams<acc>&, void* plan);
   int64_t (*scratch_bytes)(const ResampleParams<acc>&);
@@ -57,6 +58,12 @@ struct CrossEntropyKernel {
   void (*rows)(const CrossEntropyParams<acc>&, int64_t begin, int64_t end, void* scratch);
 };
 
+// A row of an image resized to its own size. The result may be the input itself.
+template <class acc>
+struct SameSizeKernel {
+  void (*row)(const void* from, void* to, int64_t count, bool stream);
+};
+
 // A kernel for each type that images are stored in; empty where the op does not take that type.
 template <template <class acc> class Kernel>
 struct PerDtype {
@@ -70,10 +77,24 @@ struct PerDtype {
   constexpr const Kernel<float>& of(uint8_t) const { return u8; }
 };
 
+// The same for all types of a size.
+struct CopyKernels {
+  void (*bytes1)(const CopyParams&);
+  void (*bytes2)(const CopyParams&);
+  void (*bytes4)(const CopyParams&);
+  void (*bytes8)(const CopyParams&);
+
+  void operator()(const CopyParams& p, int64_t element_size) const {
+    (element_size == 1 ? bytes1 : element_size == 2 ? bytes2 : element_size == 4 ? bytes4 : bytes8)(p);
+  }
+};
+
 struct LevelKernels {
   const char* name;
   bool (*supported)();
+  CopyKernels copy;
   PerDtype<ResampleKernel> resample;
+  PerDtype<SameSizeKernel> same_size;
   PerDtype<ResampleKernel> add;        // resized + other
   PerDtype<ResampleKernel> threshold;  // resized > threshold
   PerDtype<DeconvKernel> deconv;

@@ -5,6 +5,7 @@
 
 #include "../ops/op_handles.h"
 #include "../ops/resample_modes.h"
+#include "copy_pixels.h"
 #include "run_resample.h"
 
 namespace upsample_ext {
@@ -14,8 +15,8 @@ using c10::SymIntArrayRef;
 using std::optional;
 
 template <class scalar_t, class acc>
-static void resample(const Tensor& input, const Tensor& output, const AxisTable<acc>& height,
-                     const AxisTable<acc>& width, bool stream, const AxisTaps<acc>& height_forward = {}) {
+static void resample(const Tensor& input, const Tensor& output, const AxisOfCall<acc>& height,
+                     const AxisOfCall<acc>& width, bool stream, const AxisTaps<acc>& height_forward = {}) {
   ResampleParams<acc> params{};
   params.stream = stream;
   params.height_forward = height_forward;
@@ -24,15 +25,25 @@ static void resample(const Tensor& input, const Tensor& output, const AxisTable<
 
 // ---- bilinear resize ------------------------------------------------------------------------------------
 
+static AxisSpec linear_spec(int64_t in_size, int64_t out_size, bool align_corners, optional<double> scale,
+                            NativeRules rules) {
+  return {Mode::kLinear, false, in_size, out_size, align_corners, scale.value_or(0.0), rules};
+}
+
 void upsample_into(const Tensor& input, const Tensor& output, bool align_corners, optional<double> scale_h,
                    optional<double> scale_w, bool stream) {
   if (output.numel() == 0) return;  // tables need sizes above 0
+  if (input.size(2) == output.size(2) && input.size(3) == output.size(3)) {
+    return resize_to_same_size(input, output, stream);
+  }
   dispatch_floating_or_byte("upsample_bilinear2d", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    const auto height =
-        AxisTable<acc>::linear(input.size(2), output.size(2), align_corners, scale_h.value_or(0.0));
-    const auto width =
-        AxisTable<acc>::linear(input.size(3), output.size(3), align_corners, scale_w.value_or(0.0));
+    constexpr bool kBytes = std::is_same_v<decltype(scalar), uint8_t>;
+    const NativeRules rules = kBytes ? NativeRules::kCpuBytes : NativeRules::kCpu;
+    const auto axis = [&](int64_t d, optional<double> scale) {
+      return AxisOfCall<acc>::of(linear_spec(input.size(d), output.size(d), align_corners, scale, rules));
+    };
+    const auto height = axis(2, scale_h), width = axis(3, scale_w);
     resample<decltype(scalar)>(input, output, height, width, stream);
   });
 }
@@ -58,14 +69,19 @@ static Tensor upsample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
                                     optional<double> scale_h, optional<double> scale_w) {
   Tensor grad_input = fresh(make_upsample_grad_input(grad_output, input_size));
   if (grad_input.numel() == 0) return grad_input;
+  if (grad_input.sizes() == grad_output.sizes()) {
+    resize_to_same_size(grad_output, grad_input, exceeds_cache(grad_input));
+    return grad_input;
+  }
   dispatch_floating("upsample_bilinear2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    const auto height =
-        AxisTable<acc>::linear(grad_input.size(2), grad_output.size(2), align_corners, scale_h.value_or(0.0));
-    const auto width =
-        AxisTable<acc>::linear(grad_input.size(3), grad_output.size(3), align_corners, scale_w.value_or(0.0));
-    resample<decltype(scalar)>(grad_output, grad_input, height.transposed(), width.transposed(),
-                               exceeds_cache(grad_input), height.taps());
+    const auto spec = [&](int64_t d, optional<double> scale) {
+      return linear_spec(grad_input.size(d), grad_output.size(d), align_corners, scale, NativeRules::kCpu);
+    };
+    const auto height = AxisOfCall<acc>::of(spec(2, scale_h));
+    resample<decltype(scalar)>(grad_output, grad_input, height.transposed(),
+                               AxisOfCall<acc>::transposed_of(spec(3, scale_w)), exceeds_cache(grad_input),
+                               height.taps());
   });
   return grad_input;
 }
@@ -74,10 +90,10 @@ static Tensor upsample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
 
 // The table of an image's rows, see resample_modes.h.
 template <class acc>
-static AxisTable<acc> rows_table(const AxisSpec& depth, const AxisSpec& height) {
-  auto rows = AxisTable<acc>::of(height);
-  return depth.mode == Mode::kCopy ? std::move(rows)
-                                   : AxisTable<acc>::product(AxisTable<acc>::of(depth), rows);
+static AxisOfCall<acc> rows_table(const AxisSpec& depth, const AxisSpec& height) {
+  auto rows = AxisOfCall<acc>::of(height);
+  if (depth.mode == Mode::kCopy) return rows;
+  return AxisTable<acc>::product(AxisOfCall<acc>::of(depth).table(), rows.table());
 }
 
 static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
@@ -88,7 +104,7 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
   const auto specs = settings.specs(input, output, NativeRules::kCpu);
   dispatch_floating_or_byte("resample", input.scalar_type(), [&](auto scalar, auto sum) {
     const auto rows = rows_table<decltype(sum)>(specs[0], specs[1]);
-    const auto width = AxisTable<decltype(sum)>::of(specs[2]);
+    const auto width = AxisOfCall<decltype(sum)>::of(specs[2]);
     resample<decltype(scalar)>(as_planes(input), as_planes(output), rows, width, exceeds_cache(output));
   });
   return output;
@@ -103,7 +119,7 @@ static Tensor resample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
   const auto specs = settings.specs(grad_input, grad_output, NativeRules::kCpu);
   dispatch_floating("resample_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     const auto rows = rows_table<decltype(sum)>(specs[0], specs[1]);
-    const auto width = AxisTable<decltype(sum)>::of(specs[2]);
+    const auto width = AxisOfCall<decltype(sum)>::of(specs[2]);
     resample<decltype(scalar)>(as_planes(grad_output), as_planes(grad_input), rows.transposed(),
                                width.transposed(), exceeds_cache(grad_input), rows.taps());
   });
@@ -113,9 +129,9 @@ static Tensor resample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
 // ---- separable transposed convolution -------------------------------------------------------------------
 
 template <class acc>
-static AxisTable<acc> conv_transpose_table(const Tensor& kernel, int axis, const Tensor& input,
-                                           const Tensor& output, const ConvTransposeArgs& args,
-                                           bool replicate) {
+static AxisOfCall<acc> conv_transpose_table(const Tensor& kernel, int axis, const Tensor& input,
+                                            const Tensor& output, const ConvTransposeArgs& args,
+                                            bool replicate) {
   const Tensor values = kernel.to(c10::CppTypeToScalarType<acc>::value).contiguous();
   return AxisTable<acc>::conv_transpose(
       conv_transpose_axis(axis, input.size(2 + axis), output.size(2 + axis), values.size(0), args, replicate),
@@ -149,8 +165,8 @@ static Tensor separable_backward_cpu(const Tensor& grad_output, const Tensor& ke
     using acc = decltype(sum);
     const auto height = conv_transpose_table<acc>(kernel_h, 0, grad_input, grad_output, args, replicate);
     const auto width = conv_transpose_table<acc>(kernel_w, 1, grad_input, grad_output, args, replicate);
-    resample<decltype(scalar)>(in_order_of(grad_output, grad_input), grad_input, height.transposed(),
-                               width.transposed(), exceeds_cache(grad_input), height.taps());
+    resample<decltype(scalar)>(grad_output, grad_input, height.transposed(), width.transposed(),
+                               exceeds_cache(grad_input), height.taps());
   });
   return grad_input;
 }

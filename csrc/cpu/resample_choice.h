@@ -1,4 +1,4 @@
-// Which loop of the CPU's resample kernels an image pair takes: a description, decided before anything runs.
+// How the CPU's resample kernels take an image pair: a description, decided before anything runs.
 #pragma once
 
 #include "../params.h"
@@ -12,16 +12,55 @@ enum class PixelOrder {
 };
 
 // `lanes`: values in a vector. In both images the channels of a pixel must be adjacent for any order but the
-// first; for an interleaved row the pixels must follow each other without a gap too, and the pixels that are
-// read must not be far apart, of which most of a row's windows would be skipped.
+// first; for an interleaved row the pixels must follow each other without a gap too, the pixels that are read
+// must not be far apart, of which most of a row's windows would be skipped, and there must be enough rows to
+// make up for a table of every value in a row.
 template <class acc>
 PixelOrder choose_order(const ResampleParams<acc>& p, int64_t lanes) {
   if (p.channels <= 1 || p.x_strides.channel != 1 || p.y_strides.channel != 1) return PixelOrder::kPlanar;
   const auto dense = [&](int64_t width, int64_t stride) { return width == 1 || stride == p.channels; };
   const bool far_apart = p.channels <= 4 && p.width.in_size > 3 * p.width.out_size;
-  const bool interleaves = p.channels < lanes && !far_apart && dense(p.width.in_size, p.x_strides.width) &&
+  const bool is_line = p.width.out_size > 1 << 14 && p.batch * p.height.out_size < 8;
+  const bool interleaves = p.channels < lanes && !far_apart && !is_line &&
+                           dense(p.width.in_size, p.x_strides.width) &&
                            dense(p.width.out_size, p.y_strides.width);
   return interleaves ? PixelOrder::kInterleaved : PixelOrder::kChannelsLast;
+}
+
+// Which of the images are copied, block by block, into another memory order: kernels want samples that are
+// adjacent in both images, along rows or along the channels of a pixel.
+struct Conversion {
+  bool by_pixel;   // the channels of a pixel are adjacent in what the kernel sees; otherwise rows
+  bool packs_x;    // x is copied before the kernel reads it
+  bool unpacks_y;  // y is copied from what the kernel writes
+  bool any() const { return packs_x || unpacks_y; }
+};
+
+// How many of an axis's sources are read, about.
+template <class acc>
+int64_t samples_read(const AxisTaps<acc>& axis) {
+  const int64_t taps = axis.offset[axis.out_size];
+  return taps < axis.in_size ? taps : axis.in_size;
+}
+
+// Converts the image of which less is read or written. `may_unpack`: the epilogue does not read y's memory.
+template <class acc>
+Conversion choose_conversion(const ResampleParams<acc>& p, bool may_unpack) {
+  const bool x_by_row = p.x_strides.width == 1 || p.width.in_size == 1;
+  const bool y_by_row = p.y_strides.width == 1 || p.width.out_size == 1;
+  const bool x_by_pixel = p.channels > 1 && p.x_strides.channel == 1;
+  const bool y_by_pixel = p.channels > 1 && p.y_strides.channel == 1;
+  if (x_by_pixel && y_by_pixel) return {true, false, false};
+  if (x_by_row && y_by_row) return {false, false, false};
+  const int64_t x_samples = samples_read(p.height) * samples_read(p.width);
+  const int64_t y_samples = p.height.out_size * p.width.out_size;
+  const auto cost = [&](bool x_fits, bool y_fits) {
+    if (!y_fits && !may_unpack) return INT64_MAX;
+    return (x_fits ? 0 : x_samples) + (y_fits ? 0 : y_samples);
+  };
+  const int64_t by_row = cost(x_by_row, y_by_row), by_pixel = cost(x_by_pixel, y_by_pixel);
+  if (p.channels > 1 && by_pixel < by_row) return {true, !x_by_pixel, !y_by_pixel};
+  return {false, !x_by_row, !y_by_row && may_unpack};
 }
 
 }  // namespace upsample_ext

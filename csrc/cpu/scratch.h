@@ -19,6 +19,7 @@ class ScratchBuffer {
   ScratchBuffer& operator=(const ScratchBuffer&) = delete;
 
   void* data() { return heap_ != nullptr ? heap_ : stack_; }
+  const void* data() const { return heap_ != nullptr ? heap_ : stack_; }
 
  private:
   static constexpr std::align_val_t kAlignment{64};

@@ -24,9 +24,9 @@ static Tensor threshold_cpu(const Tensor& input, SymIntArrayRef output_size, boo
       params.threshold = static_cast<acc>(threshold);
       params.stream = exceeds_cache(output);
       const auto height =
-          AxisTable<acc>::linear(input.size(2), output.size(2), align_corners, scale_h.value_or(0.0));
+          AxisOfCall<acc>::linear(input.size(2), output.size(2), align_corners, scale_h.value_or(0.0));
       const auto width =
-          AxisTable<acc>::linear(input.size(3), output.size(3), align_corners, scale_w.value_or(0.0));
+          AxisOfCall<acc>::linear(input.size(3), output.size(3), align_corners, scale_w.value_or(0.0));
       run_resample(active_level().threshold.of(storage_of<decltype(scalar)>{}), input, output, height, width,
                    params);
     }

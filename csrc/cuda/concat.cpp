@@ -15,10 +15,12 @@ using c10::SymIntArrayRef;
 static Tensor concat_cuda(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
   const Tensor output = make_concat_output(inputs, output_size);
   const OnDeviceOf on(output);
-  fill_concat_output(output, inputs, output_size, align_corners,
-                     [&](const Tensor& input, const Tensor& slice) {
-                       upsample_into(input, slice, align_corners, std::nullopt, std::nullopt);
-                     });
+  fill_concat_output(
+      output, inputs, output_size, align_corners,
+      [](const Tensor& input, const Tensor& slice) { slice.copy_(input); },
+      [&](const Tensor& input, const Tensor& slice) {
+        upsample_into(input, slice, align_corners, std::nullopt, std::nullopt);
+      });
   return output;
 }
 

@@ -30,6 +30,11 @@ static Tensor empty_sum(const Tensor& input, const Tensor& other) {
     if (contiguous && other.is_contiguous()) return at::empty_symint(shape, input.options());
     if (!contiguous && other.is_contiguous(format)) return at::empty_symint(shape, input.options(), format);
   }
+  // The first operand's order decides wherever its strides differ, as those of a dense image do that has no
+  // dimension of size 1 but the batch.
+  if (!is_empty && shape[1] > 1 && shape[2] > 1 && shape[3] > 1) {
+    return at::empty_symint(shape, input.options(), format);
+  }
   const auto options = input.options().device(is_empty ? at::kCPU : at::kMeta);
   const Tensor sum = at::add(at::empty_symint(shape, options, format),
                              at::empty_strided_symint(other.sym_sizes(), other.sym_strides(), options));

@@ -49,14 +49,13 @@ Tensor make_concat_output(at::TensorList inputs, SymIntArrayRef output_size) {
 }
 
 void fill_concat_output(const Tensor& output, at::TensorList inputs, SymIntArrayRef output_size,
-                        bool align_corners,
-                        c10::function_ref<void(const Tensor& input, const Tensor& slice)> resize_into) {
+                        bool align_corners, FillSlice copy_into, FillSlice resize_into) {
   int64_t first = 0;
   for (const Tensor& input : inputs) {
     const Tensor slice = output.narrow(1, first, input.size(1));
     first += input.size(1);
     if (input.size(2) == output.size(2) && input.size(3) == output.size(3)) {
-      slice.copy_(input);
+      input.scalar_type() == output.scalar_type() ? copy_into(input, slice) : (void)slice.copy_(input);
     } else if (input.scalar_type() == output.scalar_type()) {
       resize_into(input, slice);
     } else {  // rounded to its own dtype first

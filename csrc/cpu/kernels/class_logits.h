@@ -7,6 +7,7 @@
 // itself uses (interpolate_block), and passed on in registers: no resized logit is ever stored.
 #pragma once
 
+#include "copy_image.h"
 #include "strips.h"
 #include "vertical.h"
 
@@ -119,6 +120,15 @@ class ClassRows {
       for (int64_t c = first; c < last; ++c) {
         tame &= copy_row(row + c * stride_, source + c * x_.in.channel);
       }
+    } else if (x_.in.channel == 1 && sizeof(T) <= sizeof(acc)) {
+      // Transposed as they are stored, to the ends of the rows, then widened from there to the whole rows.
+      constexpr int64_t kWider = sizeof(acc) / sizeof(T);
+      T* ends = reinterpret_cast<T*>(row) + (kWider - 1) * count_;
+      const auto pixel = [&](int64_t x) { return source + x * x_.in.width + first; };
+      transpose(pixel, ends + first * stride_ * kWider, stride_ * kWider, count_, last - first);
+      for (int64_t c = first; c < last; ++c) {
+        tame &= copy_row(row + c * stride_, ends + c * stride_ * kWider);
+      }
     } else {
       for (int64_t x = 0; x < count_; ++x) {
         const T* pixel = source + x * x_.in.width;
@@ -136,11 +146,15 @@ class ClassRows {
     vec_index<acc> tame = ~vec_index<acc>{};
     int64_t x = 0;
     if constexpr (sizeof(acc_of<U>) == sizeof(acc)) {
-      for (; x + lanes<acc> <= count_; x += lanes<acc>) {
-        const vec<acc> value = load(source + x);
-        store(row + x, value);
+      const auto take = [&](vec<acc> value) {
+        store(row + x, value);  // a row is padded to whole vectors
         tame &= (value < kLimit) & (value > -kLimit);
+      };
+      for (; x + lanes<acc> <= count_; x += lanes<acc>) {
+        take(load(source + x));
       }
+      if (x < count_) take(load_part(source + x, count_ - x));
+      return tame;
     }
     for (; x < count_; ++x) {
       row[x] = as<acc>(source[x]);
@@ -228,7 +242,7 @@ inline void each_class(const LogitsParams<acc>& x, const ClassGroup<acc>& group,
     const ColumnTap<acc> tap0 = taps[0], tap1 = taps[1];
     const acc *above = group.above + block.base, *below = group.below + block.base;
     for (int64_t c = 0; c < x.channels; ++c) {
-      interpolate_block<kReach, kRows>(above, below, lanes<acc>, down0, down1, tap0, tap1,
+      interpolate_block<kReach, kRows>(above, below, down0, down1, tap0, tap1,
                                        [&](int r, vec<acc> values) { sink(c, r, values); });
       above += group.stride;
       below += group.stride;
@@ -259,7 +273,6 @@ struct RowsConstant {
 template <class acc, class F>
 inline void with_reach(const LogitsParams<acc>& x, int64_t b, F&& f) {
   switch (column_plan(x).blocks[b].reach) {
-    case Reach::kShort:  // a copied row is never shorter than a vector
     case Reach::kShared:
       if (kPermutes) return f(ReachConstant<Reach::kShared>{});
       [[fallthrough]];

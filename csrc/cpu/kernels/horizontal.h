@@ -15,12 +15,12 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// How far apart the samples of a block are. kShort: the whole row is shorter than a window. kShared: one
+// How far apart the samples of a block are. kShared: one
 // window holds all taps; kNear: one window per tap; kGaps: the same, but some columns lack a tap; kWide,
 // kWidest: two or four windows per tap, which columns may lack; kFar: anything else.
-enum class Reach : int32_t { kShort, kShared, kNear, kGaps, kWide, kWidest, kFar };
+enum class Reach : int32_t { kShared, kNear, kGaps, kWide, kWidest, kFar };
 
-constexpr int64_t kWindows[] = {1, 1, 1, 1, 2, 4, 0};
+constexpr int64_t kWindows[] = {1, 1, 1, 2, 4, 0};
 constexpr int64_t windows_of(Reach reach) { return kWindows[static_cast<int>(reach)]; }
 constexpr bool has_every_tap(Reach reach) { return reach == Reach::kShared || reach == Reach::kNear; }
 
@@ -50,15 +50,26 @@ struct ColumnWindow {
   int64_t first_vector, vectors;  // into the plan's weights; none where the taps are not neighbours
 };
 
-// Stored at the start of the plan's memory; blocks and taps, or windows and weights, follow.
+// A column that has taps, where most have none: the first of them, which usually is the only one.
+template <class acc>
+struct FilledColumn {
+  int64_t column, source, tap, taps;
+  acc weight;
+};
+
+// Stored at the start of the plan's memory; blocks and taps, windows and weights, or filled columns follow.
 template <class acc>
 struct ColumnPlan {
   ColumnBlock<acc>* blocks;
   ColumnTap<acc>* taps;
   ColumnWindow<acc>* windows;
   vec<acc>* weights;
+  FilledColumn<acc>* filled;
+  int64_t filled_count;
   int64_t block_count;
-  int64_t needed;  // samples a row must have for its windows to lie inside it
+  // Samples a row must have for its windows to lie inside it, unless it is shorter than a vector: such a row
+  // is padded to one.
+  int64_t needed;
 };
 
 // Columns with more taps than this are summed over the lanes of their own windows.
@@ -141,10 +152,9 @@ inline TapSamples<acc> samples_of_tap(const AxisTaps<acc>& axis, int64_t first, 
 }
 
 template <class acc>
-inline Reach reach_of(const TapSamples<acc>& samples, int64_t in_size) {
+inline Reach reach_of(const TapSamples<acc>& samples) {
   const int64_t span = samples.most - samples.least + 1;
   if (!kPermutes && span > INT32_MAX / 2) return Reach::kFar;
-  if (kPermutes && in_size < lanes<acc>) return Reach::kShort;
   if (!kPermutes || span <= lanes<acc>) return samples.everywhere ? Reach::kNear : Reach::kGaps;
   if (span <= 2 * lanes<acc>) return Reach::kWide;
   return span <= 4 * lanes<acc> ? Reach::kWidest : Reach::kFar;
@@ -169,12 +179,12 @@ inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& a
   for (int64_t o = first; o < smaller(first + lanes<acc>, axis.out_size); ++o) {
     taps = larger(taps, axis.offset[o + 1] - axis.offset[o]);
   }
-  ColumnBlock<acc> block{0, next, taps, 1, kPermutes ? Reach::kShort : Reach::kNear, false};
+  ColumnBlock<acc> block{0, next, taps, 1, Reach::kNear, false};
   TapSamples<acc> samples_of[kMostBlockTaps];
   int64_t least = INT64_MAX, most = 0;
   for (int64_t t = 0; t < taps; ++t) {
     samples_of[t] = samples_of_tap(axis, first, t);
-    block.reach = farther(block.reach, reach_of(samples_of[t], axis.in_size));
+    block.reach = farther(block.reach, reach_of(samples_of[t]));
     least = smaller(least, samples_of[t].least);
     most = larger(most, samples_of[t].most);
   }
@@ -223,7 +233,7 @@ inline void plan_blocks(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
       next += block.taps;
     }
     plan.blocks[b] = block;
-    if (kPermutes && block.reach != Reach::kShort) {
+    if (kPermutes && axis.in_size >= lanes<acc>) {
       plan.needed = larger(plan.needed, windows_of(block.reach) * lanes<acc>);
     }
   }
@@ -255,6 +265,30 @@ inline void plan_windows(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
           i < taps ? axis.weight[begin + i] : acc(__builtin_nan(""));
     }
     next += plan.windows[o].vectors;
+  }
+}
+
+// ... for resample_planar.h alone, whose sparse rows are zeros but for the columns that have taps: the
+// gradient of shrinking. Rows shorter than two vectors gain by it even where many of their columns have one.
+template <class acc>
+inline bool is_sparse(const AxisTaps<acc>& axis) {
+  return 4 * axis.offset[axis.out_size] < axis.out_size;
+}
+
+template <class acc>
+inline int64_t sparse_plan_bytes(const AxisTaps<acc>& axis) {
+  return whole_vectors(sizeof(ColumnPlan<acc>)) +
+         axis.offset[axis.out_size] * static_cast<int64_t>(sizeof(FilledColumn<acc>));
+}
+
+template <class acc>
+inline void build_sparse_plan(void* memory, const AxisTaps<acc>& axis) {
+  ColumnPlan<acc>& plan = *static_cast<ColumnPlan<acc>*>(memory);
+  plan.filled = reinterpret_cast<FilledColumn<acc>*>(static_cast<char*>(memory) + whole_vectors(sizeof plan));
+  plan.filled_count = 0;
+  for (int64_t o = 0; o < axis.out_size; ++o) {
+    const int64_t tap = axis.offset[o], taps = axis.offset[o + 1] - tap;
+    if (taps > 0) plan.filled[plan.filled_count++] = {o, axis.index[tap], tap, taps, axis.weight[tap]};
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include "../levels.h"
 #include "argmax.h"
+#include "copy_image.h"
 #include "cross_entropy.h"
 #include "deconv.h"
 #include "resample.h"
@@ -14,6 +15,7 @@ template <class T, class E = Store<T>, class acc = acc_of<T>>
 constexpr ResampleKernel<acc> resample_kernel() {
   ResampleKernel<acc> kernel{};
   kernel.lanes = lanes<acc>;
+  kernel.reads_y = E::kReads;
   kernel.plan_bytes = resample_plan_bytes<acc>;
   kernel.build_plan = resample_build_plan<E, acc>;
   kernel.scratch_bytes = resample_scratch_bytes<acc>;
@@ -66,11 +68,21 @@ constexpr LevelKernels level_kernels(const char* name) {
   level.name = name;
   level.supported = supported;
 
+  level.copy.bytes1 = copy_image<uint8_t>;
+  level.copy.bytes2 = copy_image<uint16_t>;
+  level.copy.bytes4 = copy_image<uint32_t>;
+  level.copy.bytes8 = copy_image<uint64_t>;
+
   level.resample.f64 = resample_kernel<double>();
   level.resample.f32 = resample_kernel<float>();
   level.resample.f16 = resample_kernel<half_t>();
   level.resample.bf16 = resample_kernel<bfloat16_t>();
   level.resample.u8 = resample_kernel<uint8_t>();
+
+  level.same_size.f64.row = same_size_row<double>;
+  level.same_size.f32.row = same_size_row<float>;
+  level.same_size.f16.row = same_size_row<half_t>;
+  level.same_size.bf16.row = same_size_row<bfloat16_t>;
 
   level.add.f64 = resample_kernel<double, Add<double>>();
   level.add.f32 = resample_kernel<float, Add<float>>();

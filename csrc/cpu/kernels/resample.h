@@ -14,13 +14,15 @@ namespace UPSAMPLE_LEVEL {
 
 template <class acc>
 int64_t resample_plan_bytes(const ResampleParams<acc>& p) {
-  return p.channels_last ? 0 : column_plan_bytes(p.width);
+  if (p.channels_last) return 0;
+  return is_sparse(p.width) ? sparse_plan_bytes(p.width) : column_plan_bytes(p.width);
 }
 
 template <class E, class acc>
 void resample_build_plan(const ResampleParams<acc>& p, void* plan) {
   if (E::kTwoTapOnly && (p.height.max_taps > 2 || p.width.max_taps > 2)) __builtin_trap();
-  if (!p.channels_last) build_column_plan(plan, p.width);
+  if (p.channels_last) return;
+  is_sparse(p.width) ? build_sparse_plan(plan, p.width) : build_column_plan(plan, p.width);
 }
 
 // Scratch of one thread, in bytes.

@@ -132,6 +132,11 @@ struct SmallPixel {
   typedef acc type __attribute__((vector_size(4 * sizeof(acc))));
 };
 
+template <class T>
+constexpr bool is_half = false;
+template <>
+constexpr bool is_half<half_t> = true;
+
 template <class acc, class T>
 inline typename SmallPixel<acc>::type load_pixel(const T* p) {
   if constexpr (sizeof(T) == sizeof(acc)) {
@@ -140,6 +145,10 @@ inline typename SmallPixel<acc>::type load_pixel(const T* p) {
   } else if constexpr (sizeof(T) == 1) {
     const __m128i bytes = _mm_cvtsi32_si128(load_bits<int>(p));
     return (typename SmallPixel<acc>::type)_mm_cvtepi32_ps(_mm_cvtepu8_epi32(bytes));
+  } else if constexpr (sizeof(T) == 2) {
+    const __m128i words = _mm_loadl_epi64((const __m128i*)p);
+    if constexpr (is_half<T>) return (typename SmallPixel<acc>::type)_mm_cvtph_ps(words);
+    return (typename SmallPixel<acc>::type)_mm_slli_epi32(_mm_cvtepu16_epi32(words), 16);
 #endif
   } else {
     return typename SmallPixel<acc>::type{to_acc(p[0]), to_acc(p[1]), to_acc(p[2]), to_acc(p[3])};
@@ -263,6 +272,16 @@ inline void write_pixel(E finish, typename E::result* out, bool streams, const a
   if (c < tile) sum_pixel_channels<Put::kPart>(finish, out, row, tile, axis, o, c, tile - c);
 }
 
+// A row without taps: zeros.
+template <class R, class acc>
+inline void zero_pixels(const ResampleParams<acc>& p, R* row, int64_t tile) {
+  const bool dense = p.y_strides.width == tile;
+  const int64_t pieces = dense ? 1 : p.width.out_size, length = dense ? p.width.out_size * tile : tile;
+  for (int64_t i = 0; i < pieces; ++i) {
+    __builtin_memset(row + i * p.y_strides.width, 0, static_cast<size_t>(length) * sizeof(R));
+  }
+}
+
 // Channels c .. c + tile of result rows begin .. end.
 template <class T, class E, class acc>
 inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
@@ -276,12 +295,16 @@ inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* i
   if (scatters) rows.start(begin, end);
   for (int64_t oy = begin; oy < end; ++oy) {
     const acc* row = buffer[0];
+    typename E::result* out_row = out + oy * p.y_strides.height;
+    if (E::kUnchanged && !scatters && p.height.offset[oy] == p.height.offset[oy + 1]) {
+      zero_pixels(p, out_row, tile);
+      continue;
+    }
     if (scatters) {
       row = rows.produce();
     } else {
       blend_rows(buffer[0], in, p.x_strides.height, shape, p.height, oy);
     }
-    typename E::result* out_row = out + oy * p.y_strides.height;
     const bool streams =
         p.stream && tile % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0 && streamable<acc>(out_row);
     for (int64_t o = 0; o < p.width.out_size; ++o) {

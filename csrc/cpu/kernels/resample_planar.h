@@ -28,7 +28,6 @@ struct RowGroup {
 
   E finish;
   const T *source0, *source1;
-  int64_t length;  // of a source row
   int count;
   bool streams;
   typename E::result* out[kMostRows];
@@ -41,15 +40,28 @@ inline bool interpolates(const ResampleParams<acc>& p) {
          p.width.in_size >= column_plan(p).needed;
 }
 
+// Copies of two source rows that are shorter than a vector.
+template <class T, class acc>
+struct PaddedRows {
+  T row[2][lanes<acc>] = {};
+};
+
 // The result row oy and those after it, before `end`, that read the same two source rows.
 template <class T, class E, class acc>
 inline RowGroup<T, E, acc> group_rows(const ResampleParams<acc>& p, E finish, const T* in,
-                                      typename E::result* out, int64_t oy, int64_t end) {
+                                      typename E::result* out, int64_t oy, int64_t end,
+                                      PaddedRows<T, acc>& padded) {
   const int64_t* index = p.height.index + p.height.offset[oy];
   RowGroup<T, E, acc> group(finish);
   group.source0 = in + index[0] * p.x_strides.height;
   group.source1 = in + index[1] * p.x_strides.height;
-  group.length = p.width.in_size;
+  if (kPermutes && p.width.in_size < lanes<acc>) {
+    const size_t bytes = static_cast<size_t>(p.width.in_size) * sizeof(T);
+    __builtin_memcpy(padded.row[0], group.source0, bytes);
+    __builtin_memcpy(padded.row[1], group.source1, bytes);
+    group.source0 = padded.row[0];
+    group.source1 = padded.row[1];
+  }
   group.count = 0;
   group.streams = p.stream;
   while (group.count < kMostRows && oy < end) {
@@ -68,12 +80,11 @@ inline RowGroup<T, E, acc> group_rows(const ResampleParams<acc>& p, E finish, co
 // One block of columns in kRows rows; kPart: only `count` of its columns exist.
 template <Reach kReach, int kRows, Put kPut, class T, class E, class acc>
 inline void write_interpolated(E finish, typename E::result* const* out, const T* source0, const T* source1,
-                               int64_t length, const vec<acc>* down0, const vec<acc>* down1,
-                               const ColumnTap<acc>& tap0, const ColumnTap<acc>& tap1, int64_t column,
-                               int64_t count) {
-  interpolate_block<kReach, kRows>(
-      source0, source1, length, down0, down1, tap0, tap1,
-      [&](int r, vec<acc> value) { finish.template put<kPut>(out[r] + column, value, count); });
+                               const vec<acc>* down0, const vec<acc>* down1, const ColumnTap<acc>& tap0,
+                               const ColumnTap<acc>& tap1, int64_t column, int64_t count) {
+  interpolate_block<kReach, kRows>(source0, source1, down0, down1, tap0, tap1, [&](int r, vec<acc> value) {
+    finish.template put<kPut>(out[r] + column, value, count);
+  });
 }
 
 // Blocks begin .. end of rows first .. first + kRows of the group. kShares: their taps are the same.
@@ -93,7 +104,7 @@ inline void interpolate_blocks(const RowGroup<T, E, acc>& group, int first, cons
   for (int64_t b = begin; b < end; ++b) {
     const T *source0 = group.source0 + plan.blocks[b].base, *source1 = group.source1 + plan.blocks[b].base;
     if (!kShares) taps = plan.taps + plan.blocks[b].tap;
-    write_interpolated<kReach, kRows, kPut>(finish, out, source0, source1, group.length, down0, down1,
+    write_interpolated<kReach, kRows, kPut>(finish, out, source0, source1, down0, down1,
                                             kShares ? tap0 : taps[0], kShares ? tap1 : taps[1],
                                             b * lanes<acc>, count);
   }
@@ -149,8 +160,6 @@ template <Put kPut, class T, class E, class acc>
 inline void interpolate_run(const RowGroup<T, E, acc>& group, const ColumnPlan<acc>& plan,
                             const AxisTaps<acc>& width, int64_t begin, int64_t end, int64_t count) {
   switch (plan.blocks[begin].reach) {
-    case Reach::kShort:
-      return interpolate_run<Reach::kShort, kPut>(group, plan, begin, end, count);
     case Reach::kShared:
       return interpolate_run<Reach::kShared, kPut>(group, plan, begin, end, count);
     case Reach::kNear:
@@ -218,6 +227,7 @@ constexpr int64_t kRowBatch = 4;
 
 template <class acc>
 int64_t planar_scratch_bytes(const ResampleParams<acc>& p) {
+  if (is_sparse(p.width)) return 0;
   if (interpolates(p) && p.height.taps_per_row == 2) return 0;  // every row is taken directly
   return kRowBatch * planar_row_bytes(p);
 }
@@ -234,6 +244,86 @@ inline void zero_row(const ResampleParams<acc>& p, E finish, typename E::result*
     return;
   }
   for (int64_t o = 0; o < p.width.out_size; ++o) finish.put_one(out + o * p.y_strides.width, acc(0));
+}
+
+// Rows begin .. end of a plane of which most elements are zeros, filled block by block so that they stay in
+// cache; the arithmetic of the others is that of the passes above.
+template <class T, class E, class acc>
+inline void fill_sparse_rows(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
+                             int64_t begin, int64_t end) {
+  constexpr int64_t kBlockElements = 4096;
+  const ColumnPlan<acc>& plan = column_plan(p);
+  const int64_t rows = larger(1, kBlockElements / p.width.out_size), x_width = p.x_strides.width;
+  const bool dense = p.y_strides.width == 1 && p.y_strides.height == p.width.out_size;
+  for (int64_t first = begin, last; first < end; first = last) {
+    last = smaller(first + rows, end);
+    typename E::result* block = out + first * p.y_strides.height;
+    if (dense) {
+      __builtin_memset(block, 0, static_cast<size_t>((last - first) * p.width.out_size) * sizeof *out);
+    }
+    for (int64_t oy = first; oy < last; ++oy) {
+      typename E::result* row = out + oy * p.y_strides.height;
+      if (!dense) zero_row(p, finish, row);
+      const int64_t t = p.height.offset[oy], taps = p.height.offset[oy + 1] - t;
+      if (taps == 0) continue;
+      const T* source = in + p.height.index[t] * p.x_strides.height;
+      const acc weight = p.height.weight[t];
+      const auto blended = [&](int64_t column) {
+        acc sum = weight * to_acc(source[column * x_width]);
+        for (int64_t i = t + 1; i < t + taps; ++i) {
+          const T* next = in + p.height.index[i] * p.x_strides.height;
+          sum = multiply_add(p.height.weight[i], to_acc(next[column * x_width]), sum);
+        }
+        return sum;
+      };
+      for (int64_t k = 0; k < plan.filled_count; ++k) {
+        const FilledColumn<acc>& column = plan.filled[k];
+        acc sum = column.weight * blended(column.source);
+        for (int64_t i = column.tap + 1; i < column.tap + column.taps; ++i) {
+          sum = multiply_add(p.width.weight[i], blended(p.width.index[i]), sum);
+        }
+        finish.put_one(row + column.column * p.y_strides.width, sum);
+      }
+    }
+  }
+}
+
+// Whether a source row fits in a vector, from which all columns are then taken. (Where all rows have two taps
+// and are longer than a vector, taking several at a time gains more.)
+template <class acc>
+inline bool is_short(const ResampleParams<acc>& p) {
+  const bool gains = p.height.taps_per_row != 2 || p.width.out_size <= lanes<acc>;
+  return kPermutes && gains && p.width.in_size <= lanes<acc> && p.x_strides.width == 1 &&
+         p.y_strides.width == 1 && !plans_windows(p.width);
+}
+
+template <bool kPart, class T, class E, class acc>
+inline void resample_short_rows(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
+                                int64_t begin, int64_t end) {
+  const ColumnPlan<acc>& plan = column_plan(p);
+  for (int64_t oy = begin; oy < end; ++oy) {
+    typename E::result* row = out + oy * p.y_strides.height;
+    const int64_t t = p.height.offset[oy], taps = p.height.offset[oy + 1] - t;
+    vec<acc> source{};
+    if (taps > 0)
+      source = blend_vector<kPart>(in, p.x_strides.height, p.width.in_size, p.height.index + t,
+                                   p.height.weight + t, taps);
+    for (int64_t b = 0; b < plan.block_count; ++b) {
+      const ColumnTap<acc>* tap = plan.taps + plan.blocks[b].tap;
+      vec<acc> sum{};
+      if (plan.blocks[b].taps > 0 && taps > 0)
+        sum = tap[0].weight * pick<Reach::kGaps, acc>(source, tap[0].lane);
+      for (int64_t i = 1; i < plan.blocks[b].taps && taps > 0; ++i) {
+        sum = multiply_add_vector(tap[i].weight, pick<Reach::kGaps, acc>(source, tap[i].lane), sum);
+      }
+      const int64_t column = b * lanes<acc>, count = p.width.out_size - column;
+      if (count >= lanes<acc>) {
+        finish.template put<Put::kStore>(row + column, sum, lanes<acc>);
+      } else {
+        finish.template put<Put::kPart>(row + column, sum, count);
+      }
+    }
+  }
 }
 
 template <class T, class E, class acc>
@@ -271,13 +361,14 @@ inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const
 template <class T, class E, class acc>
 inline void interpolate_rows_of_plane(const ResampleParams<acc>& p, E finish, const T* in,
                                       typename E::result* out, int64_t begin, int64_t end, char* scratch) {
+  PaddedRows<T, acc> padded;
   for (int64_t oy = begin; oy < end;) {
     if (p.height.offset[oy + 1] - p.height.offset[oy] != 2) {
       resample_rows_of_plane(p, finish, in, out, oy, oy + 1, scratch);
       ++oy;
       continue;
     }
-    const RowGroup<T, E, acc> group = group_rows(p, finish, in, out, oy, end);
+    const RowGroup<T, E, acc> group = group_rows(p, finish, in, out, oy, end, padded);
     interpolate_group(group, column_plan(p), p.width);
     oy += group.count;
   }
@@ -287,20 +378,29 @@ inline void interpolate_rows_of_plane(const ResampleParams<acc>& p, E finish, co
 template <class T, class E, class acc>
 inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
   const int64_t height = p.height.out_size;
-  const bool directly = interpolates(p);
+  const bool sparse = !E::kTwoTapOnly && is_sparse(p.width), shortly = !E::kTwoTapOnly && is_short(p);
+  const bool directly = !sparse && interpolates(p);
   const E finish(p);
+  int64_t n = begin / height / p.channels, c = begin / height % p.channels, first = begin % height;
   for (int64_t row = begin; row < end;) {
-    const int64_t plane = row / height, first = row % height, last = smaller(height, first + end - row);
-    const int64_t n = plane / p.channels, c = plane % p.channels;
+    const int64_t last = smaller(height, first + end - row);
     const T* in = static_cast<const T*>(p.x) + n * p.x_strides.batch + c * p.x_strides.channel;
     typename E::result* out =
         static_cast<typename E::result*>(p.y) + n * p.y_strides.batch + c * p.y_strides.channel;
-    if (directly) {
+    if (sparse) {
+      fill_sparse_rows(p, finish, in, out, first, last);
+    } else if (shortly && p.width.in_size == lanes<acc>) {
+      resample_short_rows<false>(p, finish, in, out, first, last);
+    } else if (shortly) {
+      resample_short_rows<true>(p, finish, in, out, first, last);
+    } else if (directly) {
       interpolate_rows_of_plane(p, finish, in, out, first, last, scratch);
     } else {
       resample_rows_of_plane(p, finish, in, out, first, last, scratch);
     }
     row += last - first;
+    first = 0;
+    if (++c == p.channels) c = 0, ++n;
   }
 }
 

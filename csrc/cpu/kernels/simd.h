@@ -397,6 +397,10 @@ inline vec<acc_of<T>> load_part(const T* p, int64_t count) {
     const __m256i bits = _mm256_maskz_loadu_epi16(static_cast<__mmask16>(mask), p);
     return load((const T*)&bits);
   }
+  if constexpr (sizeof(T) == 1) {
+    const __m128i bits = _mm_maskz_loadu_epi8(static_cast<__mmask16>(mask), p);
+    return load((const T*)&bits);
+  }
 #elif UPSAMPLE_VECTOR_BYTES == 32
   const __m256i number = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   if constexpr (sizeof(T) == 8) {

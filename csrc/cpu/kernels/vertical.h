@@ -20,16 +20,15 @@ struct RowShape {
 
 // ---- interpolating: straight from two source rows ---------------------------------------------------------
 
-// A block of columns in kRows result rows between the same two source rows of `length` samples: the corners
+// A block of columns in kRows result rows between the same two source rows: the corners
 // are loaded once, blended vertically, then horizontally. sink(r, values) receives the columns of row r:
 // resize stores them, a fused op reduces them.
 template <Reach kReach, int kRows, class T, class acc, class Sink>
-inline void interpolate_block(const T* source0, const T* source1, int64_t length, const vec<acc>* down0,
+inline void interpolate_block(const T* source0, const T* source1, const vec<acc>* down0,
                               const vec<acc>* down1, const ColumnTap<acc>& tap0, const ColumnTap<acc>& tap1,
                               Sink&& sink) {
-  if constexpr (kReach == Reach::kShared || kReach == Reach::kShort) {
-    const vec<acc> above = load_some<kReach == Reach::kShort>(source0, length);
-    const vec<acc> below = load_some<kReach == Reach::kShort>(source1, length);
+  if constexpr (kReach == Reach::kShared) {
+    const vec<acc> above = load(source0), below = load(source1);
     for (int r = 0; r < kRows; ++r) {
       const vec<acc> row = multiply_add_vector(down1[r], below, down0[r] * above);
       const vec<acc> left = tap0.weight * pick<kReach, acc>(row, tap0.lane);
@@ -50,29 +49,32 @@ inline void interpolate_block(const T* source0, const T* source1, int64_t length
 
 // ---- gathering: one result row at a time ----------------------------------------------------------------
 
-// buffer[x] = sum over taps t of weight[t] * input[index[t] * row_stride + x], x < count.
+// The sum over taps t of weight[t] * input[index[t] * row_stride + x], in lane x < count.
+template <bool kPart, class T, class acc>
+inline vec<acc> blend_vector(const T* input, int64_t row_stride, int64_t count, const int64_t* index,
+                             const acc* weight, int64_t taps) {
+  vec<acc> sum = splat(weight[0]) * load_some<kPart>(input + index[0] * row_stride, count);
+  for (int64_t t = 1; t < taps; ++t) {
+    const vec<acc> row = load_some<kPart>(input + index[t] * row_stride, count);
+    sum = multiply_add_vector(splat(weight[t]), row, sum);
+  }
+  return sum;
+}
+
+// buffer[x] = the same, x < count.
 template <class T, class acc>
 inline void blend_segment(acc* buffer, const T* input, int64_t row_stride, int64_t count,
                           const int64_t* index, const acc* weight, int64_t taps) {
   int64_t x = 0;
   while (x + lanes<acc> <= count) {
-    const T* source = input + index[0] * row_stride + x;
-    vec<acc> sum = splat(weight[0]) * load(source);
-    for (int64_t t = 1; t < taps; ++t) {
-      sum = multiply_add_vector(splat(weight[t]), load(input + index[t] * row_stride + x), sum);
-    }
-    store(buffer + x, sum);
+    store(buffer + x, blend_vector<false>(input + x, row_stride, lanes<acc>, index, weight, taps));
     x += lanes<acc>;
     // The remainder is a whole vector too, which overlaps the one before.
     if (x < count && x + lanes<acc> > count) x = count - lanes<acc>;
   }
-  for (; x < count; ++x) {
-    acc sum = weight[0] * to_acc(input[index[0] * row_stride + x]);
-    for (int64_t t = 1; t < taps; ++t) {
-      sum = multiply_add(weight[t], to_acc(input[index[t] * row_stride + x]), sum);
-    }
-    buffer[x] = sum;
-  }
+  if (x < count)
+    store_part(buffer + x, blend_vector<true>(input + x, row_stride, count - x, index, weight, taps),
+               count - x);
 }
 
 template <class T, class acc>

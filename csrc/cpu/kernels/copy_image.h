@@ -1,0 +1,188 @@
+// Copies of images from one memory order to another: a few channels of adjacent pixels to planes and back,
+// rows and columns exchanged. Elements are words of a size; their type does not matter.
+#pragma once
+
+#include "epilogue.h"
+
+namespace upsample_ext {
+namespace UPSAMPLE_LEVEL {
+
+// ---- a few channels ---------------------------------------------------------------------------------------
+//
+// The compiler turns these loops into loads, permutations and stores of whole vectors.
+
+template <int kChannels, class Word>
+inline void split_pixels(const Word* __restrict from, Word* __restrict to, int64_t plane, int64_t pixels) {
+  for (int64_t x = 0; x < pixels; ++x) {
+    for (int c = 0; c < kChannels; ++c) to[c * plane + x] = from[kChannels * x + c];
+  }
+}
+
+template <int kChannels, class Word>
+inline void join_planes(const Word* __restrict from, Word* __restrict to, int64_t plane, int64_t pixels) {
+  for (int64_t x = 0; x < pixels; ++x) {
+    for (int c = 0; c < kChannels; ++c) to[kChannels * x + c] = from[c * plane + x];
+  }
+}
+
+// ---- a matrix transposed ----------------------------------------------------------------------------------
+
+// As many elements as 16 bytes hold, in 16-byte vectors, which every level has.
+template <int kBytes>
+struct WordOf;
+template <>
+struct WordOf<1> {
+  typedef uint8_t type;
+};
+template <>
+struct WordOf<2> {
+  typedef uint16_t type;
+};
+template <>
+struct WordOf<4> {
+  typedef uint32_t type;
+};
+template <>
+struct WordOf<8> {
+  typedef uint64_t type;
+};
+template <class T>
+struct WordBlock {
+  static constexpr int kSize = 16 / static_cast<int>(sizeof(T));
+  typedef typename WordOf<sizeof(T)>::type word;
+  typedef word row __attribute__((vector_size(16)));
+};
+
+template <int64_t kFirst, int64_t kSize, class V, int64_t... i>
+inline V zip_half(V a, V b, LaneList<i...>) {
+  return choose_lanes<(kFirst + i / 2 + i % 2 * kSize)...>(a, b);
+}
+
+// A block of kSize x kSize elements: row i at from(i), column j at to + j * to_stride. Each round interleaves
+// the rows of the upper half with those of the lower, which exchanges one bit of the row's number with one of
+// the lane's.
+template <class T, class From>
+inline void transpose_block(From from, T* to, int64_t to_stride) {
+  constexpr int kSize = WordBlock<T>::kSize;
+  using Row = typename WordBlock<T>::row;
+  using Numbers = typename CountLanes<kSize>::list;
+  Row rows[kSize];
+  for (int i = 0; i < kSize; ++i) rows[i] = load_bits<Row>(from(i));
+  for (int round = 1; round < kSize; round *= 2) {
+    Row next[kSize];
+    for (int i = 0; i < kSize / 2; ++i) {
+      next[2 * i] = zip_half<0, kSize>(rows[i], rows[i + kSize / 2], Numbers{});
+      next[2 * i + 1] = zip_half<kSize / 2, kSize>(rows[i], rows[i + kSize / 2], Numbers{});
+    }
+    for (int i = 0; i < kSize; ++i) rows[i] = next[i];
+  }
+  for (int j = 0; j < kSize; ++j) store_bits(to + j * to_stride, rows[j]);
+}
+
+// to[j * to_stride + i] = from(i)[j], i < rows, j < columns.
+template <class T, class From>
+inline void transpose(From from, T* to, int64_t to_stride, int64_t rows, int64_t columns) {
+  constexpr int64_t kSize = WordBlock<T>::kSize;
+  const auto one_by_one = [&](int64_t row, int64_t row_end, int64_t column) {
+    for (int64_t j = column; j < columns; ++j) {
+      for (int64_t i = row; i < row_end; ++i) to[j * to_stride + i] = from(i)[j];
+    }
+  };
+  int64_t i = 0;
+  for (; i + kSize <= rows; i += kSize) {
+    int64_t j = 0;
+    for (; j + kSize <= columns; j += kSize) {
+      transpose_block<T>([&](int64_t r) { return from(i + r) + j; }, to + j * to_stride + i, to_stride);
+    }
+    one_by_one(i, i + kSize, j);
+  }
+  one_by_one(i, rows, 0);
+}
+
+// ---- an image ---------------------------------------------------------------------------------------------
+
+template <class Word>
+inline void copy_row_of_pixels(const CopyParams& p, const Word* from, Word* to) {
+  if (!p.column && p.from_strides.width == p.channels) {
+    if (p.channels == 2) return split_pixels<2>(from, to, p.to_strides.channel, p.width);
+    if (p.channels == 3) return split_pixels<3>(from, to, p.to_strides.channel, p.width);
+    if (p.channels == 4) return split_pixels<4>(from, to, p.to_strides.channel, p.width);
+  }
+  const auto pixel = [&](int64_t x) { return from + (p.column ? p.column[x] : x) * p.from_strides.width; };
+  transpose(pixel, to, p.to_strides.channel, p.width, p.channels);
+}
+
+template <class Word>
+inline void copy_row_of_planes(const CopyParams& p, const Word* from, Word* to) {
+  if (p.to_strides.width == p.channels) {
+    if (p.channels == 2) return join_planes<2>(from, to, p.from_strides.channel, p.width);
+    if (p.channels == 3) return join_planes<3>(from, to, p.from_strides.channel, p.width);
+    if (p.channels == 4) return join_planes<4>(from, to, p.from_strides.channel, p.width);
+  }
+  const auto plane = [&](int64_t c) { return from + c * p.from_strides.channel; };
+  transpose(plane, to, p.to_strides.width, p.channels, p.width);
+}
+
+template <class Word>
+inline void copy_row(const CopyParams& p, const Word* from, Word* to) {
+  if (!p.column && p.from_strides.width == 1 && p.to_strides.width == 1) {
+    __builtin_memcpy(to, from, static_cast<size_t>(p.width) * sizeof(Word));
+    return;
+  }
+  for (int64_t x = 0; x < p.width; ++x) {
+    to[x * p.to_strides.width] = from[(p.column ? p.column[x] : x) * p.from_strides.width];
+  }
+}
+
+template <class Word>
+void copy_image(const CopyParams& p) {
+  const Word* from = static_cast<const Word*>(p.from);
+  Word* to = static_cast<Word*>(p.to);
+  const bool splits = p.channels > 1 && p.from_strides.channel == 1 && p.to_strides.width == 1;
+  const bool joins = p.channels > 1 && !p.column && p.from_strides.width == 1 && p.to_strides.channel == 1;
+  if (splits || joins) {
+    for (int64_t y = 0; y < p.height; ++y) {
+      const Word* from_row = from + y * p.from_strides.height;
+      Word* to_row = to + y * p.to_strides.height;
+      splits ? copy_row_of_pixels(p, from_row, to_row) : copy_row_of_planes(p, from_row, to_row);
+    }
+    return;
+  }
+  const bool turns = p.height > 1 && p.from_strides.height == 1 && p.to_strides.width == 1;
+  for (int64_t c = 0; c < p.channels; ++c) {
+    const Word* from_plane = from + c * p.from_strides.channel;
+    Word* to_plane = to + c * p.to_strides.channel;
+    if (turns) {
+      const auto column = [&](int64_t x) {
+        return from_plane + (p.column ? p.column[x] : x) * p.from_strides.width;
+      };
+      transpose(column, to_plane, p.to_strides.height, p.width, p.height);
+      continue;
+    }
+    for (int64_t y = 0; y < p.height; ++y) {
+      copy_row(p, from_plane + y * p.from_strides.height, to_plane + y * p.to_strides.height);
+    }
+  }
+}
+
+// ---- a resize to the same size
+// ------------------------------------------------------------------------------
+
+// to[i] = 1 * from[i] + 0 * from[i]
+template <class T>
+void same_size_row(const void* from, void* to, int64_t count, bool streams) {
+  using acc = acc_of<T>;
+  const T* x = static_cast<const T*>(from);
+  T* y = static_cast<T*>(to);
+  const auto same = [](vec<acc> v) { return multiply_add_vector(vec<acc>{}, v, v); };
+  int64_t i = 0;
+  if (streams && streamable<acc>(y)) {
+    for (; i + lanes<acc> <= count; i += lanes<acc>) stream(y + i, same(load(x + i)));
+    end_stream();
+  }
+  for (; i + lanes<acc> <= count; i += lanes<acc>) store(y + i, same(load(x + i)));
+  if (i < count) store_part(y + i, same(load_part(x + i, count - i)), count - i);
+}
+
+}  // namespace UPSAMPLE_LEVEL
+}  // namespace upsample_ext
