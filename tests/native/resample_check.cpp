@@ -3,6 +3,7 @@
 // test_levels.py builds it natively under sanitizers, for each level, and for aarch64.
 //
 // All memory is on the heap in blocks of the exact size, so that a sanitizer sees one element too many.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -228,6 +229,7 @@ int wrong_results(const char* type) {
       {"down, far", linear(8, 3), linear(300, 21)},
       {"one sample", linear(1, 3), linear(1, 17)},
       {"transposed convolution", deconv(4, false), deconv(19, false)},
+      {"transposed convolution, a short row", deconv(4, false), deconv(7, false)},
       {"transposed convolution, wide", deconv(4, false), deconv(67, false)},
       {"transposed convolution, replicate", deconv(4, true), deconv(19, true)},
       {"gradient of up", linear(5, 12), linear(33, 70), true},
@@ -235,8 +237,11 @@ int wrong_results(const char* type) {
       {"gradient of x4", linear(3, 12), linear(33, 132), true},
       {"gradient of x8", linear(4, 32), linear(17, 136), true},
       {"gradient of down", linear(12, 5), linear(150, 90), true},
+      {"gradient of down, far", linear(50, 4), linear(300, 21), true},
+      {"gradient of down, far, pixels of 3 values", linear(9, 1), linear(100, 11).interleaved(3), true},
       {"gradient of the same height", linear(4, 4), linear(5, 11), true},
       {"gradient of transposed convolution", deconv(5, false), deconv(35, false), true},
+      {"gradient of transposed convolution, a short row", deconv(5, false), deconv(6, false), true},
   };
   const Case cases[] = {
       {Layout::kPlanar, 5, false},        {Layout::kPlanar, 2, true},
@@ -262,6 +267,37 @@ int wrong_results(const char* type) {
   return wrong;
 }
 
+// Gradients of images that fit in a vector or two, on either side.
+template <class T, class acc>
+int wrong_small_gradients(const char* type) {
+  const auto linear = [](int64_t size, double factor) {
+    return AxisTable<acc>::linear(size, std::max<int64_t>(1, static_cast<int64_t>(size * factor)), false,
+                                  0.0);
+  };
+  const Case cases[] = {
+      {Layout::kPlanar, 3, false},
+      {Layout::kPlanar, 2, true},
+      {Layout::kChannelsLast, 3, false},
+      {Layout::kEverySecondColumn, 2, false},
+  };
+  int wrong = 0;
+  for (const double factor : {0.05, 0.1, 0.2, 0.37, 1.4}) {
+    for (int64_t size = 2; size <= 40; ++size) {
+      const auto height = linear(43 - size, factor), width = linear(size, factor);
+      for (const Case& of : cases) {
+        const int elements = wrong_elements<T>(height.transposed(), width.transposed(), height.taps(), of);
+        if (elements != 0) {
+          std::printf("%s, gradient of x%g, width %d, layout %d, %d channels: %d elements are wrong\n", type,
+                      factor, static_cast<int>(size), static_cast<int>(of.layout),
+                      static_cast<int>(of.channels), elements);
+        }
+        wrong += elements;
+      }
+    }
+  }
+  return wrong;
+}
+
 // Which loop a pair of images takes, of 16 lanes.
 int wrong_choices() {
   struct Choice {
@@ -269,6 +305,7 @@ int wrong_choices() {
     int64_t channels, in_width, out_width;
     Strides x, y;
     PixelOrder expected;
+    int64_t height = 8;
   };
   const auto planar = [](int64_t channels, int64_t width) {
     return Strides{channels * 8 * width, 8 * width, width, 1};
@@ -285,10 +322,12 @@ int wrong_choices() {
       {"... far apart", 3, 90, 18, by_pixel(3, 90), by_pixel(3, 18), PixelOrder::kChannelsLast},
       {"... written by plane", 3, 9, 18, by_pixel(3, 9), planar(3, 18), PixelOrder::kPlanar},
       {"pixels of a vector", 16, 9, 18, by_pixel(16, 9), by_pixel(16, 18), PixelOrder::kChannelsLast},
+      {"wide", 3, 12263, 18394, by_pixel(3, 12263), by_pixel(3, 18394), PixelOrder::kInterleaved},
+      {"a line", 3, 12263, 18394, by_pixel(3, 12263), by_pixel(3, 18394), PixelOrder::kChannelsLast, 1},
   };
   int wrong = 0;
   for (const Choice& of : choices) {
-    const auto height = AxisTable<float>::linear(8, 8, false, 0.0);
+    const auto height = AxisTable<float>::linear(of.height, of.height, false, 0.0);
     const auto width = AxisTable<float>::linear(of.in_width, of.out_width, false, 0.0);
     ResampleParams<float> p{};
     p.batch = 2;
@@ -305,6 +344,92 @@ int wrong_choices() {
   return wrong;
 }
 
+// Which image is converted into another memory order.
+int wrong_conversions() {
+  struct Size {
+    int64_t height, width;
+  };
+  constexpr Size kSmall{8, 9}, kLarge{16, 18};
+  enum Order { kPlanes, kPixels, kGaps, kColumns, kOneOfPixels };
+  struct Choice {
+    const char* what;
+    int64_t channels;
+    Size in, out;
+    Order x, y;
+    Conversion expected;
+    bool may_unpack = true;
+  };
+  const auto strides_in = [](Order order, int64_t channels, Size size) -> Strides {
+    const int64_t pixels = size.height * size.width;
+    switch (order) {
+      case kPlanes:
+        return {channels * pixels, pixels, size.width, 1};
+      case kPixels:
+        return {channels * pixels, 1, channels * size.width, channels};
+      case kGaps:
+        return {channels * pixels * 4, pixels * 4, size.width * 4, 1};
+      case kColumns:
+        return {channels * pixels, pixels, 1, size.height};
+      default:  // one channel of pixels of three
+        return {channels * pixels * 3, pixels * 3, size.width * 3, 3};
+    }
+  };
+  constexpr Conversion kNone{false, false, false}, kNoneOfPixels{true, false, false};
+  constexpr Conversion kRowsOfX{false, true, false}, kRowsOfY{false, false, true},
+      kRowsOfBoth{false, true, true};
+  constexpr Conversion kPixelsOfX{true, true, false}, kPixelsOfY{true, false, true};
+  const Choice choices[] = {
+      {"rows", 3, kSmall, kLarge, kPlanes, kPlanes, kNone},
+      {"rows with gaps", 3, kSmall, kLarge, kGaps, kPlanes, kNone},
+      {"rows, to gaps", 3, kLarge, kSmall, kPlanes, kGaps, kNone},
+      {"pixels", 3, kSmall, kLarge, kPixels, kPixels, kNoneOfPixels},
+      {"pixels to planes, up", 3, kSmall, kLarge, kPixels, kPlanes, kRowsOfX},
+      {"pixels to planes, down", 3, kLarge, kSmall, kPixels, kPlanes, kPixelsOfY},
+      {"pixels to planes, far down: a few pixels are read",
+       3,
+       {800, 900},
+       {8, 9},
+       kPixels,
+       kPlanes,
+       kPixelsOfY},
+      {"planes to pixels, up", 8, kSmall, kLarge, kPlanes, kPixels, kPixelsOfX},
+      {"planes to pixels, down", 8, kLarge, kSmall, kPlanes, kPixels, kRowsOfY},
+      {"transposed to planes, up", 3, kSmall, kLarge, kColumns, kPlanes, kRowsOfX},
+      {"transposed to planes, down", 3, kLarge, kSmall, kColumns, kPlanes, kRowsOfX},
+      {"planes to transposed", 3, kSmall, kLarge, kPlanes, kColumns, kRowsOfY},
+      {"transposed to transposed", 3, kSmall, kLarge, kColumns, kColumns, kRowsOfBoth},
+      {"pixels to transposed", 3, kSmall, kLarge, kPixels, kColumns, kPixelsOfY},
+      {"one channel of pixels", 1, kSmall, kLarge, kOneOfPixels, kPlanes, kRowsOfX},
+      {"one column", 3, {8, 1}, {16, 1}, kOneOfPixels, kOneOfPixels, kNone},
+      {"planes to pixels, y is read", 8, kLarge, kSmall, kPlanes, kPixels, kPixelsOfX, false},
+      {"pixels to planes, y is read", 3, kLarge, kSmall, kPixels, kPlanes, kRowsOfX, false},
+      {"planes to transposed, y is read", 3, kSmall, kLarge, kPlanes, kColumns, kNone, false},
+      {"pixels to transposed, y is read", 3, kSmall, kLarge, kPixels, kColumns, kRowsOfX, false},
+  };
+  int wrong = 0;
+  for (const Choice& of : choices) {
+    const auto height = AxisTable<float>::linear(of.in.height, of.out.height, false, 0.0);
+    const auto width = AxisTable<float>::linear(of.in.width, of.out.width, false, 0.0);
+    ResampleParams<float> p{};
+    p.batch = 2;
+    p.channels = of.channels;
+    p.x_strides = strides_in(of.x, of.channels, of.in);
+    p.y_strides = strides_in(of.y, of.channels, of.out);
+    p.height = height.taps();
+    p.width = width.taps();
+    const Conversion got = choose_conversion(p, of.may_unpack), &expected = of.expected;
+    if (got.by_pixel == expected.by_pixel && got.packs_x == expected.packs_x &&
+        got.unpacks_y == expected.unpacks_y) {
+      continue;
+    }
+    std::printf("%s: expected by pixel %d, packs x %d, unpacks y %d, got %d, %d, %d\n", of.what,
+                expected.by_pixel, expected.packs_x, expected.unpacks_y, got.by_pixel, got.packs_x,
+                got.unpacks_y);
+    ++wrong;
+  }
+  return wrong;
+}
+
 }  // namespace
 }  // namespace upsample_ext
 
@@ -313,6 +438,8 @@ int main() {
   return report([] {
     return wrong_results<double, double>("float64") + wrong_results<float, float>("float32") +
            wrong_results<half_t, float>("float16") + wrong_results<bfloat16_t, float>("bfloat16") +
-           wrong_results<uint8_t, float>("uint8") + wrong_choices();
+           wrong_results<uint8_t, float>("uint8") + wrong_small_gradients<double, double>("float64") +
+           wrong_small_gradients<float, float>("float32") + wrong_small_gradients<half_t, float>("float16") +
+           wrong_small_gradients<bfloat16_t, float>("bfloat16") + wrong_choices() + wrong_conversions();
   });
 }
