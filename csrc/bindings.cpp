@@ -14,6 +14,7 @@
 
 #include <atomic>
 
+#include "cpu/axis_cache.h"
 #include "cpu/levels.h"
 #include "cpu/parallel.h"
 #include "dispatcher_override.h"
@@ -415,6 +416,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("set_level", force_level, py::arg("name"));
   m.def("refused_level", refused_level);
   m.def("parallel_threads", parallel_threads, py::call_guard<py::gil_scoped_release>());
+  m.def("axis_cache_bytes", axis_cache::bytes_kept);
   m.def("build_info", build_info);
   m.def("judge_gpus_with", judge_gpus_with, py::arg("judge"));
   m.def("gpu_is_served", checked_gpu_is_served, py::arg("index"));

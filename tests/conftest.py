@@ -37,6 +37,7 @@ ON_A_GPU = ("test_devices.py", "test_resample_transforms.py::test_cuda_graphs_an
 # Files, or tests, that do not run under the emulation, and why.
 NOT_EMULATED = {
     "test_axis_bounds.py": "the geometry alone, on the host",
+    "test_axis_cache.py": "what the CPU launchers keep between calls",
     "test_levels.py": "instruction-set levels are of the CPU kernels",
     "test_command_line.py": "words, files and memory, not values",
     "test_packaging.py": "the emulation is neither packed nor installed",
@@ -64,6 +65,7 @@ NOT_EMULATED_NAMES = {
     "number_of_threads": "a launch does not depend on it",
     "every_thread_count": "a launch does not depend on it",
     "all_levels_agree": "instruction-set levels are of the CPU kernels",
+    "bytes_of_long_lines": "coordinates of bytes in double are of the CPU kernels",
     "_the_cache": "streaming past caches is of the CPU kernels",
     "gradcheck": "the rules of autograd are the same code for all devices, and so are the next ones",
     "opcheck": "schemas and fake tensors",
