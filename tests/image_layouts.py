@@ -25,6 +25,13 @@ def _stored_as(*order):
     return lambda x: x.permute(order).contiguous().permute(back)
 
 
+def _numpy_array(x):
+    """torch.from_numpy(image).permute(2, 0, 1)[None], whose batch stride is no channels-last tensor's."""
+    n, c, h, w = x.shape
+    y = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    return y[0][None] if n == 1 else y
+
+
 def _channel_slice_of_channels_last(x):
     n, c, h, w = x.shape
     return x.new_zeros(n, h, w, c + 3).permute(0, 3, 1, 2)[:, 2 : c + 2].copy_(x)
@@ -50,6 +57,7 @@ def _odd_channels_last(x):
 LAYOUTS = {
     "contiguous": lambda x: x,
     "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "numpy_array": _numpy_array,
     "sliced": _sliced,
     "steps": _steps,
     "transposed": _stored_as(0, 1, 3, 2),

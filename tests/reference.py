@@ -3,6 +3,7 @@
 The matrices are built by formulas that the package does not use: a hat function around the source coordinate
 for the resize, a sum over all (source, tap) pairs for the transposed convolution. Coordinates are rounded
 where PyTorch rounds them (float32 unless the input is double): that is part of what a drop-in must compute.
+Those of bytes are exact on the CPU.
 """
 
 from fractions import Fraction
@@ -20,9 +21,16 @@ def follows_cuda(x):
     return (EMULATED or x.is_cuda) and x.dtype != torch.uint8
 
 
+def _dtype_of_coordinates(x):
+    """That by which `linear_matrix` is to round: bytes on the CPU are resized by coordinates in double."""
+    if x.dtype != torch.uint8:
+        return x.dtype
+    return torch.float32 if EMULATED or x.is_cuda else torch.uint8
+
+
 def rounded_coordinates(in_size, out_size, align_corners, scale_factor=None, dtype=torch.float32):
     """Source coordinate of every output index, none before the first sample."""
-    real = np.float64 if dtype == torch.float64 else np.float32
+    real = np.float64 if dtype in (torch.float64, torch.uint8) else np.float32
     o = np.arange(out_size, dtype=np.float64)
     if align_corners:
         step = real(in_size - 1) / real(out_size - 1) if out_size > 1 else real(0)
@@ -43,7 +51,7 @@ def linear_matrix(in_size, out_size, align_corners, scale_factor=None, dtype=tor
     if in_size == out_size and not cuda:
         return torch.eye(in_size, dtype=torch.float64)
     source = rounded_coordinates(in_size, out_size, align_corners, scale_factor, dtype)
-    if not cuda:
+    if not cuda and dtype != torch.uint8:
         # The floor is taken in float32 even of a double: just below an integer it becomes that integer.
         source = np.maximum(source, np.floor(source.astype(np.float32)).astype(np.float64))
     source = np.minimum(source, in_size - 1)
@@ -74,7 +82,7 @@ def resize_matrices(input_size, output_size, align_corners, scale_factors, x):
     if tuple(input_size) == tuple(output_size):
         return [torch.eye(size, dtype=torch.float64) for size in input_size]
     return [
-        linear_matrix(in_size, out_size, align_corners, scale, x.dtype, follows_cuda(x))
+        linear_matrix(in_size, out_size, align_corners, scale, _dtype_of_coordinates(x), follows_cuda(x))
         for in_size, out_size, scale in zip(
             input_size, output_size, scale_factors or (None, None), strict=True
         )

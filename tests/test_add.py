@@ -74,6 +74,26 @@ def test_every_layout(layout, dtype, device, level):
             check_add(LAYOUTS[other_layout](x), LAYOUTS[layout](other))
 
 
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "numpy_array", "sliced", "expanded_batch"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_of_images_in_different_orders(layout, dtype, device, level):
+    for shape, size in [
+        ((1, 3, 90, 120), (200, 310)),
+        ((1, 3, 200, 310), (74, 115)),
+        ((2, 20, 40, 31), (90, 70)),
+    ]:
+        x = randn(*shape, dtype=dtype, device=device, layout=layout)
+        for other_layout in (
+            "contiguous",
+            "channels_last",
+            "numpy_array",
+            "sliced",
+            "transposed",
+            "expanded_rows",
+        ):
+            check_add(x, randn(*shape[:2], *size, dtype=dtype, device=device, layout=other_layout))
+
+
 @pytest.mark.parametrize(
     "other_shape", [(1, 3, 8, 9), (3, 8, 9), (2, 1, 8, 9), (1, 1, 8, 9), (1, 8, 9), (8, 9)]
 )

@@ -71,6 +71,27 @@ def test_every_layout(layout, dtype, device, level):
             check_concat(inputs[::-1], size)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "numpy_array"])
+def test_of_images_in_different_orders(layout, dtype, device, level):
+    size = (150, 210)
+    for n, c in ((1, 3), (2, 20)):
+        inputs = [
+            LAYOUTS[of]((torch.randn(n, c, *extent, device=device) * 40).abs().to(dtype))
+            for of, extent in [
+                (layout, (75, 105)),
+                ("channels_last", (290, 301)),
+                ("contiguous", size),
+                ("numpy_array", (40, 41)),
+                ("sliced", (40, 41)),
+                ("expanded_rows", size),
+                ("transposed", size),
+            ]
+        ]
+        check_concat(inputs, size)
+        check_concat(inputs[::-1], size)
+
+
 def test_takes_the_size_of_the_first_where_none_is_given(device):
     inputs = [
         randn(2, 3, 7, 9, device=device),

@@ -29,6 +29,28 @@ LAYOUT_SHAPES = [
     ((2, 1, 1, 8), (2, 20)),
     ((1, 4, 1, 1), (2, 3)),
     ((3, 8, 4, 17), (4, 17)),
+    ((1, 3, 9, 14), (20, 31)),
+    ((1, 3, 20, 31), (9, 7)),
+]
+
+# Layouts that people's images come in, and sizes of photos, which are converted in more than one block.
+NATURAL = (
+    "contiguous",
+    "channels_last",
+    "numpy_array",
+    "sliced",
+    "transposed",
+    "channels_last_slice",
+    "expanded_batch",
+)
+NATURAL_RESIZES = [
+    ((1, 3, 290, 410), [(377, 501), (224, 224), (101, 150), (1, 300), (300, 1), (290, 70), (50, 410)]),
+    ((1, 4, 150, 210), [(224, 224), (60, 80)]),
+    ((2, 1, 150, 210), [(224, 224), (60, 80)]),
+    ((2, 37, 60, 71), [(90, 110), (22, 26)]),  # blocks of channels, and a rest
+    ((1, 70, 30, 500), [(7, 490), (41, 100)]),
+    ((1, 3, 1, 4000), [(1, 6001), (1, 800), (2, 3999)]),
+    ((1, 3, 4000, 1), [(6001, 1), (800, 1), (3999, 2)]),
 ]
 
 
@@ -97,6 +119,64 @@ def test_values_and_strides_of_every_layout(layout, dtype, device, level):
     for shape, size in LAYOUT_SHAPES:
         for align_corners in CORNERS:
             check_against_native(image(shape, dtype, device, layout), align_corners, size=size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8])
+@pytest.mark.parametrize("layout", NATURAL)
+def test_values_and_strides_of_natural_images(layout, dtype, device, level):
+    for shape, sizes in NATURAL_RESIZES:
+        x = image(shape, dtype, device, layout)
+        for size in sizes:
+            check_against_native(x, False, size=size)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_images_from_numpy(dtype, device, level):
+    """As they are read from a file: whole, a crop, some of their channels, every other row."""
+    array = np.random.default_rng(1).integers(0, 256, (120, 150, 3), dtype=np.uint8)
+    if dtype == torch.float32:
+        array = array.astype(np.float32) / 255
+    for pixels in (array, array[7:99, 20:141], array[..., :2], array[..., 1:2], array[::2, ::3]):
+        x = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device)
+        for size in [(240, 300), (44, 55), (224, 224), (1, 70), (70, 1), (1, 1), tuple(x.shape[2:])]:
+            check_against_native(x, False, size=size)
+            check_against_native(x, True, size=size)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "numpy_array"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bytes_of_long_lines_are_exact(channels, layout, level):
+    """Coordinates in float32 would be 0.001 off at the end, up to a quarter of a grey level."""
+    for shape, size in [((1, channels, 1, 12263), (1, 18394)), ((1, channels, 12263, 1), (18394, 1))]:
+        x = image(shape, torch.uint8, "cpu", layout)
+        exact = F.interpolate(x.double(), size, mode="bilinear")
+        assert largest_error(upsample_ext.interpolate(x, size, mode="bilinear"), exact) <= 0.55
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *HALVES, torch.uint8])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_same_size_is_a_copy_but_for_infinities(layout, dtype, device, level):
+    for shape in [
+        (2, 3, 9, 21),
+        (1, 3, 40, 61),
+        (1, 1, 1, 1),
+        (2, 70, 5, 9),
+        (1, 2, 170, 230),
+        (2, 5, 1, 33),
+    ]:
+        x = image(shape, torch.float64, device).mul(40).to(dtype)
+        if dtype != torch.uint8:
+            for value in (math.inf, -math.inf, math.nan, -0.0):
+                x[torch.rand(shape, device=device) < 0.05] = value
+        x = LAYOUTS[layout](x)
+        for arguments in ({"size": shape[2:]}, {"scale_factor": 1.0}, {"scale_factor": (1, 1.0000001)}):
+            for align_corners in CORNERS:
+                ours = upsample_ext.interpolate(x, mode="bilinear", align_corners=align_corners, **arguments)
+                native = native_interpolate(x, align_corners=align_corners, **arguments)
+                assert_same_form(ours, native)
+                torch.testing.assert_close(ours, native, rtol=0, atol=0, equal_nan=True)
+                assert torch.equal(ours.signbit(), native.signbit()) or dtype in HALVES
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.uint8])
@@ -494,8 +574,18 @@ def native_into(x, size, out, align_corners=False):
     "layout", ["contiguous", "channels_last", "sliced", "steps", "transposed", "odd_size_1"]
 )
 def test_out_keeps_its_strides(layout, dtype, device, level):
-    for shape in [(2, 3, 8, 9), (1, 1, 8, 9), (2, 3, 8, 1)]:
-        x = image((*shape[:2], 5, 4), dtype, device)
+    cases = [
+        ((2, 3, 8, 9), (5, 4), "contiguous"),
+        ((1, 1, 8, 9), (5, 4), "contiguous"),
+        ((2, 3, 8, 1), (5, 4), "contiguous"),
+        ((1, 3, 30, 41), (17, 25), "numpy_array"),
+        ((1, 3, 9, 14), (27, 60), "numpy_array"),
+        ((2, 20, 9, 14), (17, 25), "channels_last"),
+        ((2, 3, 9, 14), (17, 5), "transposed"),
+        ((1, 17, 9, 14), (9, 14), "numpy_array"),
+    ]
+    for shape, in_size, in_layout in cases:
+        x = image((*shape[:2], *in_size), dtype, device, in_layout)
         out = LAYOUTS[layout](torch.zeros(shape, dtype=dtype, device=device))
         strides, data = out.stride(), out.data_ptr()
         expected = upsample_ext.interpolate(x, size=shape[2:], mode="bilinear")

@@ -1,5 +1,6 @@
 """Gradients of the bilinear resize: first and second order, forward mode, rounding, determinism, layout."""
 
+import itertools
 import math
 
 import pytest
@@ -74,6 +75,52 @@ def test_gradients_of_every_layout_of_grad_output(layout, dtype, device, level):
             check_against_native(x, grad_output, size=size, align_corners=False)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_of_shrinking(layout, dtype, device, level):
+    """By x0.37, x0.2 and less, where most of a gradient is zero, to images of all orders."""
+    for shape, size in [
+        ((1, 3, 27, 43), (9, 15)),
+        ((2, 5, 30, 21), (6, 4)),
+        ((1, 3, 60, 130), (5, 11)),
+        ((1, 1, 1, 40), (1, 3)),
+        ((2, 33, 21, 30), (7, 11)),
+    ]:
+        for input_layout in ("contiguous", "channels_last", "numpy_array", "transposed"):
+            x = LAYOUTS[input_layout](torch.randn(shape, device=device).to(dtype))
+            grad_output = LAYOUTS[layout](torch.randn(*shape[:2], *size, device=device).to(dtype))
+            check_against_native(x, grad_output, size=size, align_corners=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale_factor", [0.37, 0.2, 0.07])
+def test_gradients_of_shrinking_photos(scale_factor, dtype, device, level):
+    for shape in [(1, 3, 290, 410), (2, 37, 60, 71)]:
+        size = [math.floor(n * scale_factor) for n in shape[2:]]
+        for input_layout, layout in itertools.product(
+            ("contiguous", "channels_last", "numpy_array"), repeat=2
+        ):
+            x = LAYOUTS[input_layout](torch.randn(shape, device=device).to(dtype))
+            grad_output = LAYOUTS[layout](torch.randn(*shape[:2], *size, device=device).to(dtype))
+            check_against_native(x, grad_output, size=size, align_corners=False)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_gradient_of_the_same_size_is_a_copy_but_for_infinities(layout, dtype, device, level):
+    for shape in [(2, 3, 9, 21), (1, 3, 40, 61), (2, 70, 5, 9)]:
+        grad_output = torch.randn(shape, device=device).to(dtype)
+        for value in (math.inf, -math.inf, math.nan):
+            grad_output[torch.rand(shape, device=device) < 0.05] = value
+        grad_output = LAYOUTS[layout](grad_output)
+        for input_layout in ("contiguous", "channels_last", "transposed"):
+            x = LAYOUTS[input_layout](torch.randn(shape, device=device).to(dtype))
+            ours = gradient(upsample_ext.interpolate, x, grad_output, size=shape[2:])
+            native = gradient(native_interpolate, x, grad_output, size=shape[2:])
+            assert ours.stride() == native.stride()
+            torch.testing.assert_close(ours, native, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("scale_factor", [2, 1.37, 0.6, (0.51, 2.71), (1.05, 1.5), (1.5, 1.02), 1.01])
 def test_gradients_of_scale_factors(scale_factor, device):
     x = torch.randn(2, 3, 9, 14, device=device)
@@ -109,6 +156,8 @@ def test_infinities_and_nan_spread_as_native(dtype, device, level):
         ((1, 9, 5, 7), (5, 14)),
         ((1, 3, 6, 20), (6, 20)),
         ((1, 9, 7, 5), (14, 5)),
+        ((1, 2, 27, 43), (9, 15)),
+        ((1, 3, 60, 130), (5, 11)),
     ]:
         x = torch.randn(shape, device=device).to(dtype)
         grad_output = torch.randn(*shape[:2], *size, device=device).to(dtype)
