@@ -34,23 +34,15 @@ LAYOUT_SHAPES = [
 ]
 
 # Layouts that people's images come in, and sizes of photos, which are converted in more than one block.
-NATURAL = (
-    "contiguous",
-    "channels_last",
-    "numpy_array",
-    "sliced",
-    "transposed",
-    "channels_last_slice",
-    "expanded_batch",
-)
+NATURAL = ("contiguous", "channels_last", "numpy_array", "sliced", "transposed", "channels_last_slice")
 NATURAL_RESIZES = [
-    ((1, 3, 290, 410), [(377, 501), (224, 224), (101, 150), (1, 300), (300, 1), (290, 70), (50, 410)]),
-    ((1, 4, 150, 210), [(224, 224), (60, 80)]),
-    ((2, 1, 150, 210), [(224, 224), (60, 80)]),
+    ((1, 3, 190, 260), [(247, 317), (224, 224), (70, 96), (1, 300), (300, 1), (190, 70), (50, 260)]),
+    ((1, 4, 150, 210), [(60, 80)]),
+    ((2, 1, 150, 210), [(224, 224)]),
     ((2, 37, 60, 71), [(90, 110), (22, 26)]),  # blocks of channels, and a rest
-    ((1, 70, 30, 500), [(7, 490), (41, 100)]),
-    ((1, 3, 1, 4000), [(1, 6001), (1, 800), (2, 3999)]),
-    ((1, 3, 4000, 1), [(6001, 1), (800, 1), (3999, 2)]),
+    ((1, 70, 15, 250), [(7, 240), (21, 50)]),
+    ((1, 3, 1, 900), [(1, 1301), (1, 200), (2, 899)]),
+    ((1, 3, 900, 1), [(1301, 1), (200, 1), (899, 2)]),
 ]
 
 
