@@ -101,7 +101,8 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
   const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
   Tensor output = fresh(make_resampled(input, output_size, settings));
   if (output.numel() == 0) return output;
-  const auto specs = settings.specs(input, output, NativeRules::kCpu);
+  const bool bytes = input.scalar_type() == at::kByte;
+  const auto specs = settings.specs(input, output, bytes ? NativeRules::kCpuBytes : NativeRules::kCpu);
   dispatch_floating_or_byte("resample", input.scalar_type(), [&](auto scalar, auto sum) {
     const auto rows = rows_table<decltype(sum)>(specs[0], specs[1]);
     const auto width = AxisOfCall<decltype(sum)>::of(specs[2]);

@@ -33,9 +33,6 @@ decltype(auto) with_axis(const AxisSpec& spec, F&& f) {
                               spec.rules));
     case Mode::kLinear:
       if (spec.antialias) return f(filtered(Filter::kLinear));
-      if (spec.rules == NativeRules::kCpuBytes) {
-        return f(LinearAxis<double>(spec.in_size, spec.out_size, spec.align_corners, spec.scale, spec.rules));
-      }
       break;
     case Mode::kCubic:
       if (spec.antialias) return f(filtered(Filter::kCubic));

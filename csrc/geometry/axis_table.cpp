@@ -85,6 +85,9 @@ AxisTable<T> AxisTable<T>::of(const Axis& axis) {
 
 template <class T>
 AxisTable<T> AxisTable<T>::of(const AxisSpec& spec) {
+  if (spec.mode == Mode::kLinear && !spec.antialias && spec.rules == NativeRules::kCpuBytes) {
+    return of(LinearAxis<double>(spec.in_size, spec.out_size, spec.align_corners, spec.scale, spec.rules));
+  }
   return with_axis<T>(spec, [](const auto& axis) { return of(axis); });
 }
 

@@ -31,7 +31,7 @@ struct CubicAxis {
       : in_size(static_cast<Index>(in)),
         out_size(static_cast<Index>(out)),
         align_corners(corners),
-        on_cpu(rules == NativeRules::kCpu),
+        on_cpu(follows_cpu(rules)),
         scale(sampling_scale<T>(in, out, corners, scale_factor)) {}
 
   UPSAMPLE_HOST_DEVICE Taps<T, 4, Index> taps(Index o) const {

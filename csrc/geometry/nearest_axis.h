@@ -37,7 +37,7 @@ struct NearestAxis {
       : in_size(static_cast<Index>(in)),
         out_size(static_cast<Index>(out)),
         exact(exact_centres),
-        on_cpu(rules == NativeRules::kCpu),
+        on_cpu(follows_cpu(rules)),
         shift(-1),
         scale(sampling_scale<float>(in, out, false, scale_factor)) {
     // Equal and doubled sizes, whatever the scale factor is.

@@ -45,8 +45,8 @@ struct AntialiasAxis : WindowSearch<AntialiasAxis<T, Index>, Index> {
       : in_size(static_cast<Index>(in)),
         out_size(static_cast<Index>(out)),
         filter(f),
-        on_cpu(rules == NativeRules::kCpu),
-        copies(rules == NativeRules::kCpu ? in == out : rules == NativeRules::kCudaCopy),
+        on_cpu(follows_cpu(rules)),
+        copies(follows_cpu(rules) ? in == out : rules == NativeRules::kCudaCopy),
         scale(sampling_scale<T>(in, out, corners, scale_factor)) {
     const T reach = f == Filter::kLinear ? T(1) : (f == Filter::kCubic ? T(2) : T(3));
     support = scale >= T(1) ? reach * scale : reach;

@@ -165,8 +165,12 @@ void copy_image(const CopyParams& p) {
   }
 }
 
-// ---- a resize to the same size
-// ------------------------------------------------------------------------------
+// ---- a resize to the same size ---------------------------------------------------------------------------
+
+template <class V>
+inline V same_size_values(V v) {
+  return multiply_add_vector(V{}, v, v);
+}
 
 // to[i] = 1 * from[i] + 0 * from[i]
 template <class T>
@@ -174,14 +178,13 @@ void same_size_row(const void* from, void* to, int64_t count, bool streams) {
   using acc = acc_of<T>;
   const T* x = static_cast<const T*>(from);
   T* y = static_cast<T*>(to);
-  const auto same = [](vec<acc> v) { return multiply_add_vector(vec<acc>{}, v, v); };
   int64_t i = 0;
   if (streams && streamable<acc>(y)) {
-    for (; i + lanes<acc> <= count; i += lanes<acc>) stream(y + i, same(load(x + i)));
+    for (; i + lanes<acc> <= count; i += lanes<acc>) stream(y + i, same_size_values(load(x + i)));
     end_stream();
   }
-  for (; i + lanes<acc> <= count; i += lanes<acc>) store(y + i, same(load(x + i)));
-  if (i < count) store_part(y + i, same(load_part(x + i, count - i)), count - i);
+  for (; i + lanes<acc> <= count; i += lanes<acc>) store(y + i, same_size_values(load(x + i)));
+  if (i < count) store_part(y + i, same_size_values(load_part(x + i, count - i)), count - i);
 }
 
 }  // namespace UPSAMPLE_LEVEL
