@@ -46,7 +46,7 @@ def test_a_very_wide_image_that_is_expanded(layout):
         image = torch.rand(3, 5, 16, 1).to(memory_format=torch.{layout})
         for call in {CALLS}:
             results = [eval(call, globals() | {{"x": image.expand(3, 5, 16, n)}}) for n in (64, 2**31)]
-            # Both widths weigh equal columns, by weights whose sum is 1 to rounding: halves may go either way.
+            # Columns are equal, and weights sum to 1 but for rounding: a half may go either way.
             atol = 1 if results[0].dtype == torch.uint8 else 1e-6
             torch.testing.assert_close(*results, rtol=1e-6, atol=atol, msg=lambda why: call + why)
     """
