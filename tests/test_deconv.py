@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from dtypes import HALVES
+from image_layouts import LAYOUTS
 
 import upsample_ext
 
@@ -332,3 +333,16 @@ def test_integer_images_are_refused_even_if_empty(dtype):
     for mode in ("zeros", "replicate"):
         with pytest.raises(RuntimeError, match="bilinear_conv_transpose2d: expected an input of a floating"):
             upsample_ext.bilinear_conv_transpose2d(torch.zeros(0, 1, 2, 3, dtype=dtype), 2, padding_mode=mode)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_result_that_no_sample_reaches_is_zeros(default_device, level, layout):
+    kernel = torch.ones(1)
+    for shape in [(1, 3, 2, 2), (1, 3, 5, 2), (1, 3, 2, 5), (2, 20, 2, 2)]:
+        x = LAYOUTS[layout](torch.randn(shape)).detach().requires_grad_()
+        weight = torch.ones(shape[1], 1, 1, 1)
+        ours = upsample_ext.fixed_conv_transpose2d(x, (kernel, kernel), stride=4, padding=2)
+        native = F.conv_transpose2d(x, weight, stride=4, padding=2, groups=shape[1])
+        assert torch.equal(ours, native)
+        grad_output = LAYOUTS[layout](torch.randn(ours.shape))
+        assert torch.equal(*(torch.autograd.grad(y, x, grad_output)[0] for y in (ours, native)))

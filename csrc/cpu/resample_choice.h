@@ -53,6 +53,7 @@ Conversion choose_conversion(const ResampleParams<acc>& p, bool may_unpack) {
   if (x_by_pixel && y_by_pixel) return {true, false, false};
   if (x_by_row && y_by_row) return {false, false, false};
   const int64_t x_samples = samples_read(p.height) * samples_read(p.width);
+  if (x_samples == 0) return {false, false, false};  // zeros alone, as a transposed convolution can give
   const int64_t y_samples = p.height.out_size * p.width.out_size;
   const auto cost = [&](bool x_fits, bool y_fits) {
     if (!y_fits && !may_unpack) return INT64_MAX;

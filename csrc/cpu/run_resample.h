@@ -47,7 +47,7 @@ struct PixelsRead {
   // Whether they are so few that a copy of them takes less memory than a row, or time than what it saves.
   static bool are_few(const AxisOfCall<acc>& height, const AxisOfCall<acc>& width) {
     const double read = static_cast<double>(samples_read(height.taps())) * samples_read(width.taps());
-    return 4 * read <= static_cast<double>(height.taps().in_size) * width.taps().in_size;
+    return read > 0 && 4 * read <= static_cast<double>(height.taps().in_size) * width.taps().in_size;
   }
 
   static PixelsRead of(const at::Tensor& input, const AxisOfCall<acc>& height, const AxisOfCall<acc>& width) {

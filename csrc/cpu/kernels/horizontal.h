@@ -15,9 +15,9 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// How far apart the samples of a block are. kShared: one
-// window holds all taps; kNear: one window per tap; kGaps: the same, but some columns lack a tap; kWide,
-// kWidest: two or four windows per tap, which columns may lack; kFar: anything else.
+// How far apart the samples of a block are. kShared: one window holds all taps; kNear: one window per tap;
+// kGaps: the same, but some columns lack a tap; kWide, kWidest: two or four windows per tap, which columns
+// may lack; kFar: anything else.
 enum class Reach : int32_t { kShared, kNear, kGaps, kWide, kWidest, kFar };
 
 constexpr int64_t kWindows[] = {1, 1, 1, 2, 4, 0};
