@@ -12,6 +12,7 @@
 #include <torch/csrc/jit/frontend/tracer.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "cpu/axis_cache.h"
@@ -19,9 +20,9 @@
 #include "cpu/parallel.h"
 #include "dispatcher_override.h"
 #include "geometry/axis_table.h"
+#include "judge.h"
 #include "ops/concat.h"
 #include "ops/op_handles.h"
-#include "ops/resample_modes.h"
 #include "our_devices.h"
 
 namespace py = pybind11;
@@ -35,20 +36,10 @@ using c10::SymInt;
 
 static bool is_int(PyObject* o) { return PyLong_CheckExact(o); }
 
-// size=: an int for both axes, or a tuple or list of two
-static bool read_size(PyObject* o, int64_t out[2]) {
-  if (is_int(o)) {
-    out[0] = out[1] = PyLong_AsLongLong(o);
-    return !(out[0] == -1 && PyErr_Occurred());
-  }
-  if (!(PyTuple_Check(o) || PyList_Check(o)) || PySequence_Fast_GET_SIZE(o) != 2) return false;
-  for (int i = 0; i < 2; ++i) {
-    PyObject* item = PySequence_Fast_GET_ITEM(o, i);
-    if (!is_int(item)) return false;
-    out[i] = PyLong_AsLongLong(item);
-    if (out[i] == -1 && PyErr_Occurred()) return false;
-  }
-  return true;
+static bool read_int(PyObject* o, int64_t* out) {
+  if (!is_int(o)) return false;
+  *out = PyLong_AsLongLong(o);
+  return !(*out == -1 && PyErr_Occurred());
 }
 
 static bool read_number(PyObject* o, double* out) {
@@ -61,62 +52,41 @@ static bool read_number(PyObject* o, double* out) {
   return !(*out == -1.0 && PyErr_Occurred());
 }
 
-static bool read_scales(PyObject* o, double out[2]) {
-  if (read_number(o, out)) {
-    out[1] = out[0];
-    return true;
+// One number for all of `count` places, or a tuple or list of so many.
+template <class T>
+static bool read_each(PyObject* o, int64_t count, T* out, bool (*read)(PyObject*, T*)) {
+  bool all_read = true;
+  if (PyTuple_Check(o) || PyList_Check(o)) {
+    all_read = PySequence_Fast_GET_SIZE(o) == count;
+    for (int64_t i = 0; i < count && all_read; ++i) {
+      all_read = read(PySequence_Fast_GET_ITEM(o, i), out + i);
+    }
+  } else {
+    all_read = read(o, out);
+    std::fill_n(out + 1, count - 1, *out);
   }
-  if (!(PyTuple_Check(o) || PyList_Check(o)) || PySequence_Fast_GET_SIZE(o) != 2) return false;
-  return read_number(PySequence_Fast_GET_ITEM(o, 0), out) &&
-         read_number(PySequence_Fast_GET_ITEM(o, 1), out + 1);
-}
-
-// A dense 4-D image of a dtype and on a device that our kernels support.
-static bool is_ours(const Tensor& x, bool with_byte) {
-  const at::ScalarType dtype = x.scalar_type();
-  return x.dim() == 4 && on_our_device(x) && x.layout() == at::kStrided && !x.is_nested() &&
-         (dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16 || dtype == at::kDouble ||
-          (with_byte && dtype == at::kByte));
+  if (!all_read) PyErr_Clear();  // of a number that is too large
+  return all_read;
 }
 
 // ---- doors ----------------------------------------------------------------------------------------------
 
-// The parsed arguments of a resize.
-struct Resize {
-  SymInt extent[2];
-  std::optional<double> scale_h, scale_w;
-  bool align_corners;
-};
-
-// False if the general path must be taken.
-static bool read_resize(const Tensor& x, py::handle size, py::handle scale_factor, py::handle align_corners,
-                        Resize* resize) {
-  if (size.is_none() == scale_factor.is_none()) return false;
+// None, True or False; `recomputes`: coordinates follow from the sizes where a factor is given, too.
+static bool read_resize(const Tensor& x, py::handle size, py::handle scale_factor, bool recomputes,
+                        py::handle align_corners, Resize* resize) {
+  if (size.is_none() == scale_factor.is_none() || (recomputes && scale_factor.is_none())) return false;
   if (!(align_corners.is_none() || PyBool_Check(align_corners.ptr()))) return false;
-  const at::IntArrayRef in = x.sizes();
-  int64_t out[2];
+  resize->axes = x.dim() - 2;
+  int64_t out[3];
   if (!size.is_none()) {
-    if (!read_size(size.ptr(), out)) {
-      PyErr_Clear();
-      return false;
-    }
+    if (!read_each(size.ptr(), resize->axes, out, read_int)) return false;
   } else {
-    double scales[2];
-    if (!read_scales(scale_factor.ptr(), scales)) {
-      PyErr_Clear();
-      return false;
-    }
-    for (int i = 0; i < 2; ++i) {
-      const double extent = static_cast<double>(in[2 + i]) * scales[i];
-      if (!(extent >= 1.0 && extent < 9e18)) return false;
-      out[i] = static_cast<int64_t>(extent);
-    }
-    resize->scale_h = scales[0];
-    resize->scale_w = scales[1];
+    if (!read_each(scale_factor.ptr(), resize->axes, resize->scales, read_number)) return false;
+    for (int64_t i = 0; i < resize->axes; ++i) out[i] = scaled_size(x.size(2 + i), resize->scales[i]);
   }
-  if (out[0] <= 0 || out[1] <= 0 || in[1] <= 0 || in[2] <= 0 || in[3] <= 0) return false;
-  resize->extent[0] = out[0];
-  resize->extent[1] = out[1];
+  if (!all_positive({out, static_cast<size_t>(resize->axes)})) return false;
+  std::copy_n(out, resize->axes, resize->size);
+  resize->has_scales = size.is_none() && !recomputes;
   resize->align_corners = align_corners.ptr() == Py_True;
   return true;
 }
@@ -136,26 +106,48 @@ static py::object without_gil(Call&& call) {
   return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(result)));
 }
 
-// upsample_bilinear2d; None if the general path must be taken.
-static py::object upsample_door(py::handle input, py::handle size, py::handle scale_factor,
-                                py::handle align_corners) {
+// Null if it names none.
+static const NamedMode* read_mode(py::handle o) {
+  if (!PyUnicode_CheckExact(o.ptr())) return nullptr;
+  Py_ssize_t size;
+  const char* name = PyUnicode_AsUTF8AndSize(o.ptr(), &size);
+  if (name == nullptr) {  // lone surrogates
+    PyErr_Clear();
+    return nullptr;
+  }
+  return find_mode(string_view(name, static_cast<size_t>(size)));
+}
+
+// A resize in any mode; None if the general path must be taken.
+static py::object interpolate_door(py::handle input, py::handle size, py::handle scale_factor,
+                                   py::handle mode_name, py::handle align_corners,
+                                   py::handle recompute_scale_factor, py::handle antialias) {
   const Tensor* x = plain_tensor(input);
-  Resize to;
-  if (x == nullptr || torch::jit::tracer::isTracing() || !is_ours(*x, true) ||
-      !read_resize(*x, size, scale_factor, align_corners, &to)) {
+  if (x == nullptr || torch::jit::tracer::isTracing() || !PyBool_Check(antialias.ptr()) ||
+      !(recompute_scale_factor.is_none() || PyBool_Check(recompute_scale_factor.ptr()))) {
     return py::none();
   }
-  return without_gil(
-      [&] { return upsample_op().call(*x, to.extent, to.align_corners, to.scale_h, to.scale_w); });
+  const NamedMode* mode = read_mode(mode_name);
+  const bool filters = antialias.ptr() == Py_True;
+  Resize to;
+  if (mode == nullptr || !takes_image(*x, *mode, filters) ||
+      !read_resize(*x, size, scale_factor, recompute_scale_factor.ptr() == Py_True, align_corners, &to) ||
+      !mode->takes_align_corners(!align_corners.is_none(), to.align_corners)) {
+    return py::none();
+  }
+  return without_gil([&] {
+    if (mode->is_bilinear(filters)) {
+      return upsample_op().call(*x, to.output_size(), to.align_corners, to.scale(0), to.scale(1));
+    }
+    return resample_op().call(*x, to.output_size(), mode->name, filters, to.align_corners,
+                              to.scale_factors());
+  });
 }
 
 // Reads an int for both axes, or two ints, none below `least`.
 static bool read_pair(py::handle o, int64_t least, SymInt out[2]) {
   int64_t value[2];
-  if (!read_size(o.ptr(), value)) {
-    PyErr_Clear();
-    return false;
-  }
+  if (!read_each(o.ptr(), 2, value, read_int)) return false;
   out[0] = value[0];
   out[1] = value[1];
   return value[0] >= least && value[1] >= least;
@@ -180,9 +172,9 @@ static py::object depthwise_door(py::handle input, py::handle weight, py::handle
   }
   const Tensor& x = THPVariable_Unpack(input.ptr());
   const Tensor& w = THPVariable_Unpack(weight.ptr());
-  if (!is_ours(x, false) || under_autocast(x) || w.dim() != 4 || !goes_with(w, x)) return py::none();
+  if (!takes_logits(x) || under_autocast(x) || w.dim() != 4 || !goes_with(w, x)) return py::none();
   const int64_t channels = x.size(1);
-  if (channels == 0 || w.size(0) != channels || w.size(1) != 1 || !is_int(groups.ptr()) ||
+  if (w.size(0) != channels || w.size(1) != 1 || !is_int(groups.ptr()) ||
       PyLong_AsLongLong(groups.ptr()) != channels) {
     PyErr_Clear();
     return py::none();
@@ -198,7 +190,7 @@ static py::object depthwise_door(py::handle input, py::handle weight, py::handle
     return py::none();
   }
   for (int i = 0; i < 2; ++i) {
-    if (x.size(2 + i) == 0 || w.size(2 + i) == 0) return py::none();
+    if (w.size(2 + i) == 0) return py::none();
     const ConvTransposeAxis axis{x.size(2 + i),
                                  w.size(2 + i),
                                  strides[i].expect_int(),
@@ -221,12 +213,8 @@ static py::object depthwise_door(py::handle input, py::handle weight, py::handle
 static py::object add_door(py::handle input, py::handle other, py::handle align_corners) {
   const Tensor *x = plain_tensor(input), *y = plain_tensor(other);
   if (x == nullptr || y == nullptr || torch::jit::tracer::isTracing() || !PyBool_Check(align_corners.ptr()) ||
-      !is_ours(*x, false) || !goes_with(*y, *x) || y->dim() != 4 || y->is_nested()) {
-    return py::none();
-  }
-  const at::IntArrayRef in = x->sizes(), out = y->sizes();
-  if (in[0] != out[0] || in[1] != out[1] || in[1] <= 0 || in[2] <= 0 || in[3] <= 0 || out[2] <= 0 ||
-      out[3] <= 0) {
+      !takes_logits(*x) || !takes_logits(*y) || !goes_with(*y, *x) || x->size(0) != y->size(0) ||
+      x->size(1) != y->size(1)) {
     return py::none();
   }
   return without_gil([&] { return upsample_add_op().call(*x, *y, align_corners.ptr() == Py_True); });
@@ -242,23 +230,15 @@ static py::object concat_door(py::handle inputs, py::handle size, py::handle ali
   c10::SmallVector<Tensor, 8> images;
   for (size_t i = 0; i < count; ++i) {
     const Tensor* x = plain_tensor(PySequence_Fast_GET_ITEM(inputs.ptr(), static_cast<Py_ssize_t>(i)));
-    if (x == nullptr || !is_ours(*x, true) || under_autocast(*x) || x->size(1) <= 0 || x->size(2) <= 0 ||
-        x->size(3) <= 0) {
-      return py::none();
-    }
+    if (x == nullptr || !takes_image(*x, kBilinear, false) || under_autocast(*x)) return py::none();
     if (i > 0 && (x->size(0) != images[0].size(0) || x->device() != images[0].device())) {
       return py::none();
     }
     images.push_back(*x);
   }
-  Resize to;
-  if (size.is_none()) {
-    to = {{images[0].size(2), images[0].size(3)}, {}, {}, align_corners.ptr() == Py_True};
-    if (!PyBool_Check(align_corners.ptr())) return py::none();
-  } else if (!read_resize(images[0], size, py::none(), align_corners, &to)) {
-    return py::none();
-  }
-  return without_gil([&] { return upsample_concat_op().call(images, to.extent, to.align_corners); });
+  SymInt to[2] = {images[0].size(2), images[0].size(3)};
+  if (!PyBool_Check(align_corners.ptr()) || !(size.is_none() || read_pair(size, 1, to))) return py::none();
+  return without_gil([&] { return upsample_concat_op().call(images, to, align_corners.ptr() == Py_True); });
 }
 
 static py::object threshold_door(py::handle input, py::handle size, py::handle scale_factor,
@@ -266,13 +246,14 @@ static py::object threshold_door(py::handle input, py::handle size, py::handle s
   const Tensor* x = plain_tensor(input);
   Resize to;
   if (x == nullptr || torch::jit::tracer::isTracing() || !PyFloat_CheckExact(threshold.ptr()) ||
-      !is_ours(*x, false) || x->scalar_type() == at::kDouble ||
-      !read_resize(*x, size, scale_factor, align_corners, &to)) {
+      !takes_logits(*x) || x->scalar_type() == at::kDouble ||
+      !read_resize(*x, size, scale_factor, false, align_corners, &to)) {
     return py::none();
   }
   const double number = PyFloat_AS_DOUBLE(threshold.ptr());
   return without_gil([&] {
-    return upsample_threshold_op().call(*x, to.extent, to.align_corners, to.scale_h, to.scale_w, number);
+    return upsample_threshold_op().call(*x, to.output_size(), to.align_corners, to.scale(0), to.scale(1),
+                                        number);
   });
 }
 
@@ -306,8 +287,8 @@ static py::tuple axis_table(const std::string& mode, bool antialias, int64_t in_
                     " and ", out_size);
   const ResampleSettings settings("axis_table", 2, mode, antialias, align_corners, {});
   return table_as_lists(
-      AxisTable<double>::of({settings.mode, antialias, in_size, out_size, align_corners, scale.value_or(0.0),
-                             of_cuda ? NativeRules::kCuda : NativeRules::kCpu}));
+      AxisTable<double>::of({settings.mode->mode, antialias, in_size, out_size, align_corners,
+                             scale.value_or(0.0), of_cuda ? NativeRules::kCuda : NativeRules::kCpu}));
 }
 
 static py::tuple conv_transpose_table(int64_t in_size, const std::vector<double>& kernel, int64_t stride,
@@ -321,6 +302,17 @@ static py::tuple conv_transpose_table(int64_t in_size, const std::vector<double>
                     kernel.size(), ", stride ", stride, ", padding ", padding, ", output_padding ",
                     output_padding, ", dilation ", dilation);
   return table_as_lists(AxisTable<double>::conv_transpose(axis.with_near_steps(), kernel.data()));
+}
+
+// Name -> (least axes, most axes, plain, antialiased, dtypes, has align_corners), for the judge in Python.
+static py::dict modes() {
+  py::dict table;
+  for (const NamedMode& mode : kModes) {
+    if (mode.mode == Mode::kLanczos && !UPSAMPLE_HAS_LANCZOS) continue;
+    table[mode.name] = py::make_tuple(mode.least_axes, mode.most_axes, mode.plain, mode.antialiased,
+                                      static_cast<int>(mode.dtypes), mode.aligns);
+  }
+  return table;
 }
 
 static std::vector<std::string> level_names() {
@@ -388,8 +380,8 @@ static py::dict build_info() {
 }
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
-  m.def("upsample_bilinear2d", upsample_door, py::arg("input"), py::arg("size"), py::arg("scale_factor"),
-        py::arg("align_corners"));
+  m.def("interpolate", interpolate_door, py::arg("input"), py::arg("size"), py::arg("scale_factor"),
+        py::arg("mode"), py::arg("align_corners"), py::arg("recompute_scale_factor"), py::arg("antialias"));
 
   m.def("depthwise_conv_transpose2d", depthwise_door, py::arg("input"), py::arg("weight"), py::arg("bias"),
         py::arg("stride"), py::arg("padding"), py::arg("output_padding"), py::arg("groups"),
@@ -411,6 +403,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
         py::arg("stride"), py::arg("padding"), py::arg("output_padding"), py::arg("dilation"),
         py::arg("replicate"));
 
+  m.def("modes", modes);
   m.def("level", [] { return active_level().name; });
   m.def("levels", level_names);
   m.def("set_level", force_level, py::arg("name"));

@@ -1,5 +1,5 @@
-// The override of aten::upsample_bilinear2d (functional and .out) and aten::upsample_bilinear2d_backward
-// (functional and .grad_input) below autograd, on the keys of the devices that this build has kernels for.
+// The override of native's resize ops, aten::upsample_* and their backward ops (functional and into `out`),
+// below autograd, on the keys of the devices that this build has kernels for.
 //
 // On a GPU that the build has no machine code for, calls go to PyTorch's kernels.
 //
@@ -7,16 +7,40 @@
 // as before and call this with plain tensors; the backward op too. Calls that are not clearly valid (rank,
 // empty sizes, dtypes we have no kernel for, aliased results) go to the native kernel, called directly and
 // not through the dispatcher, so that the errors are exactly PyTorch's.
+//
+// mode="area" is none of these ops: natively it is a pooling, which others call as such.
 #include <torch_headers.h>
 
 #include "dispatcher_override.h"
 
 #include <ATen/MemoryOverlap.h>
 #include <ATen/native/Resize.h>
+#include <ATen/ops/_upsample_bicubic2d_aa_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_bicubic2d_aa_cpu_dispatch.h>
+#include <ATen/ops/_upsample_bilinear2d_aa_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_bilinear2d_aa_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact1d_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact1d_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact2d_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact2d_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact3d_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact3d_cpu_dispatch.h>
+#include <ATen/ops/upsample_bicubic2d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_bicubic2d_cpu_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_backward_cpu_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_cpu_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_cuda_dispatch.h>
+#include <ATen/ops/upsample_linear1d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_linear1d_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest1d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest1d_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest2d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest2d_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest3d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest3d_cpu_dispatch.h>
+#include <ATen/ops/upsample_trilinear3d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_trilinear3d_cpu_dispatch.h>
 
 #include <memory>
 #include <mutex>
@@ -24,8 +48,14 @@
 #include <string>
 #include <vector>
 
+#include "judge.h"
+#include "ops/dtypes.h"
 #include "ops/op_handles.h"
-#include "our_devices.h"
+
+#if UPSAMPLE_HAS_LANCZOS
+#include <ATen/ops/_upsample_lanczos2d_aa_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_lanczos2d_aa_cpu_dispatch.h>
+#endif
 
 namespace upsample_ext {
 namespace {
@@ -34,18 +64,6 @@ using at::Tensor;
 using c10::IntArrayRef;
 using std::optional;
 
-bool differentiable_dtype(const Tensor& tensor) {
-  const auto type = tensor.scalar_type();
-  return type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16;
-}
-
-// Four dimensions, of which only the batch may be empty: what native's own check accepts.
-bool plain_image(IntArrayRef sizes) {
-  return sizes.size() == 4 && sizes[0] >= 0 && sizes[1] > 0 && sizes[2] > 0 && sizes[3] > 0;
-}
-
-bool plain_extent(IntArrayRef size) { return size.size() == 2 && size[0] > 0 && size[1] > 0; }
-
 // A result that our kernels may write and about which native would raise or warn nothing.
 bool plain_result(const Tensor& result, const Tensor& source) {
   return result.scalar_type() == source.scalar_type() && result.device() == source.device() &&
@@ -53,89 +71,152 @@ bool plain_result(const Tensor& result, const Tensor& source) {
          (!result.is_alias_of(source) || at::get_overlap_status(result, source) == at::MemOverlapStatus::No);
 }
 
-bool takes_forward(const Tensor& input, IntArrayRef output_size) {
-  return on_our_device(input) && plain_image(input.sizes()) && plain_extent(output_size) &&
-         (differentiable_dtype(input) || input.scalar_type() == at::kByte);
+bool is_size(IntArrayRef size, int64_t axes) {
+  return static_cast<int64_t>(size.size()) == axes && all_positive(size);
 }
 
-bool takes_backward(const Tensor& grad_output, IntArrayRef output_size, IntArrayRef input_size) {
-  return on_our_device(grad_output) && plain_image(input_size) && plain_extent(output_size) &&
-         differentiable_dtype(grad_output) && grad_output.dim() == 4 &&
-         grad_output.size(0) == input_size[0] && grad_output.size(1) == input_size[1] &&
-         grad_output.size(2) == output_size[0] && grad_output.size(3) == output_size[1];
-}
+// The last arguments of a native op: align_corners, of the modes that have it, and a factor for each axis.
+struct NativeSettings {
+  bool align_corners = false;
+  std::vector<double> factors;  // 0 where there is none
+  bool has_factors = false;
+
+  template <class... Arguments>
+  explicit NativeSettings(Arguments... arguments) {
+    (read(arguments), ...);
+  }
+
+  optional<double> factor(size_t axis) const {
+    return factors[axis] > 0.0 ? optional<double>(factors[axis]) : std::nullopt;
+  }
+  OptionalScales all_factors() const { return has_factors ? OptionalScales(factors) : std::nullopt; }
+
+ private:
+  void read(bool value) { align_corners = value; }
+  void read(optional<double> factor) {
+    factors.push_back(factor.value_or(0.0));
+    has_factors = has_factors || factors.back() > 0.0;
+  }
+};
 
 // Calls our op through the dispatcher (so that profilers show the op that really ran), below autograd, which
 // the caller of the native kernel has already handled.
-Tensor run_backward(const Tensor& grad_output, IntArrayRef input_size, bool align_corners,
-                    optional<double> scale_h, optional<double> scale_w) {
+Tensor resize(const NamedMode& mode, bool antialias, const Tensor& image, IntArrayRef size,
+              const NativeSettings& settings, bool forward) {
   const at::AutoDispatchBelowADInplaceOrView guard;
-  return upsample_backward_op().call(grad_output, c10::fromIntArrayRefSlow(input_size.slice(2)),
-                                     align_corners, scale_h, scale_w);
+  const auto to = c10::fromIntArrayRefSlow(size);
+  if (mode.is_bilinear(antialias)) {
+    return (forward ? upsample_op() : upsample_backward_op())
+        .call(image, to, settings.align_corners, settings.factor(0), settings.factor(1));
+  }
+  return (forward ? resample_op() : resample_backward_op())
+      .call(image, to, mode.name, antialias, settings.align_corners, settings.all_factors());
 }
 
-// The native kernels of one device.
-struct NativeCpu {
-  static constexpr auto key = c10::DispatchKey::CPU;
-  static constexpr auto forward = at::cpu::upsample_bilinear2d;
-  static constexpr auto forward_out = at::cpu::upsample_bilinear2d_outf;
-  static constexpr auto backward = at::cpu::upsample_bilinear2d_backward;
-  static constexpr auto backward_out = at::cpu::upsample_bilinear2d_backward_outf;
-};
-#if defined(UPSAMPLE_EXT_WITH_CUDA)
-struct NativeCuda {
-  static constexpr auto key = c10::DispatchKey::CUDA;
-  static constexpr auto forward = at::cuda::upsample_bilinear2d;
-  static constexpr auto forward_out = at::cuda::upsample_bilinear2d_outf;
-  static constexpr auto backward = at::cuda::upsample_bilinear2d_backward;
-  static constexpr auto backward_out = at::cuda::upsample_bilinear2d_backward_outf;
-};
-#endif
+// Writes a result to the tensor that the caller gave.
+Tensor& copy_into(Tensor& out, const Tensor& result, const Tensor& source) {
+  // A result that has to be resized gets the op's layout; one of the right size keeps its layout.
+  if (at::native::resize_output(out, result.sizes())) {
+    out.unsafeGetTensorImpl()->empty_tensor_restride(source.suggest_memory_format());
+  }
+  return out.copy_(result);
+}
 
-// The replacements of one device's native kernels.
-template <class Native>
-struct Replacement {
-  static Tensor forward(const Tensor& input, IntArrayRef output_size, bool align_corners,
-                        optional<double> scale_h, optional<double> scale_w) {
-    if (!takes_forward(input, output_size)) {
-      return Native::forward(input, output_size, align_corners, scale_h, scale_w);
-    }
-    const at::AutoDispatchBelowADInplaceOrView guard;
-    return upsample_op().call(input, c10::fromIntArrayRefSlow(output_size), align_corners, scale_h, scale_w);
+// The native kernels of one op on one device.
+#define UPSAMPLE_NATIVE(Name, device, op, mode_name, filters)            \
+  struct Name {                                                          \
+    static constexpr const char* name = #op;                             \
+    static constexpr const char* mode = mode_name;                       \
+    static constexpr bool antialias = filters;                           \
+    static constexpr auto forward = at::device::op;                      \
+    static constexpr auto forward_out = at::device::op##_outf;           \
+    static constexpr auto backward = at::device::op##_backward;          \
+    static constexpr auto backward_out = at::device::op##_backward_outf; \
   }
 
-  static Tensor& forward_out(const Tensor& input, IntArrayRef output_size, bool align_corners,
-                             optional<double> scale_h, optional<double> scale_w, Tensor& out) {
+UPSAMPLE_NATIVE(Nearest1d, cpu, upsample_nearest1d, "nearest", false);
+UPSAMPLE_NATIVE(Nearest2d, cpu, upsample_nearest2d, "nearest", false);
+UPSAMPLE_NATIVE(Nearest3d, cpu, upsample_nearest3d, "nearest", false);
+UPSAMPLE_NATIVE(NearestExact1d, cpu, _upsample_nearest_exact1d, "nearest-exact", false);
+UPSAMPLE_NATIVE(NearestExact2d, cpu, _upsample_nearest_exact2d, "nearest-exact", false);
+UPSAMPLE_NATIVE(NearestExact3d, cpu, _upsample_nearest_exact3d, "nearest-exact", false);
+UPSAMPLE_NATIVE(Linear1d, cpu, upsample_linear1d, "linear", false);
+UPSAMPLE_NATIVE(Bilinear2d, cpu, upsample_bilinear2d, "bilinear", false);
+UPSAMPLE_NATIVE(Trilinear3d, cpu, upsample_trilinear3d, "trilinear", false);
+UPSAMPLE_NATIVE(Bicubic2d, cpu, upsample_bicubic2d, "bicubic", false);
+UPSAMPLE_NATIVE(AntialiasedBilinear2d, cpu, _upsample_bilinear2d_aa, "bilinear", true);
+UPSAMPLE_NATIVE(AntialiasedBicubic2d, cpu, _upsample_bicubic2d_aa, "bicubic", true);
+#if UPSAMPLE_HAS_LANCZOS
+UPSAMPLE_NATIVE(Lanczos2d, cpu, _upsample_lanczos2d_aa, "lanczos", true);
+#endif
+#if defined(UPSAMPLE_EXT_WITH_CUDA)
+UPSAMPLE_NATIVE(Bilinear2dOnCuda, cuda, upsample_bilinear2d, "bilinear", false);
+#endif
+#undef UPSAMPLE_NATIVE
+
+// What replaces them. Settings: see NativeSettings.
+template <class Native, class Signature>
+struct Replacement;
+
+template <class Native, class... Settings>
+struct Replacement<Native, Tensor (*)(const Tensor&, IntArrayRef, Settings...)> {
+  static const NamedMode& mode() {
+    static const NamedMode& mode = *find_mode(Native::mode);
+    return mode;
+  }
+  // 4-D of the modes that also have other ranks, too: the op says which one it is for.
+  static constexpr int64_t kAxes = (0 + ... + (std::is_same_v<Settings, bool> ? 0 : 1));
+
+  static bool takes_forward(const Tensor& input, IntArrayRef output_size) {
+    return input.dim() == kAxes + 2 && takes_image(input, mode(), Native::antialias) &&
+           (is_floating(input.scalar_type()) || input.scalar_type() == at::kByte) &&
+           is_size(output_size, kAxes);
+  }
+  static bool takes_backward(const Tensor& grad_output, IntArrayRef output_size, IntArrayRef input_size) {
+    return grad_output.dim() == kAxes + 2 && is_floating(grad_output.scalar_type()) &&
+           takes_image(grad_output, mode(), Native::antialias) && is_size(output_size, kAxes) &&
+           input_size.size() == kAxes + 2 && is_size(input_size.slice(2), kAxes) &&
+           grad_output.sizes().slice(0, 2) == input_size.slice(0, 2) &&
+           grad_output.sizes().slice(2) == output_size;
+  }
+
+  static Tensor forward(const Tensor& input, IntArrayRef output_size, Settings... settings) {
+    if (!takes_forward(input, output_size)) return Native::forward(input, output_size, settings...);
+    return resize(mode(), Native::antialias, input, output_size, NativeSettings(settings...), true);
+  }
+
+  static Tensor& forward_out(const Tensor& input, IntArrayRef output_size, Settings... settings,
+                             Tensor& out) {
     if (!takes_forward(input, output_size) || !plain_result(out, input)) {
-      return Native::forward_out(input, output_size, align_corners, scale_h, scale_w, out);
+      return Native::forward_out(input, output_size, settings..., out);
     }
-    const at::AutoDispatchBelowADInplaceOrView guard;
-    upsample_out_op().call(input, c10::fromIntArrayRefSlow(output_size), align_corners, scale_h, scale_w,
-                           out);
-    return out;
+    const NativeSettings ours(settings...);
+    if (mode().is_bilinear(Native::antialias)) {
+      const at::AutoDispatchBelowADInplaceOrView guard;
+      upsample_out_op().call(input, c10::fromIntArrayRefSlow(output_size), ours.align_corners, ours.factor(0),
+                             ours.factor(1), out);
+      return out;
+    }
+    return copy_into(out, resize(mode(), Native::antialias, input, output_size, ours, true), input);
   }
 
   static Tensor backward(const Tensor& grad_output, IntArrayRef output_size, IntArrayRef input_size,
-                         bool align_corners, optional<double> scale_h, optional<double> scale_w) {
+                         Settings... settings) {
     if (!takes_backward(grad_output, output_size, input_size)) {
-      return Native::backward(grad_output, output_size, input_size, align_corners, scale_h, scale_w);
+      return Native::backward(grad_output, output_size, input_size, settings...);
     }
-    return run_backward(grad_output, input_size, align_corners, scale_h, scale_w);
+    return resize(mode(), Native::antialias, grad_output, input_size.slice(2), NativeSettings(settings...),
+                  false);
   }
 
   static Tensor& backward_out(const Tensor& grad_output, IntArrayRef output_size, IntArrayRef input_size,
-                              bool align_corners, optional<double> scale_h, optional<double> scale_w,
-                              Tensor& grad_input) {
+                              Settings... settings, Tensor& grad_input) {
     if (!takes_backward(grad_output, output_size, input_size) || !plain_result(grad_input, grad_output)) {
-      return Native::backward_out(grad_output, output_size, input_size, align_corners, scale_h, scale_w,
-                                  grad_input);
+      return Native::backward_out(grad_output, output_size, input_size, settings..., grad_input);
     }
-    const Tensor result = run_backward(grad_output, input_size, align_corners, scale_h, scale_w);
-    // A result that has to be resized gets the op's layout; one of the right size keeps its layout.
-    if (at::native::resize_output(grad_input, result.sizes())) {
-      grad_input.unsafeGetTensorImpl()->empty_tensor_restride(grad_output.suggest_memory_format());
-    }
-    return grad_input.copy_(result);
+    const Tensor result = resize(mode(), Native::antialias, grad_output, input_size.slice(2),
+                                 NativeSettings(settings...), false);
+    return copy_into(grad_input, result, grad_output);
   }
 };
 
@@ -154,20 +235,32 @@ class DropOverrideNote : public c10::WarningHandler {
   c10::WarningHandler* next_;
 };
 
+using Library = std::unique_ptr<torch::Library>;
+
+Library library_of(c10::DispatchKey key) {
+  return std::make_unique<torch::Library>(torch::Library::IMPL, "aten", std::make_optional(key),
+                                          "upsample_ext dispatcher override", 0);
+}
+
 template <class Native>
-std::unique_ptr<torch::Library> register_kernels() {
-  auto library = std::make_unique<torch::Library>(
-      torch::Library::IMPL, "aten", std::make_optional(Native::key), "upsample_ext dispatcher override", 0);
-  typedef Replacement<Native> Ours;
-  library->impl("upsample_bilinear2d", TORCH_FN(Ours::forward));
-  library->impl("upsample_bilinear2d.out", TORCH_FN(Ours::forward_out));
-  library->impl("upsample_bilinear2d_backward", TORCH_FN(Ours::backward));
-  library->impl("upsample_bilinear2d_backward.grad_input", TORCH_FN(Ours::backward_out));
+void register_op(torch::Library& library) {
+  typedef Replacement<Native, std::decay_t<decltype(Native::forward)>> Ours;
+  const std::string name = Native::name;
+  library.impl(name.c_str(), TORCH_FN(Ours::forward));
+  library.impl((name + ".out").c_str(), TORCH_FN(Ours::forward_out));
+  library.impl((name + "_backward").c_str(), TORCH_FN(Ours::backward));
+  library.impl((name + "_backward.grad_input").c_str(), TORCH_FN(Ours::backward_out));
+}
+
+template <class... Natives>
+Library register_kernels(c10::DispatchKey key) {
+  Library library = library_of(key);
+  (register_op<Natives>(*library), ...);
   return library;
 }
 
 // One registration per device; none while disabled.
-using Libraries = std::vector<std::unique_ptr<torch::Library>>;
+using Libraries = std::vector<Library>;
 
 Libraries register_for_every_device() {
   DropOverrideNote handler(c10::WarningUtils::get_warning_handler());
@@ -176,9 +269,14 @@ Libraries register_for_every_device() {
   // for an override by other code.
   const c10::WarningUtils::WarnAlways always;
   Libraries libraries;
-  libraries.push_back(register_kernels<NativeCpu>());
+  libraries.push_back(register_kernels<Nearest1d, Nearest2d, Nearest3d, NearestExact1d, NearestExact2d,
+                                       NearestExact3d, Linear1d, Bilinear2d, Trilinear3d, Bicubic2d,
+                                       AntialiasedBilinear2d, AntialiasedBicubic2d>(c10::DispatchKey::CPU));
+#if UPSAMPLE_HAS_LANCZOS
+  libraries.push_back(register_kernels<Lanczos2d>(c10::DispatchKey::CPU));
+#endif
 #if defined(UPSAMPLE_EXT_WITH_CUDA)
-  libraries.push_back(register_kernels<NativeCuda>());
+  libraries.push_back(register_kernels<Bilinear2dOnCuda>(c10::DispatchKey::CUDA));
 #endif
   return libraries;
 }

@@ -27,6 +27,17 @@ struct CopyParams {
   const int64_t* column;
 };
 
+// Planes whose pixels are picked from others: to[y, x] = from[row[y], column[x]], each of pixel_bytes. A
+// row's pixels are adjacent. `plan`: prepared by the kernel itself (build_plan) in memory the launcher gives,
+// read by all threads.
+struct PickParams {
+  const int64_t *row, *column;
+  int64_t from_pixels, to_pixels, pixel_bytes;  // of a row; of a pixel
+  int64_t from_row, to_row;                     // strides, in bytes
+  bool stream;  // the result is too large to stay in cache: use streaming stores
+  const void* plan;
+};
+
 // y = A_h x A_w^T for every plane of an image x (N, C, H, W), by the tables of its axes. Forward, x is the
 // input and y the output; backward, with transposed tables, x is grad_output and y grad_input.
 template <class Table>

@@ -108,6 +108,20 @@ def _interpolate(function=upsample_ext.interpolate, fixed_size=False, least_exte
     )
 
 
+def _in_mode(mode, fixed_size=False, bytes=True, **options):
+    """`interpolate` in a mode that runs on the op `resample`."""
+    return Op(
+        upsample_ext.interpolate,
+        lambda x: upsample_ext.interpolate(x, mode=mode, **options),
+        lambda x: F.interpolate(x, mode=mode, **options),
+        dispatches="resample",
+        fixed_size=fixed_size,
+        bytes=bytes,
+        least_extent=2 if options.get("scale_factor", 1) == (1.37, 0.8) else 1,
+        traced=False,
+    )
+
+
 GEOMETRY = {"stride": (2, 3), "padding": (1, 2), "output_padding": (1, 0), "dilation": (1, 2)}
 KERNEL = (5, 7)  # of no size that an image also has: with dynamic shapes dynamo would tie the two
 
@@ -270,6 +284,14 @@ ROWS = {
     "interpolate, recomputed": _interpolate(
         scale_factor=(1.37, 0.8), recompute_scale_factor=True, least_extent=2
     ),
+    "nearest": _in_mode("nearest", scale_factor=2),
+    "nearest by two factors": _in_mode("nearest", scale_factor=(1.37, 0.8)),
+    "nearest-exact to a size": _in_mode("nearest-exact", size=(9, 5), fixed_size=True),
+    "bicubic": _in_mode("bicubic", scale_factor=2),
+    "bicubic with align_corners": _in_mode("bicubic", size=(9, 5), align_corners=True, fixed_size=True),
+    "bilinear antialiased": _in_mode("bilinear", size=(3, 2), antialias=True, fixed_size=True),
+    "bicubic antialiased": _in_mode("bicubic", scale_factor=(1.37, 0.8), antialias=True),
+    "area": _in_mode("area", size=(3, 2), fixed_size=True, bytes=False),
     "upsample_bilinear2d": _interpolate(upsample_ext.upsample_bilinear2d, size=(9, 5), fixed_size=True),
     "conv_transpose2d": _conv_transpose(bias=True),
     "conv_transpose2d without bias": _conv_transpose(bias=False),

@@ -449,9 +449,8 @@ def test_what_is_refused(device):
                 None,
             )
     bytes_ = torch.zeros(1, 1, 2, 2, dtype=torch.uint8, device=device)
-    for mode in ("bicubic", "bilinear, antialias", "area"):
-        with pytest.raises(NotImplementedError, match="'Byte'"):
-            ours(bytes_, (3, 3), mode)
+    with pytest.raises(NotImplementedError, match="'Byte' with mode 'area'"):
+        ours(bytes_, (3, 3), "area")
 
 
 # ---- transposed convolution with more than two taps --------------------------------------------------------

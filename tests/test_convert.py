@@ -37,10 +37,11 @@ class Decoder(nn.Module):
         return self.grouped(self.mixing(self.nearest(self.shared(x))))
 
 
-KEPT = {"nearest": nn.Upsample, "mixing": nn.ConvTranspose2d, "grouped": nn.ConvTranspose2d}
+KEPT = {"mixing": nn.ConvTranspose2d, "grouped": nn.ConvTranspose2d}
 SWAPPED = {
     "up": upsample_ext.Upsample,
     "shared": upsample_ext.Upsample,
+    "nearest": upsample_ext.Upsample,
     "blocks.0.1": upsample_ext.UpsamplingBilinear2d,
     "blocks.1.deconv": upsample_ext.DepthwiseConvTranspose2d,
 }
@@ -154,9 +155,10 @@ def test_a_hook_that_changes_the_output_still_does():
     [
         (nn.Upsample(scale_factor=2, mode="bilinear"), upsample_ext.Upsample),
         (nn.UpsamplingBilinear2d(size=(5, 6)), upsample_ext.UpsamplingBilinear2d),
+        (nn.UpsamplingNearest2d(size=(5, 6)), upsample_ext.UpsamplingNearest2d),
         (nn.ConvTranspose2d(1, 1, 4, stride=2), upsample_ext.DepthwiseConvTranspose2d),
     ],
-    ids=["upsample", "upsampling_bilinear2d", "one_channel_conv_transpose"],
+    ids=["upsample", "upsampling_bilinear2d", "upsampling_nearest2d", "one_channel_conv_transpose"],
 )
 def test_the_root_itself_may_be_swapped(root, kind):
     converted = upsample_ext.convert(root)
@@ -256,7 +258,8 @@ def test_logs_what_it_swapped(caplog):
         "convert: up: torch.nn.Upsample -> upsample_ext.Upsample",
         "convert: blocks.0.1: torch.nn.UpsamplingBilinear2d -> upsample_ext.UpsamplingBilinear2d",
         "convert: blocks.1.deconv: torch.nn.ConvTranspose2d -> upsample_ext.DepthwiseConvTranspose2d",
-        "convert: swapped 3 layer(s) of Decoder",
+        "convert: nearest: torch.nn.Upsample -> upsample_ext.Upsample",
+        "convert: swapped 4 layer(s) of Decoder",
     ]
 
 

@@ -67,11 +67,21 @@ def test_upsample_runs_here(default_device):
     }
 
 
-def test_upsample_takes_the_other_modes_of_pytorch(default_device):
-    x = torch.rand(1, 2, 8, requires_grad=True)
-    layer = upsample_ext.Upsample(scale_factor=2, mode="linear")
-    assert profiled_ops(lambda: layer(x)) == set()
-    assert torch.equal(layer(x), nn.Upsample(scale_factor=2, mode="linear")(x))
+def test_upsample_runs_here_in_every_mode(default_device):
+    for mode, shape in (("linear", (1, 2, 8)), ("nearest", (1, 2, 3, 4)), ("trilinear", (1, 2, 3, 4, 5))):
+        x = torch.rand(shape, requires_grad=True)
+        layer = upsample_ext.Upsample(scale_factor=2, mode=mode)
+        ops = {"upsample_ext::resample", "upsample_ext::resample_backward"} if x.is_cpu else set()
+        assert profiled_ops(lambda layer=layer, x=x: layer(x).sum().backward()) == ops
+        torch.testing.assert_close(layer(x), nn.Upsample(scale_factor=2, mode=mode)(x))
+
+
+def test_upsampling_nearest_is_nn_upsampling_nearest(default_device):
+    x = torch.rand(2, 3, 5, 6)
+    for arguments in ({"scale_factor": 2}, {"size": (7, 4)}):
+        ours, native = upsample_ext.UpsamplingNearest2d(**arguments), nn.UpsamplingNearest2d(**arguments)
+        assert isinstance(ours, nn.UpsamplingNearest2d) and repr(ours) == repr(native)
+        assert torch.equal(ours(x), native(x))
 
 
 @pytest.mark.parametrize(

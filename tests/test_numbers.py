@@ -7,7 +7,7 @@ from dispatched_ops import dispatched_ops as all_dispatched_ops
 from torch.nn import functional as F
 
 import upsample_ext
-from upsample_ext._numbers import as_float, as_int, as_int_pair
+from upsample_ext._numbers import as_float, as_int, as_ints
 
 X = torch.rand(1, 3, 4, 5)
 
@@ -116,9 +116,9 @@ def test_what_is_no_number():
 
 
 def test_pairs():
-    assert as_int_pair((1, np.int64(2))) == [1, 2] and as_int_pair(3) == [3, 3]
+    assert as_ints((1, np.int64(2)), 2) == [1, 2] and as_ints(3, 2) == [3, 3]
     for value in ((1,), (1, 2, 3), (1, None), "12", {1, 2}, np.array([1, 2])):
-        assert as_int_pair(value) is None, value
+        assert as_ints(value, 2) is None, value
 
 
 @pytest.mark.parametrize("op", RESIZES)

@@ -18,11 +18,16 @@ import upsample_ext
 
 patch_module = importlib.import_module("upsample_ext.patch")  # the package's `patch` is the class
 DECOMPOSITION = decompositions._upsample_linear_vec
+RESIZES = [
+    *(f"{kind}{axes}d" for kind in ("upsample_nearest", "_upsample_nearest_exact") for axes in (1, 2, 3)),
+    *("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"),
+    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+    *(["_upsample_lanczos2d_aa"] if hasattr(torch.ops.aten, "_upsample_lanczos2d_aa") else []),
+]
 OVERRIDDEN = [
-    "aten::upsample_bilinear2d",
-    "aten::upsample_bilinear2d.out",
-    "aten::upsample_bilinear2d_backward",
-    "aten::upsample_bilinear2d_backward.grad_input",
+    f"aten::{name}{form}"
+    for name in RESIZES
+    for form in ("", ".out", "_backward", "_backward.grad_input")
 ]
 NATIVE = {
     name: getattr(F, name) for name in ("interpolate", "upsample", "upsample_bilinear", "conv_transpose2d")
@@ -395,15 +400,9 @@ def test_errors_of_out_are_native(default_device, out):
     assert str(ours.value) == str(native.value)
 
 
-def test_other_modes_and_convolutions_are_native_to_the_last_bit(default_device):
+def test_pooling_and_other_convolutions_are_native_to_the_last_bit(default_device):
     x, w = image(1, 4, 5, 6), torch.rand(4, 3, 3, 3)
-    calls = [
-        lambda: F.interpolate(x, scale_factor=2),
-        lambda: F.interpolate(x, scale_factor=2, mode="bicubic"),
-        lambda: F.interpolate(x, scale_factor=2, mode="bilinear", antialias=True),
-        lambda: F.interpolate(x[0], scale_factor=2, mode="linear"),
-        lambda: F.conv_transpose2d(x, w),
-    ]
+    calls = [lambda: F.adaptive_avg_pool2d(x, (3, 3)), lambda: F.conv_transpose2d(x, w)]
     expected = [call() for call in calls]
     with upsample_ext.patch(), upsample_ext.patch("dispatcher"):
         for call, value in zip(calls, expected, strict=True):

@@ -30,11 +30,6 @@ import traffic  # noqa: E402
 CALLED_OTHERWISE = {
     "upsample_ext::upsample_bilinear2d.out": "upsample_bilinear2d(out=): test_resample.py",
 }
-# Ops that no public function calls yet, and what tests their layouts and transforms.
-NOT_PUBLIC = {
-    "upsample_ext::resample": "every mode of F.interpolate: test_axes.py",
-    "upsample_ext::resample_backward": "every mode of F.interpolate: test_axes.py",
-}
 FAMILIES = ("resample", "deconv", "argmax", "threshold", "add", "concat", "cross_entropy")
 # Public functions that compute nothing of an image.
 NO_OPS = {"bilinear_kernel", "caffe_upsample_params", "make_bilinear_weights"} | targets.NOT_FUZZED.keys()
@@ -55,7 +50,7 @@ def reached():
 
 
 def test_every_op_has_a_row_in_the_contract(reached):
-    assert set(registered_ops()) - reached == CALLED_OTHERWISE.keys() | NOT_PUBLIC.keys()
+    assert set(registered_ops()) - reached == CALLED_OTHERWISE.keys()
 
 
 def test_every_public_function_has_a_row_in_the_contract():
@@ -135,7 +130,7 @@ def test_the_traffic_of_every_launcher_is_measured():
 @needs_checkout
 def test_every_family_has_one_stem_in_all_folders():
     launchers = {path.stem for path in (ROOT / "csrc" / "cpu").glob("*.cpp")}
-    assert launchers - {"levels", "axis_cache", "copy_pixels"} == set(FAMILIES)
+    assert launchers - {"levels", "axis_cache", "copy_pixels", "pick_pixels"} == set(FAMILIES)
     for family in FAMILIES:
         for path in (
             f"csrc/ops/{family}.cpp",

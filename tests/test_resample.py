@@ -505,29 +505,6 @@ def test_messages_of_the_backward_op():
 # ---- fallbacks -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("shape", "arguments"),
-    [
-        ((1, 2, 6), {"size": 9, "mode": "linear"}),
-        ((1, 2, 6), {"scale_factor": 2}),
-        ((1, 2, 6), {"size": 4, "mode": "area"}),
-        ((1, 2, 6, 5), {"scale_factor": 2}),
-        ((1, 2, 6, 5), {"size": (3, 3), "mode": "nearest-exact"}),
-        ((1, 2, 6, 5), {"size": (3, 3), "mode": "area"}),
-        ((1, 2, 6, 5), {"size": (9, 9), "mode": "bicubic", "align_corners": True}),
-        ((1, 2, 6, 5), {"size": (3, 3), "mode": "bicubic", "antialias": True}),
-        ((1, 2, 6, 5), {"size": (3, 3), "mode": "bilinear", "antialias": True}),
-        ((1, 2, 3, 4, 5), {"size": (6, 6, 6), "mode": "trilinear"}),
-        ((1, 2, 3, 4, 5), {"scale_factor": 2, "mode": "nearest"}),
-    ],
-)
-def test_what_is_not_ours_goes_to_pytorch(shape, arguments):
-    x = torch.randn(shape)
-    ours, ops = dispatched_ops(upsample_ext.interpolate, x, **arguments)
-    assert not any(name.startswith("upsample_ext::") for name in ops)
-    assert torch.equal(ours, F.interpolate(x, **arguments))
-
-
 def test_other_kinds_of_tensor_go_to_pytorch():
     dense = torch.rand(1, 2, 4, 5)
     quantized = torch.quantize_per_tensor(dense, 0.01, 0, torch.quint8)

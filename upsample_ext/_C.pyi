@@ -17,8 +17,14 @@ class _BuildInfo(TypedDict):
     compiler: str
     openmp: bool
 
-def upsample_bilinear2d(
-    input: object, size: object, scale_factor: object, align_corners: object
+def interpolate(
+    input: object,
+    size: object,
+    scale_factor: object,
+    mode: object,
+    align_corners: object,
+    recompute_scale_factor: object,
+    antialias: object,
 ) -> Tensor | None: ...
 def depthwise_conv_transpose2d(
     input: object,
@@ -68,6 +74,7 @@ def conv_transpose_table(
     dilation: int,
     replicate: bool,
 ) -> tuple[list[int], list[int], list[float]]: ...
+def modes() -> dict[str, tuple[int, int, bool, bool, int, bool]]: ...
 def level() -> str: ...
 def levels() -> list[str]: ...
 def set_level(name: str) -> None: ...

@@ -1,6 +1,6 @@
-"""upsample_ext: fast bilinear upsampling for PyTorch.
+"""upsample_ext: fast upsampling for PyTorch.
 
-Drop-ins for `F.interpolate(mode="bilinear")` and depthwise `F.conv_transpose2d`, with PyTorch's semantics and
+Drop-ins for `F.interpolate` and depthwise `F.conv_transpose2d`, with PyTorch's semantics and
 deterministic gradients; upsampling fused with argmax, threshold, cross-entropy, add and concat; Caffe's fixed
 bilinear transposed convolution; and `compare`, which shows why the two kinds of upsampling differ.
 """
@@ -28,6 +28,7 @@ from upsample_ext.modules import (
     Upsample,
     UpsampleCrossEntropyLoss,
     UpsamplingBilinear2d,
+    UpsamplingNearest2d,
 )
 from upsample_ext.patch import patch
 from upsample_ext.resample import interpolate, upsample_bilinear2d
@@ -41,6 +42,7 @@ __all__ = [
     "Upsample",
     "UpsampleCrossEntropyLoss",
     "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "__version__",
     "bilinear_conv_transpose2d",
     "bilinear_kernel",

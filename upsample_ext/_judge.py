@@ -1,29 +1,65 @@
 """Whether a call is ours, and the size it asks for: what every function of the package asks first.
 
 The entry points in ``csrc/bindings.cpp`` answer the same for the arguments of a plain eager call, where
-Python would cost more than the kernel; they leave all others to the functions here, which torch.compile can
-trace.
+Python would cost more than the kernel (``csrc/judge.h``); they leave all others to the functions here, which
+torch.compile can trace. Both read which modes there are from one table, in ``csrc/ops/resample_modes.h``.
 """
 
 from collections.abc import Iterable, Sequence, Set
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
 
 from upsample_ext import _devices
-from upsample_ext._numbers import Int, Real, as_float_pair, as_int_pair
+from upsample_ext._library import C
+from upsample_ext._numbers import Int, Real, as_floats, as_ints
 from upsample_ext._transforms import is_distributed
 
 FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
-DTYPES = FLOATING | {torch.uint8}
+_INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64)
+# As `Dtypes` in csrc/ops/resample_modes.h
+_DTYPES = (FLOATING, FLOATING | {torch.uint8}, FLOATING | {torch.uint8, torch.bool, *_INTEGERS})
 
 _is_compiling = torch.compiler.is_compiling
 
 
-def is_ours(input: object) -> TypeGuard[Tensor]:
-    """Whether our ops accept this tensor; it may be a FakeTensor, DTensor or other dispatching subclass."""
-    return _is_dense(input, DTYPES) and input.dim() == 4
+class Mode(NamedTuple):
+    """A mode of `F.interpolate`, and the images that it takes."""
+
+    least_axes: int
+    most_axes: int
+    plain: bool  # without antialias
+    antialiased: bool
+    dtypes: int
+    aligns: bool  # has align_corners
+
+
+MODES = {name: Mode(*fields) for name, fields in C.modes().items()}
+
+
+def is_ours(input: object, mode: str = "bilinear", antialias: bool = False) -> TypeGuard[Tensor]:
+    """Whether our ops resize this tensor; it may be a FakeTensor, DTensor or other dispatching subclass."""
+    named = MODES.get(mode)
+    if named is None or not (named.antialiased if antialias else named.plain):
+        return False
+    return (
+        _is_dense(input, _DTYPES[named.dtypes])
+        and named.least_axes <= input.dim() - 2 <= named.most_axes
+        and (is_bilinear(mode, antialias) or not input.is_cuda)
+    )
+
+
+def is_bilinear(mode: str, antialias: bool) -> bool:
+    """Whether the mode has an op, and CUDA kernels, of its own."""
+    return mode == "bilinear" and not antialias
+
+
+def takes_align_corners(mode: str, align_corners: object) -> bool:
+    """Whether the mode takes it: None alone where it has no such choice, but of lanczos False too."""
+    if MODES[mode].aligns:
+        return align_corners is None or isinstance(align_corners, bool)
+    return align_corners is None or (mode == "lanczos" and align_corners is False)
 
 
 def is_floating_image(input: object) -> TypeGuard[Tensor]:
@@ -66,10 +102,10 @@ def resolve(
     if size is not None:
         if recompute_scale_factor:
             return None
-        output_size = as_int_pair(size)
+        output_size = as_ints(size, input.dim() - 2)
     else:
         # Any: torch's stubs do not let a symbol be multiplied
-        factors: list[Any] | None = as_float_pair(scale_factor)
+        factors: list[Any] | None = as_floats(scale_factor, input.dim() - 2)
         if factors is None:
             return None
         extents = [n * factor for n, factor in zip(input.shape[2:], factors, strict=True)]
@@ -89,7 +125,7 @@ def resolve_logits(
     """Output size, align_corners, scale_h, scale_w for our ops; None if PyTorch must decide."""
     if not (is_ours(input) and input.dtype in FLOATING) or is_distributed(input):
         return None
-    if not (align_corners is None or isinstance(align_corners, bool)):
+    if not takes_align_corners("bilinear", align_corners):
         return None
     resolved = resolve(input, size, scale_factor, False)
     if resolved is None:
@@ -111,4 +147,4 @@ def fits_int64(extent: Real) -> bool:
 
 
 def pair_or_none(scale_factor: object) -> Sequence[Real | None]:
-    return (as_float_pair(scale_factor) if scale_factor is not None else None) or [None, None]
+    return (as_floats(scale_factor, 2) if scale_factor is not None else None) or [None, None]

@@ -1,4 +1,4 @@
-"""Sizes, steps and factors: converts what PyTorch accepts as an int, a number, or a pair of them.
+"""Sizes, steps and factors: converts what PyTorch accepts as an int, a number, or several of them.
 
 Besides Python's numbers these are numpy's and, for an int, a tensor with a single element. Each function
 returns None for what PyTorch rejects, so that the call can be left to PyTorch, which raises its own error.
@@ -56,17 +56,17 @@ def as_float(value: object) -> Real | None:
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
-def as_int_pair(value: object) -> list[Int] | None:
-    """``[a, b]`` of a list or tuple of two ints, or ``[a, a]`` of one."""
-    return _pair(value, as_int)
+def as_ints(value: object, count: int) -> list[Int] | None:
+    """A list of `count` ints: of a list or tuple of so many, or of one int for all."""
+    return _each(value, count, as_int)
 
 
-def as_float_pair(value: object) -> list[Real] | None:
+def as_floats(value: object, count: int) -> list[Real] | None:
     """The same of real numbers."""
-    return _pair(value, as_float)
+    return _each(value, count, as_float)
 
 
-def _pair(value: object, as_number: Callable[[object], Any]) -> list[Any] | None:
-    items = value if isinstance(value, (tuple, list)) else (value, value)
-    pair = [as_number(item) for item in items]
-    return pair if len(pair) == 2 and None not in pair else None
+def _each(value: object, count: int, as_number: Callable[[object], Any]) -> list[Any] | None:
+    items = value if isinstance(value, (tuple, list)) else [value] * count
+    converted = [as_number(item) for item in items]
+    return converted if len(converted) == count and None not in converted else None

@@ -90,8 +90,9 @@ def register_sharding_if_distributed(input: object) -> None:
         rest = [None] * len(settings)
         return [([placement], [placement, *rest]) for placement in (Replicate(), Shard(0), Shard(1))]
 
-    register_sharding(_OPS.upsample_bilinear2d.default)(by_plane)
-    register_sharding(_OPS.upsample_bilinear2d_backward.default)(by_plane)
+    for resize in ("upsample_bilinear2d", "resample"):
+        register_sharding(getattr(_OPS, resize).default)(by_plane)
+        register_sharding(getattr(_OPS, f"{resize}_backward").default)(by_plane)
 
 
 # ---- vmap: transposed convolution --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from upsample_ext._judge import is_filled, is_ours, is_plain_beside
 from upsample_ext._library import C
-from upsample_ext._numbers import Int, as_int_pair
+from upsample_ext._numbers import Int, as_ints
 from upsample_ext._transforms import is_distributed
 from upsample_ext.resample import interpolate
 
@@ -90,5 +90,5 @@ def _concat_size(inputs: Sequence[Tensor], size: object) -> list[Int] | None:
     # Under autocast, cat has other promotion rules and rejects some dtypes.
     if torch._C._is_any_autocast_enabled() and dtypes not in ({torch.float32}, {torch.float64}):
         return None
-    output_size = as_int_pair(size)
+    output_size = as_ints(size, 2)
     return output_size if output_size is not None and is_filled(output_size) else None

@@ -1,6 +1,6 @@
 """Replaces the layers of a model for which this package has an equivalent, in place, keeping their state.
 
-A layer is replaced by assigning its `__class__`: `Upsample`, `UpsamplingBilinear2d` and
+A layer is replaced by assigning its `__class__`: `Upsample`, `UpsamplingBilinear2d`, `UpsamplingNearest2d` and
 `DepthwiseConvTranspose2d` are subclasses of the `torch.nn` classes that change only `forward`. Parameters,
 buffers, hooks of every kind, the training flag, names, an optimiser's references, an instance that is used in
 two places: everything is kept because it is the same object. PyTorch's lazy modules become regular ones in
@@ -13,7 +13,12 @@ from typing import TypeVar
 
 from torch import nn
 
-from upsample_ext.modules import DepthwiseConvTranspose2d, Upsample, UpsamplingBilinear2d
+from upsample_ext.modules import (
+    DepthwiseConvTranspose2d,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+)
 
 _logger = logging.getLogger("upsample_ext")
 
@@ -25,8 +30,10 @@ def _replacement(module: nn.Module) -> type[nn.Module] | None:
     if "forward" in vars(module):
         return None  # `forward` was replaced on the instance: the class's method is not what runs
     kind = type(module)
-    if kind is nn.Upsample and module.mode == "bilinear":
+    if kind is nn.Upsample:
         return Upsample
+    if kind is nn.UpsamplingNearest2d and module.mode == "nearest":
+        return UpsamplingNearest2d
     if kind is nn.UpsamplingBilinear2d and module.mode == "bilinear":
         return UpsamplingBilinear2d
     if kind is nn.ConvTranspose2d and module.groups == module.in_channels == module.out_channels:
@@ -35,10 +42,11 @@ def _replacement(module: nn.Module) -> type[nn.Module] | None:
 
 
 def convert(module: ModuleType, *, inplace: bool = False) -> ModuleType:
-    """Makes a model's bilinear upsampling and depthwise transposed convolution layers run on this package.
+    """Makes a model's upsampling and depthwise transposed convolution layers run on this package.
 
-    Converts `nn.Upsample(mode="bilinear")`, `nn.UpsamplingBilinear2d` and `nn.ConvTranspose2d` with
-    `groups == in_channels == out_channels`, anywhere in `module`, or `module` itself. Each converted layer is
+    Converts `nn.Upsample` in every mode, `nn.UpsamplingBilinear2d`, `nn.UpsamplingNearest2d` and
+    `nn.ConvTranspose2d` with `groups == in_channels == out_channels`, anywhere in `module`, or `module`
+    itself. Each converted layer is
     still an instance of its original class, with the same Parameters, buffers, hooks, names and `state_dict`
     keys, and gives the same values up to rounding.
 

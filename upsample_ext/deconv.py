@@ -12,7 +12,7 @@ from torch.types import Device
 from upsample_ext import _native
 from upsample_ext._judge import FLOATING, is_floating_image
 from upsample_ext._library import C
-from upsample_ext._numbers import Int, as_int, as_int_pair
+from upsample_ext._numbers import Int, as_int, as_ints
 
 _door = C.depthwise_conv_transpose2d
 _is_compiling = torch.compiler.is_compiling
@@ -332,7 +332,7 @@ def _pair(value: object, least: int) -> list[Int] | None:
     """Two numbers from an int or a sequence of one or two; None if PyTorch would raise."""
     if isinstance(value, (tuple, list)) and len(value) == 1:
         value = value[0]
-    pair = as_int_pair(value)
+    pair = as_ints(value, 2)
     return pair if pair is not None and all(item >= least for item in pair) else None
 
 
@@ -500,7 +500,7 @@ def _check_fixed(op: str, input: object, kernels: Sequence[Tensor] | None, paddi
 def _checked_pair(op: str, name: str, value: object) -> list[Int]:
     if isinstance(value, (tuple, list)) and len(value) == 1:
         value = value[0]  # as F.conv_transpose2d
-    pair = as_int_pair(value)
+    pair = as_ints(value, 2)
     if pair is None:
         raise TypeError(f"{op}: expected {name} to be an int of 64 bits or two, got {value!r}")
     return pair

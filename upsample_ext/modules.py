@@ -31,19 +31,19 @@ _READ_AT_ONCE = ("cpu",)
 
 
 class Upsample(nn.Upsample):
-    """`nn.Upsample` whose 4-D bilinear mode runs on this package's kernels; other modes run in PyTorch.
+    """`nn.Upsample` on this package's kernels, in every mode.
 
-    Equal to ``F.interpolate(input, size, scale_factor, mode, align_corners, recompute_scale_factor)``. The
-    input of the bilinear mode is ``(N, C, H, W)``, float64, float32, float16, bfloat16 or uint8, and the
-    output ``(N, C, H_out, W_out)`` in the same dtype. Errors are those of `torch.nn.Upsample`.
+    Equal to ``F.interpolate(input, size, scale_factor, mode, align_corners, recompute_scale_factor)``. Which
+    inputs run here is said at `upsample_ext.interpolate`; all others run in PyTorch. Errors are those of
+    `torch.nn.Upsample`.
 
     Args:
-        size: output ``(H, W)`` in pixels, or one int for both.
-        scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
-        mode: ``"bilinear"`` runs here; ``"nearest"``, the default, and all others run in PyTorch.
-        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
-            False (or None) samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``,
-            clamped at 0.
+        size: output size in pixels, ``(W,)``, ``(H, W)`` or ``(D, H, W)``, or one int for all axes.
+        scale_factor: multiplier of each axis, or one number for all. Exactly one of size and scale_factor.
+        mode: ``"nearest"``, the default, ``"linear"``, ``"bilinear"``, ``"bicubic"`` or ``"trilinear"``.
+        align_corners: of all modes but nearest. True keeps the corner samples, the step between sources is
+            ``(in - 1) / (out - 1)``; False (or None) samples at half-pixel centres,
+            ``source = (out_index + 0.5) * scale - 0.5``.
         recompute_scale_factor: True derives the scale from the sizes instead of using scale_factor itself.
 
     Example:
@@ -62,6 +62,25 @@ class Upsample(nn.Upsample):
             self.align_corners,
             recompute_scale_factor=self.recompute_scale_factor,
         )
+
+
+class UpsamplingNearest2d(nn.UpsamplingNearest2d):
+    """`nn.UpsamplingNearest2d` on this package's kernels.
+
+    Equal to ``F.interpolate(input, size, scale_factor, "nearest")``. Errors are those of
+    `torch.nn.UpsamplingNearest2d`.
+
+    Args:
+        size: output ``(H, W)`` in pixels, or one int for both.
+        scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
+
+    Example:
+        >>> import torch, upsample_ext
+        >>> upsample_ext.UpsamplingNearest2d(scale_factor=2)(torch.rand(1, 3, 4, 5)).shape
+        torch.Size([1, 3, 8, 10])
+    """
+
+    forward = Upsample.forward
 
 
 class UpsamplingBilinear2d(nn.UpsamplingBilinear2d):

@@ -1,4 +1,4 @@
-"""Routes PyTorch's own bilinear upsampling and transposed convolution through this package, until undone.
+"""Routes PyTorch's own upsampling and transposed convolution through this package, until undone.
 
 There are two levels, which may be nested and undone in any order:
 
@@ -9,8 +9,9 @@ There are two levels, which may be nested and undone in any order:
     that did `from torch.nn.functional import interpolate` before keeps the original, as does
     `torch.conv_transpose2d`. Functions compiled by `torch.compile` notice the change and are recompiled.
 
-`"dispatcher"` overrides the kernels of `aten::upsample_bilinear2d` and its backward, which affects every
-    caller, however it imported the function, C++ included. Autograd, vmap and autocast above them remain
+`"dispatcher"` overrides the kernels of `aten::upsample_bilinear2d` and its backward, and on the CPU those of
+    the resize ops of all other modes but area (which is a pooling there), which affects every caller, however
+    it imported the function, C++ included. Autograd, vmap and autocast above them remain
     PyTorch's. With `torch.use_deterministic_algorithms(True)`, `F.interpolate` uses a decomposition instead
     of the operator on every device but the CPU, because PyTorch's gradient is not deterministic there. Ours
     is, so the name by which it looks up that decomposition is replaced as well. Code compiled by
@@ -110,7 +111,7 @@ _lock = threading.Lock()
 
 
 class patch:
-    """Routes PyTorch's bilinear upsampling and depthwise transposed convolution through this package.
+    """Routes PyTorch's upsampling and depthwise transposed convolution through this package.
 
     It takes effect for the whole process as soon as it is called, and lasts until `undo()` or the end of the
     `with` block.
@@ -119,7 +120,8 @@ class patch:
         level: `"function"` replaces `F.interpolate` and `F.conv_transpose2d`, and with them `F.upsample`,
             `nn.Upsample`, `nn.UpsamplingBilinear2d` and `nn.ConvTranspose2d`. `"dispatcher"` overrides
             `aten::upsample_bilinear2d` and its backward for the devices this package has kernels for (the
-            CPU, and CUDA in a build with it), so that code that imported `interpolate` by name and C++
+            CPU, and CUDA in a build with it), and the resize ops of the other modes but area on the CPU, so
+            that code that imported `interpolate` by name and C++
             callers are affected too, under `torch.use_deterministic_algorithms(True)` as well. Calls that
             this package has no kernel for still go to PyTorch, and PyTorch's exceptions are unchanged.
 
@@ -136,7 +138,7 @@ class patch:
 
     Threads: the patch is process-wide and affects all threads. At the function level a call that is already
     running is not affected. At the dispatcher level, as with any registration of a kernel in PyTorch, no
-    other thread may be inside `upsample_bilinear2d` or its backward while a patch is made or undone.
+    other thread may be inside a resize op or its backward while a patch is made or undone.
     `torch.jit.script` cannot compile functions that call ours; script the model before patching.
 
     Example:

@@ -1,17 +1,18 @@
-"""Bilinear resize: `interpolate`, the drop-in, and `upsample_bilinear2d`, the op itself."""
+"""Resize: `interpolate`, the drop-in for every mode, and `upsample_bilinear2d`, the bilinear op itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from upsample_ext import _native, _transforms
-from upsample_ext._judge import is_ours, pair_or_none, resolve
+from upsample_ext._judge import is_bilinear, is_ours, pair_or_none, resolve, takes_align_corners
 from upsample_ext._library import C
 
-_door = C.upsample_bilinear2d
+_door = C.interpolate
 _is_compiling = torch.compiler.is_compiling
+_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)  # torch 2.7
 
 
 def interpolate(
@@ -25,36 +26,45 @@ def interpolate(
 ) -> Tensor:
     """Drop-in for `torch.nn.functional.interpolate`: same signature, results, memory format and errors.
 
-    A 4-D input with ``mode="bilinear"`` and without antialiasing runs on this package's kernels. Every other
-    call, including one with invalid arguments, is passed to PyTorch unchanged, which then raises its own
-    errors.
+    Every mode runs on this package's kernels on the CPU, and ``mode="bilinear"`` without antialiasing on CUDA
+    too. Every other call, including one with invalid arguments, is passed to PyTorch unchanged, which then
+    raises its own errors. So is a call in another mode than bilinear while `torch.jit.trace` or
+    `torch.export` records it.
 
     Args:
-        input: ``(N, C, H, W)``, float64, float32, float16, bfloat16 or uint8, any strides.
-        size: output ``(H, W)`` in pixels, or one int for both.
-        scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
-        mode: ``"bilinear"`` runs here, every other mode in PyTorch.
-        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
-            False (or None) samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``,
-            clamped at 0.
+        input: ``(N, C, W)``, ``(N, C, H, W)`` or ``(N, C, D, H, W)``, as far as the mode takes it, any
+            strides. float64, float32, float16 and bfloat16 in every mode, also where PyTorch has none of them
+            (float16 and bfloat16 with antialiasing); uint8 where PyTorch takes it; for nearest and
+            nearest-exact also bool and every integer type, which PyTorch refuses: label maps.
+        size: output size in pixels, ``(W,)``, ``(H, W)`` or ``(D, H, W)``, or one int for all axes.
+        scale_factor: multiplier of each axis, or one number for all. Exactly one of size and scale_factor.
+        mode: ``"nearest"``, ``"nearest-exact"`` and ``"area"`` for one to three axes, ``"linear"`` for one,
+            ``"bilinear"``, ``"bicubic"`` and ``"lanczos"`` (with antialiasing; torch 2.13 on) for two,
+            ``"trilinear"`` for three.
+        align_corners: of the linear modes and bicubic. True keeps the corner samples, the step between
+            sources is ``(in - 1) / (out - 1)``; False (or None) samples at half-pixel centres,
+            ``source = (out_index + 0.5) * scale - 0.5``, which linear modes clamp at 0.
         recompute_scale_factor: True derives the scale from the sizes instead of using scale_factor itself.
-        antialias: False runs here, True in PyTorch.
+        antialias: True widens the filter of bilinear, bicubic and lanczos where they shrink the image.
 
     Returns:
-        ``(N, C, H_out, W_out)`` in the input's dtype and suggested memory format. The gradient is bit for
+        ``(N, C, *output_size)`` in the input's dtype and suggested memory format. The gradient is bit for
         bit the same for any number of threads; half types are summed in float32. Where PyTorch's CPU and CUDA
         kernels differ (equal sizes, an axis whose size does not change, float64 beyond 4000 columns), values
-        follow those of the input's device.
+        follow those of the input's device. uint8: nearest exactly as PyTorch, bilinear within 0.55 of exact,
+        bicubic and antialiased modes within 1 of PyTorch, which rounds after each axis.
 
     Raises:
         What `torch.nn.functional.interpolate` raises for the same arguments.
 
-    Source of the formula: `torch/nn/functional.py` and ATen's ``area_pixel_compute_source_index``.
+    Source of the formulas: `torch/nn/functional.py` and ATen's ``UpSample.h`` and ``UpSampleKernel.cpp``.
 
     Example:
         >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
         >>> interpolate(x, scale_factor=2, mode="bilinear")[0, 0, 0]
         tensor([1.0000, 1.2500, 1.7500, 2.0000])
+        >>> interpolate(x.bool(), scale_factor=2)[0, 0].shape
+        torch.Size([4, 4])
     """
     if has_torch_function_unary(input):
         return handle_torch_function(
@@ -68,15 +78,14 @@ def interpolate(
             recompute_scale_factor=recompute_scale_factor,
             antialias=antialias,
         )
-    if mode == "bilinear" and not antialias:
-        if not recompute_scale_factor and not _is_compiling():
-            output = _door(input, size, scale_factor, align_corners)
-            if output is not None:
-                return output
-        if is_ours(input):
-            output = _general(input, size, scale_factor, align_corners, recompute_scale_factor)
-            if output is not None:
-                return output
+    if not _is_compiling():
+        output = _door(input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+        if output is not None:
+            return output
+    if isinstance(mode, str) and isinstance(antialias, bool) and is_ours(input, mode, antialias):
+        output = _general(input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+        if output is not None:
+            return output
     return _native.interpolate(
         input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
     )
@@ -128,7 +137,7 @@ def upsample_bilinear2d(
             out=out,
         )
     resolved = None
-    if is_ours(input) and (align_corners is None or isinstance(align_corners, bool)):
+    if is_ours(input) and takes_align_corners("bilinear", align_corners):
         resolved = resolve(input, size, scale_factor, False)
     if resolved is None:
         # Not ours, or invalid: PyTorch's function has no out=, but its op has.
@@ -148,15 +157,31 @@ def upsample_bilinear2d(
 
 
 def _general(
-    input: Tensor, size: object, scale_factor: object, align_corners: object, recompute_scale_factor: object
+    input: Tensor,
+    size: object,
+    scale_factor: object,
+    mode: str,
+    align_corners: object,
+    recompute_scale_factor: object,
+    antialias: bool,
 ) -> Tensor | None:
     """The general path by the op's name: symbolic sizes, tracing, subclasses. None if PyTorch must decide."""
+    if not takes_align_corners(mode, align_corners):
+        return None
     resolved = resolve(input, size, scale_factor, recompute_scale_factor)
-    if resolved is None or not (align_corners is None or isinstance(align_corners, bool)):
+    if resolved is None:
         return None
     output_size, scales = resolved
+    is_traced = not _is_compiling() and torch._C._get_tracing_state() is not None
+    if not is_bilinear(mode, antialias):
+        if is_traced or _is_exporting():
+            return None
+        _transforms.register_sharding_if_distributed(input)
+        return torch.ops.upsample_ext.resample(
+            input, output_size, mode, antialias, bool(align_corners), scales
+        )
     _transforms.register_sharding_if_distributed(input)
     ops = torch.ops.upsample_ext.upsample_bilinear2d
-    if scales is not None and not _is_compiling() and torch._C._get_tracing_state() is not None:
+    if scales is not None and is_traced:
         return ops.vec(input, None, bool(align_corners), scales)
     return ops.default(input, output_size, bool(align_corners), *(scales or (None, None)))

@@ -58,6 +58,14 @@ struct CrossEntropyKernel {
   void (*rows)(const CrossEntropyParams<acc>&, int64_t begin, int64_t end, void* scratch);
 };
 
+// Pixels of any type picked from a plane, for rows begin .. end of the result's plane. No memory but that of
+// the source's rows is read.
+struct PickKernel {
+  int64_t (*plan_bytes)(const PickParams&);
+  void (*build_plan)(const PickParams&, void* plan);
+  void (*rows)(const PickParams&, const void* from, void* to, int64_t begin, int64_t end);
+};
+
 // A row of an image resized to its own size. The result may be the input itself.
 template <class acc>
 struct SameSizeKernel {
@@ -93,6 +101,7 @@ struct LevelKernels {
   const char* name;
   bool (*supported)();
   CopyKernels copy;
+  PickKernel pick;
   PerDtype<ResampleKernel> resample;
   PerDtype<SameSizeKernel> same_size;
   PerDtype<ResampleKernel> add;        // resized + other

@@ -6,7 +6,16 @@
 #include "../ops/op_handles.h"
 #include "../ops/resample_modes.h"
 #include "copy_pixels.h"
+#include "pick_pixels.h"
 #include "run_resample.h"
+
+// Native's own kernels, called directly: through the dispatcher they would be ours under patch("dispatcher").
+#include <ATen/ops/_upsample_bicubic2d_aa_cpu_dispatch.h>
+#include <ATen/ops/_upsample_bilinear2d_aa_cpu_dispatch.h>
+#include <ATen/ops/upsample_bicubic2d_cpu_dispatch.h>
+#if UPSAMPLE_HAS_LANCZOS
+#include <ATen/ops/_upsample_lanczos2d_aa_cpu_dispatch.h>
+#endif
 
 namespace upsample_ext {
 
@@ -96,14 +105,74 @@ static AxisOfCall<acc> rows_table(const AxisSpec& depth, const AxisSpec& height)
   return AxisTable<acc>::product(AxisOfCall<acc>::of(depth).table(), rows.table());
 }
 
+// Nearest, of any dtype.
+template <class acc>
+static void pick(const Tensor& input, const Tensor& output, const std::array<AxisSpec, 3>& specs) {
+  const auto rows = rows_table<acc>(specs[0], specs[1]);
+  const auto width = AxisOfCall<acc>::of(specs[2]);
+  pick_pixels(as_planes(input), as_planes(output), rows.taps().index, width.taps().index,
+              exceeds_cache(output));
+}
+
+// Shrinking bytes of few channels is native's strength, which computes in integers of 16 bits.
+static bool native_is_faster(const Tensor& input, const Tensor& output) {
+  return input.size(1) <= 4 && output.numel() < input.numel();
+}
+
+static Tensor resample_bytes_natively(const Tensor& input, const Tensor& output,
+                                      const ResampleSettings& settings) {
+  const auto scale = [&](int64_t axis) {
+    return settings.scales[axis] > 0.0 ? optional<double>(settings.scales[axis]) : std::nullopt;
+  };
+  const auto call = [&](auto function) {
+    return function(input, output.sizes().slice(2), settings.align_corners, scale(1), scale(2));
+  };
+  if (!settings.antialias) return call(at::cpu::upsample_bicubic2d);
+  if (settings.mode->mode == Mode::kLinear) return call(at::cpu::_upsample_bilinear2d_aa);
+#if UPSAMPLE_HAS_LANCZOS
+  if (settings.mode->mode == Mode::kLanczos) return call(at::cpu::_upsample_lanczos2d_aa);
+#endif
+  return call(at::cpu::_upsample_bicubic2d_aa);
+}
+
+// Bytes by more than two taps, or by filters: along the width, rounded, and then along the height, as
+// natively and in Pillow.
+static void resample_bytes(const Tensor& input, const Tensor& output, const std::array<AxisSpec, 3>& specs) {
+  const AxisSpec &height = specs[1], &width = specs[2];
+  const auto copy = [](int64_t size) { return AxisSpec{Mode::kCopy, false, size, size, false, 0.0, {}}; };
+  const bool keeps_width = width.in_size == width.out_size;
+  Tensor wide = input;
+  if (!keeps_width) {
+    wide = height.in_size == height.out_size
+               ? output
+               : at::empty({input.size(0), input.size(1), height.in_size, width.out_size}, input.options(),
+                           output.suggest_memory_format());
+    resample<uint8_t>(input, wide, AxisOfCall<float>::of(copy(height.in_size)), AxisOfCall<float>::of(width),
+                      false);
+  }
+  if (wide.is_same(output)) return;
+  resample<uint8_t>(wide, output, AxisOfCall<float>::of(height), AxisOfCall<float>::of(copy(width.out_size)),
+                    exceeds_cache(output));
+}
+
 static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
                            bool align_corners, OptionalScales scale_factors) {
   const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
   Tensor output = fresh(make_resampled(input, output_size, settings));
   if (output.numel() == 0) return output;
-  const bool bytes = input.scalar_type() == at::kByte;
+  const at::ScalarType dtype = input.scalar_type();
+  const bool bytes = dtype == at::kByte;
   const auto specs = settings.specs(input, output, bytes ? NativeRules::kCpuBytes : NativeRules::kCpu);
-  dispatch_floating_or_byte("resample", input.scalar_type(), [&](auto scalar, auto sum) {
+  if (settings.mode->picks()) {
+    dtype == at::kDouble ? pick<double>(input, output, specs) : pick<float>(input, output, specs);
+    return output;
+  }
+  if (bytes && !settings.mode->is_bilinear(antialias)) {
+    if (native_is_faster(input, output)) return resample_bytes_natively(input, output, settings);
+    resample_bytes(input, output, specs);
+    return output;
+  }
+  dispatch_floating_or_byte("resample", dtype, [&](auto scalar, auto sum) {
     const auto rows = rows_table<decltype(sum)>(specs[0], specs[1]);
     const auto width = AxisOfCall<decltype(sum)>::of(specs[2]);
     resample<decltype(scalar)>(as_planes(input), as_planes(output), rows, width, exceeds_cache(output));

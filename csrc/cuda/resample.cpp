@@ -87,7 +87,7 @@ static Tensor resample_cuda(const Tensor& input, SymIntArrayRef output_size, str
                             bool align_corners, OptionalScales scale_factors) {
   const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
   Tensor output = make_resampled(input, output_size, settings);
-  if (settings.is_bilinear()) {
+  if (settings.mode->is_bilinear(settings.antialias)) {
     upsample_into(input, output, align_corners, scale_of(settings, 1), scale_of(settings, 2));
     return output;
   }
@@ -111,7 +111,7 @@ static Tensor resample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
                                      bool antialias, bool align_corners, OptionalScales scale_factors) {
   const ResampleSettings settings("resample_backward", grad_output.dim() - 2, mode, antialias, align_corners,
                                   scale_factors);
-  if (settings.is_bilinear()) {
+  if (settings.mode->is_bilinear(settings.antialias)) {
     return upsample_backward_cuda(grad_output, input_size, align_corners, scale_of(settings, 1),
                                   scale_of(settings, 2));
   }

@@ -1,6 +1,7 @@
 #include "axis_table.h"
 
 #include <algorithm>
+#include <cmath>
 #include <new>
 #include <numeric>
 #include <type_traits>
@@ -85,10 +86,29 @@ AxisTable<T> AxisTable<T>::of(const Axis& axis) {
 
 template <class T>
 AxisTable<T> AxisTable<T>::of(const AxisSpec& spec) {
-  if (spec.mode == Mode::kLinear && !spec.antialias && spec.rules == NativeRules::kCpuBytes) {
-    return of(LinearAxis<double>(spec.in_size, spec.out_size, spec.align_corners, spec.scale, spec.rules));
+  const bool averages = spec.mode != Mode::kNearest && spec.mode != Mode::kNearestExact;
+  if (averages && spec.rules == NativeRules::kCpuBytes) {
+    AxisTable table = with_axis<double>(spec, [](const auto& axis) { return of(axis); });
+    if (spec.mode != Mode::kLinear || spec.antialias) table.round_weights();
+    return table;
   }
   return with_axis<T>(spec, [](const auto& axis) { return of(axis); });
+}
+
+// As native rounds them for bytes: to integers of 16 bits, times a power of two. Sums of products with bytes
+// are then exact in float32, as long as the weights' sum is near 1, and equal native's.
+template <class T>
+void AxisTable<T>::round_weights() {
+  double largest = 0.0;
+  for (int64_t t = 0; t < tap_count(); ++t) largest = std::max(largest, static_cast<double>(taps_.weight[t]));
+  constexpr int kMostBits = 22;
+  int bits = 0;
+  while (bits < kMostBits && std::floor(0.5 + largest * (2 << bits)) < (1 << 15)) ++bits;
+  const double unit = 1 << bits;
+  for (int64_t t = 0; t < tap_count(); ++t) {
+    const double scaled = static_cast<double>(taps_.weight[t]) * unit;
+    weight()[t] = static_cast<T>(std::trunc(scaled < 0.0 ? scaled - 0.5 : scaled + 0.5) / unit);
+  }
 }
 
 template <class T>

@@ -46,6 +46,7 @@ class AxisTable {
  private:
   AxisTable(int64_t in_size, int64_t out_size, int64_t capacity);
   void classify();
+  void round_weights();
   int64_t* offset() { return const_cast<int64_t*>(taps_.offset); }
   int64_t* index() { return const_cast<int64_t*>(taps_.index); }
   T* weight() { return const_cast<T*>(taps_.weight); }

@@ -24,6 +24,11 @@ struct StorageOf<at::BFloat16> {
 template <class scalar_t>
 using storage_of = typename StorageOf<scalar_t>::type;
 
+// Whether an image of this type can have a gradient.
+inline bool is_floating(at::ScalarType dtype) {
+  return dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16 || dtype == at::kDouble;
+}
+
 // The type in which values of `dtype` are summed.
 inline at::ScalarType sum_type(at::ScalarType dtype) {
   return dtype == at::kDouble ? at::kDouble : at::kFloat;

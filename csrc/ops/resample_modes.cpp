@@ -3,7 +3,10 @@
 
 #include "resample_modes.h"
 
+#include <algorithm>
+
 #include "autograd_node.h"
+#include "dtypes.h"
 #include "op_handles.h"
 
 namespace upsample_ext {
@@ -14,51 +17,37 @@ using c10::SymIntArrayRef;
 
 // ---- settings ---------------------------------------------------------------------------------------------
 
-static const struct {
-  const char* name;
-  Mode mode;
-  int64_t least_axes, most_axes;
-} kModes[] = {{"nearest", Mode::kNearest, 1, 3},  {"nearest-exact", Mode::kNearestExact, 1, 3},
-              {"linear", Mode::kLinear, 1, 1},    {"bilinear", Mode::kLinear, 2, 2},
-              {"trilinear", Mode::kLinear, 3, 3}, {"bicubic", Mode::kCubic, 2, 2},
-              {"lanczos", Mode::kLanczos, 2, 2},  {"area", Mode::kArea, 1, 3}};
-
-static int64_t place_of(string_view name) {
-  int64_t place = 0;
-  for (const auto& known : kModes) {
-    if (name == known.name) return place;
-    ++place;
+const NamedMode* find_mode(string_view name) {
+  for (const NamedMode& mode : kModes) {
+    if (name == mode.name) return &mode;
   }
-  return -1;
+  return nullptr;
 }
 
-static const char* name_of(const ResampleSettings& settings) {
-  for (const auto& known : kModes) {
-    if (known.mode == settings.mode && known.most_axes >= settings.axes) return known.name;
-  }
-  return "";
+bool NamedMode::takes(at::ScalarType dtype) const {
+  if (is_floating(dtype)) return true;
+  return dtype == at::kByte ? dtypes != Dtypes::kFloating
+                            : dtypes == Dtypes::kAll && c10::isIntegralType(dtype, /*includeBool=*/true);
 }
 
 ResampleSettings::ResampleSettings(const char* op, int64_t image_axes, string_view name, bool antialiased,
                                    bool corners, OptionalScales scale_factors)
-    : antialias(antialiased), align_corners(corners), axes(image_axes), scales{} {
-  const int64_t place = place_of(name);
-  TORCH_CHECK_VALUE(place >= 0, op, ": expected mode to be nearest, nearest-exact, linear, bilinear, ",
+    : mode(find_mode(name)), antialias(antialiased), align_corners(corners), axes(image_axes), scales{} {
+  TORCH_CHECK_VALUE(mode != nullptr, op, ": expected mode to be nearest, nearest-exact, linear, bilinear, ",
                     "trilinear, bicubic, lanczos or area, got '", name, "'");
-  mode = kModes[place].mode;
-  const int64_t least = kModes[place].least_axes, most = kModes[place].most_axes;
-  TORCH_CHECK(axes >= least && axes <= most, op, ": expected an image of ", least + 2,
-              least == most ? "" : " to 5", " dimensions for mode '", name, "', got ", axes + 2);
-  const bool filters = mode == Mode::kLinear || mode == Mode::kCubic || mode == Mode::kLanczos;
-  TORCH_CHECK_VALUE(!antialias || (filters && axes == 2), op,
+  const int64_t least = mode->least_axes, most = mode->most_axes;
+  TORCH_CHECK(mode->takes_axes(axes), op, ": expected an image of ", least + 2, least == most ? "" : " to 5",
+              " dimensions for mode '", name, "', got ", axes + 2);
+  TORCH_CHECK_VALUE(!antialias || mode->antialiased, op,
                     ": expected antialias with bilinear, bicubic or lanczos, got ", name);
-  TORCH_CHECK_VALUE(antialias || mode != Mode::kLanczos, op, ": expected lanczos with antialias");
-  TORCH_CHECK_VALUE(!align_corners || mode == Mode::kLinear || mode == Mode::kCubic, op,
+  TORCH_CHECK_VALUE(antialias || mode->plain, op, ": expected ", name, " with antialias");
+  TORCH_CHECK_VALUE(!align_corners || mode->aligns, op,
                     ": expected align_corners with linear modes or bicubic, got ", name);
   if (!scale_factors.has_value()) return;
   TORCH_CHECK(static_cast<int64_t>(scale_factors->size()) == axes, op, ": expected ", axes,
               " scale factors, got ", scale_factors->size());
-  for (int64_t i = 0; i < axes && mode != Mode::kArea; ++i) scales[3 - axes + i] = (*scale_factors)[i];
+  if (mode->mode == Mode::kArea) return;
+  std::copy_n(scale_factors->begin(), axes, scales.end() - axes);
 }
 
 std::array<AxisSpec, 3> ResampleSettings::specs(const Tensor& input, const Tensor& output,
@@ -66,7 +55,8 @@ std::array<AxisSpec, 3> ResampleSettings::specs(const Tensor& input, const Tenso
   const auto spec = [&](int64_t axis) {
     const int64_t dim = axis + axes - 1;  // of the image; axis 0 is the depth
     if (dim < 2) return AxisSpec{Mode::kCopy, false, 1, 1, false, 0.0, rules};
-    return AxisSpec{mode, antialias, input.size(dim), output.size(dim), align_corners, scales[axis], rules};
+    return AxisSpec{mode->mode,   antialias, input.size(dim), output.size(dim), align_corners,
+                    scales[axis], rules};
   };
   return {spec(0), spec(1), spec(2)};
 }
@@ -95,11 +85,9 @@ static Tensor empty_like_image(const Tensor& image, SymIntArrayRef size) {
 
 Tensor make_resampled(const Tensor& input, SymIntArrayRef output_size, const ResampleSettings& settings) {
   check_sizes("resample", "an input", input, "an output_size", output_size);
-  // In the other modes native rounds bytes after each axis, which a table of both cannot.
-  const bool takes_bytes =
-      settings.is_bilinear() || settings.mode == Mode::kNearest || settings.mode == Mode::kNearestExact;
-  TORCH_CHECK_NOT_IMPLEMENTED(input.scalar_type() != at::kByte || takes_bytes,
-                              "\"resample\" not implemented for 'Byte' with mode '", name_of(settings), "'",
+  const at::ScalarType dtype = input.scalar_type();
+  TORCH_CHECK_NOT_IMPLEMENTED(settings.mode->takes(dtype), "\"resample\" not implemented for '",
+                              at::toString(dtype), "' with mode '", settings.mode->name, "'",
                               settings.antialias ? " and antialias" : "");
   return empty_like_image(input, output_size);
 }
@@ -162,7 +150,7 @@ static Tensor resample_autograd(const Tensor& input, SymIntArrayRef size, string
       with_history<Rule>([&] { return op.call(input, size, mode, antialias, align_corners, scale_factors); },
                          [&](Rule& rule) {
                            rule.size = input.sym_sizes().slice(2).vec();
-                           rule.mode = place_of(mode);
+                           rule.mode = find_mode(mode) - kModes;
                            rule.antialias = antialias;
                            rule.align_corners = align_corners;
                            rule.has_scales = scale_factors.has_value();

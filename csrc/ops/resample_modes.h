@@ -19,9 +19,50 @@ namespace upsample_ext {
 
 using OptionalScales = std::optional<at::ArrayRef<double>>;
 
+// Of images: those that can have a gradient; bytes too, of which an average is rounded; and every number and
+// bool, of which none is computed.
+enum class Dtypes : uint8_t { kFloating, kFloatingAndBytes, kAll };
+
+// A mode as users name it, and the images that it takes here. On a device native's own kernels serve all but
+// bilinear, see csrc/judge.h.
+struct NamedMode {
+  const char* name;
+  Mode mode;
+  int64_t least_axes, most_axes;  // of an image
+  bool plain, antialiased;        // whether there is the one, and the other (of two axes)
+  Dtypes dtypes;
+  bool aligns;  // has align_corners
+
+  bool takes_axes(int64_t axes) const { return axes >= least_axes && axes <= most_axes; }
+  // F.interpolate wants None where there is no such choice, but of lanczos, where False will do.
+  bool takes_align_corners(bool given, bool value) const {
+    return aligns || !given || (mode == Mode::kLanczos && !value);
+  }
+  bool takes(at::ScalarType dtype) const;
+  // Whether each value is one of the image's.
+  bool picks() const { return mode == Mode::kNearest || mode == Mode::kNearestExact; }
+  // Two taps along each axis of an (N, C, H, W) image, which have an op of their own.
+  bool is_bilinear(bool antialias) const { return mode == Mode::kLinear && least_axes == 2 && !antialias; }
+};
+
+constexpr NamedMode kModes[] = {
+    {"bilinear", Mode::kLinear, 2, 2, true, true, Dtypes::kFloatingAndBytes, true},
+    {"nearest", Mode::kNearest, 1, 3, true, false, Dtypes::kAll, false},
+    {"nearest-exact", Mode::kNearestExact, 1, 3, true, false, Dtypes::kAll, false},
+    {"linear", Mode::kLinear, 1, 1, true, false, Dtypes::kFloating, true},
+    {"trilinear", Mode::kLinear, 3, 3, true, false, Dtypes::kFloating, true},
+    {"bicubic", Mode::kCubic, 2, 2, true, true, Dtypes::kFloatingAndBytes, true},
+    {"lanczos", Mode::kLanczos, 2, 2, false, true, Dtypes::kFloatingAndBytes, false},
+    {"area", Mode::kArea, 1, 3, true, false, Dtypes::kFloating, false},
+};
+inline constexpr const NamedMode& kBilinear = kModes[0];
+
+// Null if there is no such mode.
+const NamedMode* find_mode(string_view name);
+
 // The settings of a call, checked; `op` is named in the messages.
 struct ResampleSettings {
-  Mode mode;
+  const NamedMode* mode;
   bool antialias, align_corners;
   int64_t axes;                  // of the image, 1 to 3
   std::array<double, 3> scales;  // of depth, height and width; 0 where none is given
@@ -33,8 +74,6 @@ struct ResampleSettings {
   // Depth, height and width of a resize from the sizes of one image to those of another; an axis that the
   // images lack is copied.
   std::array<AxisSpec, 3> specs(const at::Tensor& input, const at::Tensor& output, NativeRules rules) const;
-  // Of an (N, C, H, W) image by two taps along each axis, which has kernels of its own.
-  bool is_bilinear() const { return mode == Mode::kLinear && !antialias && axes == 2; }
 };
 
 // Allocates the results with the layout of the argument, after checking shapes and dtypes.

@@ -30,6 +30,14 @@ using string_view = std::string_view;
 using string_view = c10::string_view;
 #endif
 
+// ---- modes of F.interpolate ---------------------------------------------------------------------
+
+#if __has_include(<ATen/ops/_upsample_lanczos2d_aa.h>)
+#define UPSAMPLE_HAS_LANCZOS 1
+#else
+#define UPSAMPLE_HAS_LANCZOS 0
+#endif
+
 // ---- how a node of the graph is held ------------------------------------------------------------
 //
 // Since 2.13 a node counts its references itself; before, a shared_ptr does, which needs a deleter that does

@@ -400,6 +400,17 @@ inline void write_block(E finish, typename E::result* out, const acc* row, const
   }
 }
 
+// The same of kTaps within one window.
+template <int kTaps, class acc>
+inline vec<acc> sum_shared_window(const acc* row, const ColumnBlock<acc>& block, const ColumnTap<acc>* taps) {
+  const vec<acc> window = load(row + block.base);
+  vec<acc> sum = taps[0].weight * pick<Reach::kShared, acc>(window, taps[0].lane);
+  for (int t = 1; t < kTaps; ++t) {
+    sum = multiply_add_vector(taps[t].weight, pick<Reach::kShared, acc>(window, taps[t].lane), sum);
+  }
+  return sum;
+}
+
 // Whole blocks begin .. end, which share their taps: as many of these as fit stay in registers.
 template <Reach kReach, int kTaps, Put kPut, class E, class acc>
 inline void write_shared(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
@@ -408,10 +419,13 @@ inline void write_shared(E finish, typename E::result* out, const acc* row, cons
   for (int t = 0; t < kTaps; ++t) taps[t] = plan.taps[plan.blocks[begin].tap + t];
   for (int64_t b = begin; b < end; ++b) {
     const acc* p = row + plan.blocks[b].base;
-    vec<acc> sum = taps[0].weight * fetch<kReach, acc>(p, taps[0].lane);
-    for (int t = 1; t < kTaps; ++t) {
-      sum = multiply_add_vector(taps[t].weight, fetch<kReach, acc>(p + taps[t].offset, taps[t].lane), sum);
-    }
+    const vec<acc> window = load(p);
+    const auto samples = [&](int t) {
+      if constexpr (kReach == Reach::kShared) return pick<kReach, acc>(window, taps[t].lane);
+      return fetch<kReach, acc>(p + taps[t].offset, taps[t].lane);
+    };
+    vec<acc> sum = taps[0].weight * samples(0);
+    for (int t = 1; t < kTaps; ++t) sum = multiply_add_vector(taps[t].weight, samples(t), sum);
     finish.template put<kPut>(out + b * lanes<acc>, sum, lanes<acc>);
   }
 }
@@ -422,6 +436,14 @@ inline void write_run(E finish, typename E::result* out, const acc* row, const C
                       const AxisTaps<acc>& axis, int64_t begin, int64_t end) {
   const ColumnBlock<acc>& block = plan.blocks[begin];
   if constexpr (!E::kTwoTapOnly) {
+    if (kPermutes && block.taps == 4 && block.reach == Reach::kShared) {  // four taps, enlarging
+      if (block.shares) return write_shared<Reach::kShared, 4, kPut>(finish, out, row, plan, begin, end);
+      for (int64_t b = begin; b < end; ++b) {
+        const vec<acc> sum = sum_shared_window<4>(row, plan.blocks[b], plan.taps + plan.blocks[b].tap);
+        finish.template put<kPut>(out + b * lanes<acc>, sum, lanes<acc>);
+      }
+      return;
+    }
     if (block.shares && block.taps == 4 && block.reach == Reach::kWide) {  // the gradient of x2
       return write_shared<Reach::kWide, 4, kPut>(finish, out, row, plan, begin, end);
     }

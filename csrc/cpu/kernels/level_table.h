@@ -6,6 +6,7 @@
 #include "copy_image.h"
 #include "cross_entropy.h"
 #include "deconv.h"
+#include "pick_pixels.h"
 #include "resample.h"
 
 namespace upsample_ext {
@@ -72,6 +73,10 @@ constexpr LevelKernels level_kernels(const char* name) {
   level.copy.bytes2 = copy_image<uint16_t>;
   level.copy.bytes4 = copy_image<uint32_t>;
   level.copy.bytes8 = copy_image<uint64_t>;
+
+  level.pick.plan_bytes = pick_plan_bytes;
+  level.pick.build_plan = build_pick_plan;
+  level.pick.rows = pick_rows;
 
   level.resample.f64 = resample_kernel<double>();
   level.resample.f32 = resample_kernel<float>();

@@ -272,6 +272,32 @@ inline void write_pixel(E finish, typename E::result* out, bool streams, const a
   if (c < tile) sum_pixel_channels<Put::kPart>(finish, out, row, tile, axis, o, c, tile - c);
 }
 
+// The same of kTaps, whose weights stay in registers.
+template <int kTaps, class E, class acc>
+inline void write_pixel_of(E finish, typename E::result* out, bool streams, const acc* row, int64_t tile,
+                           const AxisTaps<acc>& axis, int64_t o) {
+  const acc* source[kTaps];
+  vec<acc> factor[kTaps];
+  for (int t = 0; t < kTaps; ++t) {
+    source[t] = row + axis.index[axis.offset[o] + t] * tile;
+    factor[t] = splat(axis.weight[axis.offset[o] + t]);
+  }
+  const auto sum_at = [&](int64_t c) {
+    vec<acc> sum = factor[0] * load(source[0] + c);
+    for (int t = 1; t < kTaps; ++t) sum = multiply_add_vector(factor[t], load(source[t] + c), sum);
+    return sum;
+  };
+  int64_t c = 0;
+  if (streams) {
+    for (; c < tile; c += lanes<acc>) finish.template put<Put::kStream>(out + c, sum_at(c), lanes<acc>);
+    return;
+  }
+  for (; c + lanes<acc> <= tile; c += lanes<acc>) {
+    finish.template put<Put::kStore>(out + c, sum_at(c), lanes<acc>);
+  }
+  if (c < tile) finish.template put<Put::kPart>(out + c, sum_at(c), tile - c);
+}
+
 // A row without taps: zeros.
 template <class R, class acc>
 inline void zero_pixels(const ResampleParams<acc>& p, R* row, int64_t tile) {
@@ -308,7 +334,84 @@ inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* i
     const bool streams =
         p.stream && tile % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0 && streamable<acc>(out_row);
     for (int64_t o = 0; o < p.width.out_size; ++o) {
-      write_pixel(finish, out_row + o * p.y_strides.width, streams, row, tile, p.width, o);
+      typename E::result* pixel = out_row + o * p.y_strides.width;
+      if (!E::kTwoTapOnly && p.width.offset[o + 1] - p.width.offset[o] == 4) {
+        write_pixel_of<4>(finish, pixel, streams, row, tile, p.width, o);
+      } else {
+        write_pixel(finish, pixel, streams, row, tile, p.width, o);
+      }
+    }
+  }
+}
+
+// ---- straight from the sources ----------------------------------------------------------------------------
+//
+// Where no two columns share a source (the gradient of nearest, area by whole factors), or none has two taps,
+// nothing is gained by a buffer.
+
+template <class acc>
+inline bool needs_no_buffer(const ResampleParams<acc>& p) {
+  const bool reads_once = p.width.offset[p.width.out_size] <= p.width.in_size;
+  return reads_once || (p.width.max_taps == 1 && p.height.max_taps == 1);
+}
+
+// At most kRows x kColumns taps each, of which there are `rows` and `columns`; 0: any number.
+template <int kRows, int kColumns, Put kPut, class T, class E, class acc>
+inline void sum_pixel_sources(E finish, typename E::result* out, const T* in, const ResampleParams<acc>& p,
+                              int64_t ty, int64_t rows, int64_t tx, int64_t columns, int64_t count) {
+  constexpr bool kPart = kPut == Put::kPart;
+  const int64_t row_count = kRows ? kRows : rows, column_count = kColumns ? kColumns : columns;
+  vec<acc> sum{};
+  for (int64_t t = 0; t < column_count; ++t) {
+    const T* column = in + p.width.index[tx + t] * p.x_strides.width;
+    vec<acc> value = splat(p.height.weight[ty]) *
+                     load_some<kPart>(column + p.height.index[ty] * p.x_strides.height, count);
+    for (int64_t s = 1; s < row_count; ++s) {
+      const T* source = column + p.height.index[ty + s] * p.x_strides.height;
+      value = multiply_add_vector(splat(p.height.weight[ty + s]), load_some<kPart>(source, count), value);
+    }
+    const vec<acc> factor = splat(p.width.weight[tx + t]);
+    sum = t == 0 ? factor * value : multiply_add_vector(factor, value, sum);
+  }
+  finish.template put<kPut>(out, sum, count);
+}
+
+template <int kRows, int kColumns, class T, class E, class acc>
+inline void write_sums(E finish, typename E::result* out, const T* in, const ResampleParams<acc>& p,
+                       int64_t ty, int64_t rows, int64_t tx, int64_t columns, bool streams) {
+  int64_t c = 0;
+  for (; c + lanes<acc> <= p.channels; c += lanes<acc>) {
+    if (streams) {
+      sum_pixel_sources<kRows, kColumns, Put::kStream>(finish, out + c, in + c, p, ty, rows, tx, columns,
+                                                       lanes<acc>);
+    } else {
+      sum_pixel_sources<kRows, kColumns, Put::kStore>(finish, out + c, in + c, p, ty, rows, tx, columns,
+                                                      lanes<acc>);
+    }
+  }
+  if (c < p.channels) {
+    sum_pixel_sources<kRows, kColumns, Put::kPart>(finish, out + c, in + c, p, ty, rows, tx, columns,
+                                                   p.channels - c);
+  }
+}
+
+template <class T, class E, class acc>
+inline void sum_sources_of_row(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
+                               int64_t oy) {
+  const int64_t ty = p.height.offset[oy], rows = p.height.offset[oy + 1] - ty;
+  typename E::result* row = out + oy * p.y_strides.height;
+  if (rows == 0) return zero_pixels(p, row, p.channels);
+  const bool streams =
+      p.stream && p.channels % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0 && streamable<acc>(row);
+  for (int64_t o = 0; o < p.width.out_size; ++o) {
+    const int64_t tx = p.width.offset[o], columns = p.width.offset[o + 1] - tx;
+    typename E::result* pixel = row + o * p.y_strides.width;
+    if (rows == 1 && columns == 1) {
+      write_sums<1, 1>(finish, pixel, in, p, ty, rows, tx, columns, streams);
+    } else if (rows == 2 && columns == 2) {
+      write_sums<2, 2>(finish, pixel, in, p, ty, rows, tx, columns, streams);
+    } else {
+      write_sums<0, 0>(finish, pixel, in, p, ty, rows, tx, columns, streams);
     }
   }
 }
@@ -327,12 +430,16 @@ template <class T, class E, class acc>
 inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
   const int64_t height = p.height.out_size;
   const bool directly = interpolates_pixels(p);
+  const bool unbuffered =
+      E::kUnchanged && !directly && p.channels >= lanes<acc> && needs_no_buffer(p) && !scatters_rows(p);
   const E finish(p);
   for (int64_t row = begin; row < end;) {
     const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);
     const T* in = static_cast<const T*>(p.x) + n * p.x_strides.batch;
     typename E::result* out = static_cast<typename E::result*>(p.y) + n * p.y_strides.batch;
-    if (!directly) {
+    if (unbuffered) {
+      for (int64_t oy = first; oy < last; ++oy) sum_sources_of_row(p, finish, in, out, oy);
+    } else if (!directly) {
       resample_pixel_rows(p, finish, in, out, first, last, scratch);
     }
     for (int64_t oy = first; directly && oy < last;) {

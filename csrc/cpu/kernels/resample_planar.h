@@ -348,8 +348,15 @@ inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const
       continue;
     }
     int64_t count = 0;
-    for (; count < kRowBatch && oy + count < end && !is_zero(p, oy + count); ++count) {
-      blend_rows(row_buffer(count), in, p.x_strides.height, shape, p.height, oy + count);
+    while (count < kRowBatch && oy + count < end && !is_zero(p, oy + count)) {
+      const int64_t row = oy + count;
+      if (count + 1 < kRowBatch && row + 1 < end && share_four_rows(p.height, row, row + 1)) {
+        blend_two_rows(row_buffer(count), row_buffer(count + 1), in, p.x_strides.height, shape, p.height,
+                       row);
+        count += 2;
+      } else {
+        blend_rows(row_buffer(count++), in, p.x_strides.height, shape, p.height, row);
+      }
     }
     for (int64_t i = 0; i < count; ++i) {
       write_row_columns(p, finish, out + (oy + i) * p.y_strides.height, row_buffer(i));

@@ -12,6 +12,13 @@ namespace UPSAMPLE_LEVEL {
 
 constexpr int64_t kVectorBytes = UPSAMPLE_VECTOR_BYTES;
 
+struct False {
+  static constexpr bool value = false;
+};
+struct True {
+  static constexpr bool value = true;
+};
+
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -158,6 +165,24 @@ inline V permute_two(V a, V b, I index) {
 
 // Whether permuting lanes in registers is cheaper than loading them one by one.
 constexpr bool kPermutes = kVectorBytes > 16;
+
+// 16 bytes, and a choice among them: byte i of the result is byte index[i] of v, 0 where index[i] is above
+// 127.
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+#if UPSAMPLE_VECTOR_BYTES > 16
+constexpr bool kShufflesBytes = true;
+inline bytes16 shuffle_bytes(bytes16 v, bytes16 index) {
+  return (bytes16)_mm_shuffle_epi8((__m128i)v, (__m128i)index);
+}
+#elif defined(__aarch64__)
+constexpr bool kShufflesBytes = true;
+inline bytes16 shuffle_bytes(bytes16 v, bytes16 index) {
+  return (bytes16)vqtbl1q_u8((uint8x16_t)v, (uint8x16_t)index);
+}
+#else
+constexpr bool kShufflesBytes = false;
+inline bytes16 shuffle_bytes(bytes16 v, bytes16) { return v; }
+#endif
 
 // ---- one element: storage type <-> acc ------------------------------------------------------------------
 

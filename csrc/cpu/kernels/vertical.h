@@ -77,6 +77,55 @@ inline void blend_segment(acc* buffer, const T* input, int64_t row_stride, int64
                count - x);
 }
 
+// The same of kTaps source rows, for kRows result rows that read them: weights and samples stay in registers.
+template <int kTaps, int kRows, class T, class acc>
+inline void blend_known_taps(acc* const* buffer, const T* input, int64_t row_stride, int64_t count,
+                             const int64_t* index, const acc* const* weight) {
+  const T* source[kTaps];
+  vec<acc> factor[kRows][kTaps];
+  for (int t = 0; t < kTaps; ++t) {
+    source[t] = input + index[t] * row_stride;
+    for (int r = 0; r < kRows; ++r) factor[r][t] = splat(weight[r][t]);
+  }
+  const auto blend = [&](auto part, int64_t x, int64_t some) {
+    constexpr bool kPart = decltype(part)::value;
+    vec<acc> value[kTaps];
+    for (int t = 0; t < kTaps; ++t) value[t] = load_some<kPart>(source[t] + x, some);
+    for (int r = 0; r < kRows; ++r) {
+      vec<acc> sum = factor[r][0] * value[0];
+      for (int t = 1; t < kTaps; ++t) sum = multiply_add_vector(factor[r][t], value[t], sum);
+      store_some<kPart>(buffer[r] + x, sum, some);
+    }
+  };
+  int64_t x = 0;
+  while (x + lanes<acc> <= count) {
+    blend(False{}, x, lanes<acc>);
+    x += lanes<acc>;
+    if (x < count && x + lanes<acc> > count) x = count - lanes<acc>;
+  }
+  if (x < count) blend(True{}, x, count - x);
+}
+
+// Whether two result rows read the same source rows, four of them.
+template <class acc>
+inline bool share_four_rows(const AxisTaps<acc>& axis, int64_t a, int64_t b) {
+  const int64_t *p = axis.index + axis.offset[a], *q = axis.index + axis.offset[b];
+  return axis.offset[a + 1] - axis.offset[a] == 4 && axis.offset[b + 1] - axis.offset[b] == 4 &&
+         p[0] == q[0] && p[1] == q[1] && p[2] == q[2] && p[3] == q[3];
+}
+
+template <class T, class acc>
+inline void blend_two_rows(acc* buffer0, acc* buffer1, const T* input, int64_t row_stride,
+                           const RowShape& shape, const AxisTaps<acc>& axis, int64_t out_row) {
+  const int64_t begin = axis.offset[out_row];
+  const acc* weight[] = {axis.weight + begin, axis.weight + begin + 4};
+  for (int64_t s = 0; s < shape.segments; ++s) {
+    acc* const buffer[] = {buffer0 + s * shape.length, buffer1 + s * shape.length};
+    blend_known_taps<4, 2>(buffer, input + s * shape.stride, row_stride, shape.length, axis.index + begin,
+                           weight);
+  }
+}
+
 template <class T, class acc>
 inline void blend_rows(acc* buffer, const T* input, int64_t row_stride, const RowShape& shape,
                        const AxisTaps<acc>& axis, int64_t out_row) {
@@ -86,6 +135,13 @@ inline void blend_rows(acc* buffer, const T* input, int64_t row_stride, const Ro
     return;
   }
   for (int64_t s = 0; s < shape.segments; ++s) {
+    if (taps == 4) {
+      acc* const part = buffer + s * shape.length;
+      const acc* const weight = axis.weight + begin;
+      blend_known_taps<4, 1>(&part, input + s * shape.stride, row_stride, shape.length, axis.index + begin,
+                             &weight);
+      continue;
+    }
     blend_segment(buffer + s * shape.length, input + s * shape.stride, row_stride, shape.length,
                   axis.index + begin, axis.weight + begin, taps);
   }

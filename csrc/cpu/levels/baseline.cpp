@@ -1,6 +1,8 @@
 // The level that every processor runs: 16-byte vectors (SSE2, NEON, or what the compiler emulates them by).
 #if defined(__x86_64__)
 #include <emmintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define UPSAMPLE_LEVEL baseline

@@ -1,0 +1,96 @@
+"""One judgement in two languages: the doors in C++ and the general path in Python take the same calls.
+
+A door may leave a call to the general path, which sees more (symbols, subclasses, numpy's numbers); it must
+never take one that the general path would leave to PyTorch, nor give another result.
+"""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from upsample_ext import _judge, interpolate, resample
+from upsample_ext._library import C
+
+MODES = (*_judge.MODES, "Bilinear", "", None, "lanczos")
+# Beyond native
+LABELS = (torch.int32, torch.bool)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.uint8, torch.complex64, *LABELS)
+NUMBERS = st.one_of(st.integers(-1, 9), st.sampled_from([0.3, 0.5, 1.0, 2.5, -0.5, 0.0, 2**62, 1e300, True]))
+
+
+@st.composite
+def calls(draw):
+    dims = draw(st.integers(1, 6))
+    shape = [draw(st.integers(0, 2)), *(draw(st.integers(0, 5)) for _ in range(dims - 1))]
+    if draw(st.booleans()):  # most calls are well-formed
+        shape = [max(1, size) for size in shape]
+    # integers above 9 would make images that do not fit into memory
+    sizes = st.one_of(st.integers(-1, 9), st.lists(st.integers(0, 7), min_size=0, max_size=4), st.just(None))
+    factors = st.one_of(NUMBERS, st.lists(NUMBERS, min_size=0, max_size=4), st.just(None))
+    by_size = draw(st.booleans())
+    return (
+        torch.zeros(shape, dtype=draw(st.sampled_from(DTYPES))),
+        draw(sizes) if by_size else None,
+        None if by_size else draw(factors),
+        draw(st.sampled_from(MODES)),
+        draw(st.sampled_from([None, False, True, 1])),
+        draw(st.sampled_from([None, False, True])),
+        draw(st.booleans()),
+    )
+
+
+def general(input, size, scale_factor, mode, *others):
+    antialias = others[-1]
+    if not (isinstance(mode, str) and _judge.is_ours(input, mode, antialias)):
+        return None
+    return resample._general(input, size, scale_factor, mode, *others)
+
+
+def outcome(function, *arguments):
+    try:
+        result = function(*arguments)
+    except Exception as error:
+        return type(error)
+    return None if result is None else (result.shape, result.stride(), result.dtype)
+
+
+@settings(max_examples=600, deadline=None)
+@given(calls())
+def test_the_door_takes_what_the_general_path_takes(call):
+    by_door, in_general = outcome(C.interpolate, *call), outcome(general, *call)
+    assert by_door is None or by_door == in_general
+    plain = all(
+        not isinstance(number, bool)
+        for value in call[1:3]
+        for number in (value if isinstance(value, list) else [value])
+    )
+    if plain and in_general is not None and not isinstance(in_general, type):
+        assert by_door == in_general
+
+
+@settings(max_examples=400, deadline=None)
+@given(calls())
+def test_what_is_taken_native_takes_too(call):
+    ours = outcome(general, *call)
+    if ours is not None and not isinstance(ours, type) and call[0].dtype not in LABELS:
+        assert outcome(F.interpolate, *call) == ours
+
+
+@settings(max_examples=300, deadline=None)
+@given(calls())
+def test_what_native_refuses_raises_the_same(call):
+    ours, native = outcome(interpolate, *call), outcome(F.interpolate, *call)
+    picks = call[3] in ("nearest", "nearest-exact")
+    assert ours == native or (picks and call[0].dtype in LABELS and native is NotImplementedError)
+
+
+@pytest.mark.parametrize("mode", _judge.MODES)
+def test_every_mode_that_native_has_is_ours(mode):
+    named = _judge.MODES[mode]
+    for axes in range(named.least_axes, named.most_axes + 1):
+        x = torch.rand(1, 2, *[4] * axes)
+        for antialias in [False] * named.plain + [True] * named.antialiased:
+            F.interpolate(x, scale_factor=2, mode=mode, antialias=antialias)
+            assert C.interpolate(x, None, 2, mode, None, None, antialias) is not None

@@ -1,0 +1,238 @@
+"""`interpolate` in every mode but bilinear, on the CPU: the public functions over the op `resample`.
+
+The op itself, its axes, gradients and transforms are in test_axes.py; layouts, strides, transforms, compile and
+autocast of `interpolate` in test_contract.py.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from dispatched_ops import dispatched_ops
+from image_layouts import LAYOUTS
+from torch import nn
+from torch.nn import functional as F
+
+import upsample_ext
+from upsample_ext import _judge
+
+SIZES = {1: [(9,), (4,)], 2: [(9, 13), (4, 3), (14, 3)], 3: [(5, 9, 7), (2, 3, 11)]}
+SHAPES = {1: (2, 3, 7), 2: (2, 3, 7, 6), 3: (2, 3, 3, 7, 6)}
+CASES = [
+    (name, axes, antialias)
+    for name, mode in _judge.MODES.items()
+    for axes in range(mode.least_axes, mode.most_axes + 1)
+    for antialias in [False] * mode.plain + [True] * mode.antialiased
+    if not _judge.is_bilinear(name, antialias)
+]
+every_case = pytest.mark.parametrize(
+    ("mode", "axes", "antialias"), CASES, ids=[f"{m}-{n}d{'-antialias' * a}" for m, n, a in CASES]
+)
+NEAREST = ("nearest", "nearest-exact")
+
+
+def alignments(mode):
+    return [None, True] if _judge.MODES[mode].aligns else [None]
+
+
+def ours_and_native(x, **arguments):
+    ours, ops = dispatched_ops(upsample_ext.interpolate, x, **arguments)
+    assert "upsample_ext::resample" in ops
+    return ours, F.interpolate(x, **arguments)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_values_and_gradients_are_native_s(mode, axes, antialias, dtype):
+    factors = [2, 0.6, [1.7, 0.8, 2.3][:axes]]
+    calls = [{"size": size} for size in SIZES[axes]] + [{"scale_factor": factor} for factor in factors]
+    calls += [{"scale_factor": 1.37, "recompute_scale_factor": True}]
+    for call, corners in itertools.product(calls, alignments(mode)):
+        arguments = {**call, "mode": mode, "align_corners": corners, "antialias": antialias}
+        x = torch.randn(SHAPES[axes], dtype=dtype, requires_grad=True)
+        ours, native = ours_and_native(x, **arguments)
+        torch.testing.assert_close(ours, native)
+        weight = torch.randn_like(native)
+        (by_us,), (by_native,) = (torch.autograd.grad(y, x, weight) for y in (ours, native))
+        torch.testing.assert_close(by_us, by_native)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_types_are_at_most_twice_as_far_off_as_native(mode, axes, antialias, dtype):
+    for size in SIZES[axes]:
+        x = torch.randn(SHAPES[axes]).to(dtype)
+        exact = F.interpolate(x.double(), size, mode=mode, antialias=antialias)
+        ours = upsample_ext.interpolate(x, size, mode=mode, antialias=antialias)
+        assert ours.dtype == dtype
+        # Natively there are no half types with antialias: then one rounding of the exact value.
+        native = exact.to(dtype) if antialias else F.interpolate(x, size, mode=mode)
+        limit = 2 * (native.double() - exact).abs().max() + 1e-6 + (torch.finfo(dtype).eps if antialias else 0)
+        assert (ours.double() - exact).abs().max() <= limit
+
+
+@every_case
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout(mode, axes, antialias, layout):
+    if axes != 2:
+        pytest.skip("layouts are of (N, C, H, W)")
+    for shape, size in (((2, 3, 7, 6), (9, 13)), ((1, 4, 6, 9), (3, 4)), ((1, 1, 5, 4), (11, 2))):
+        x = LAYOUTS[layout](torch.randn(shape))
+        ours, native = ours_and_native(x, size=size, mode=mode, antialias=antialias)
+        torch.testing.assert_close(ours, native)
+        assert ours.stride() == native.stride()
+
+
+@pytest.mark.parametrize("mode", NEAREST)
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32],
+)
+def test_label_maps_need_no_float(mode, dtype):
+    for axes, layout in ((1, None), (2, "contiguous"), (2, "channels_last"), (2, "transposed"), (3, None)):
+        for size in SIZES[axes]:
+            x = torch.randint(0, 2 if dtype == torch.bool else 100, SHAPES[axes])
+            labels = x.to(dtype) if layout is None else LAYOUTS[layout](x.to(dtype))
+            expected = F.interpolate(x.double(), size, mode=mode).to(dtype)
+            assert torch.equal(upsample_ext.interpolate(labels, size, mode=mode), expected)
+    with pytest.raises(NotImplementedError):
+        upsample_ext.interpolate(torch.zeros(1, 1, 2, 2, dtype=torch.complex64), scale_factor=2, mode=mode)
+
+
+@pytest.mark.parametrize("mode", NEAREST)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8, torch.float64])
+def test_nearest_keeps_the_bits(mode, dtype, level):
+    """Rows of one to many 16-byte blocks, pixels of any number of bytes, neighbours near and far."""
+    for channels, width, size in itertools.product((1, 2, 3, 5, 24, 40), (1, 2, 5, 16, 33, 100), (1, 7, 64, 201)):
+        x = torch.randint(-128, 127, (2, channels, 3, width * dtype.itemsize), dtype=torch.int8).view(dtype)
+        for layout in (torch.contiguous_format, torch.channels_last):
+            image = x.contiguous(memory_format=layout)
+            ours = upsample_ext.interpolate(image, (5, size), mode=mode)
+            native = F.interpolate(image, (5, size), mode=mode)
+            assert torch.equal(ours.view(torch.int8), native.view(torch.int8))
+            assert ours.stride() == native.stride()
+
+
+def test_a_large_nearest_image_is_streamed_right(threads):
+    x = torch.randn(1, 4, 1100, 1100)
+    for image in (x, x.contiguous(memory_format=torch.channels_last), x[..., 1:-2], x.transpose(2, 3)):
+        assert torch.equal(upsample_ext.interpolate(image, scale_factor=3), F.interpolate(image, scale_factor=3))
+
+
+@pytest.mark.parametrize(
+    ("mode", "antialias"), [("bicubic", False), ("bilinear", True), ("bicubic", True)]
+)
+def test_bytes_are_within_one_of_native(mode, antialias, level):
+    for shape, size in itertools.product(
+        [(1, 3, 40, 50), (2, 1, 9, 7), (1, 4, 1, 30), (1, 16, 20, 21), (3, 2, 33, 5)],
+        [(224, 224), (40, 25), (13, 50), (40, 50), (9, 90), (1, 1)],
+    ):
+        array = np.random.default_rng(0).integers(0, 256, (shape[0], *shape[2:], shape[1]), dtype=np.uint8)
+        image = torch.from_numpy(array).permute(0, 3, 1, 2)
+        for x in (image, image.contiguous(), image[..., 1:] if shape[3] > 1 else image):
+            ours, native = ours_and_native(x, size=size, mode=mode, antialias=antialias)
+            assert (ours.int() - native.int()).abs().max() <= 1
+            assert ours.stride() == native.stride() and ours.dtype == torch.uint8
+
+
+@every_case
+def test_gradients_do_not_depend_on_the_number_of_threads(mode, axes, antialias):
+    before = torch.get_num_threads()
+    shape, size = {1: ((2, 64, 3000), 2 * 3000), 2: ((1, 48, 96, 80), (200, 61)), 3: ((1, 8, 20, 30, 40), 33)}[axes]
+    x = torch.randn(shape, requires_grad=True)
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            y = upsample_ext.interpolate(x, size, mode=mode, antialias=antialias)
+            weight = torch.arange(y.numel()).view(y.shape).sin()
+            found.append((y.detach(), *torch.autograd.grad(y, x, weight)))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@every_case
+@pytest.mark.parametrize("level_of_patch", ["function", "dispatcher"])
+def test_patched_native_calls_run_here(mode, axes, antialias, level_of_patch):
+    x = torch.randn(SHAPES[axes], requires_grad=True)
+    arguments = {"size": SIZES[axes][0], "mode": mode, "antialias": antialias}
+    native = F.interpolate(x, **arguments)
+    (expected,) = torch.autograd.grad(native.pow(2).sum(), x)
+    with upsample_ext.patch(level_of_patch):
+        ours, ops = dispatched_ops(F.interpolate, x, **arguments)
+        (grad,), backward = dispatched_ops(torch.autograd.grad, F.interpolate(x, **arguments).pow(2).sum(), x)
+    torch.testing.assert_close(ours, native)
+    torch.testing.assert_close(grad, expected)
+    if level_of_patch == "function":
+        assert "upsample_ext::resample" in ops and "upsample_ext::resample_backward" in backward
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_the_dispatcher_level_serves_every_native_op(by_name):
+    """Those of all ranks, functional and into `out`, by the profiler's word; area is a pooling natively."""
+    calls = {
+        "upsample_nearest1d": ((2, 3, 7), [9], []),
+        "upsample_nearest2d": ((2, 3, 7, 6), [9, 4], [1.3, None]),
+        "upsample_nearest3d": ((2, 3, 3, 7, 6), [2, 9, 4], []),
+        "_upsample_nearest_exact1d": ((2, 3, 7), [9], [1.3]),
+        "_upsample_nearest_exact2d": ((2, 3, 7, 6), [9, 4], []),
+        "_upsample_nearest_exact3d": ((2, 3, 3, 7, 6), [2, 9, 4], []),
+        "upsample_linear1d": ((2, 3, 7), [9], [True]),
+        "upsample_trilinear3d": ((2, 3, 3, 7, 6), [2, 9, 4], [False, None, 1.3, None]),
+        "upsample_bicubic2d": ((2, 3, 7, 6), [9, 4], [False]),
+        "_upsample_bilinear2d_aa": ((2, 3, 7, 6), [9, 4], [False]),
+        "_upsample_bicubic2d_aa": ((2, 3, 7, 6), [9, 4], [True]),
+    }
+    for name, (shape, size, settings) in calls.items():
+        op = getattr(torch.ops.aten, name).out if by_name else getattr(torch.ops.aten, name).default
+        x = torch.randn(shape)
+        out = {"out": torch.empty(0)} if by_name else {}
+        native = op(x, size, *settings, **out).clone()
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        with upsample_ext.patch("dispatcher"), torch.profiler.profile(activities=activities) as profile:
+            ours = op(x, size, *settings, **({"out": torch.empty(0)} if by_name else {}))
+        torch.testing.assert_close(ours, native)
+        assert ours.stride() == native.stride()
+        assert "upsample_ext::resample" in {event.key for event in profile.key_averages()}, name
+
+
+def test_converted_layers_of_every_mode():
+    model = nn.Sequential(
+        nn.Upsample(scale_factor=2), nn.Upsample(size=(9, 7), mode="bicubic"), nn.UpsamplingNearest2d(size=11)
+    )
+    x = torch.randn(1, 2, 4, 5)
+    ours, ops = dispatched_ops(upsample_ext.convert(model), x)
+    torch.testing.assert_close(ours, model(x))
+    assert sum(name == "upsample_ext::resample" for name in ops) == 3
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bicubic", "area"])
+def test_a_trace_and_an_export_keep_native_ops(mode):
+    x = torch.randn(1, 2, 4, 5)
+
+    class Resize(nn.Module):
+        def forward(self, x):
+            return upsample_ext.interpolate(x, scale_factor=2, mode=mode)
+
+    traced = torch.jit.trace(Resize(), x)
+    other = torch.randn(1, 2, 7, 3)
+    torch.testing.assert_close(traced(other), F.interpolate(other, scale_factor=2, mode=mode))
+    if hasattr(torch.compiler, "is_exporting"):
+        graph = torch.export.export(Resize(), (x,)).graph
+        assert not any("upsample_ext" in str(node.target) for node in graph.nodes)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bicubic", "area", "bilinear"])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_infinities_spread_as_natively(mode, value):
+    for size in ((9, 13), (4, 3)):
+        x = torch.randn(1, 2, 7, 6)
+        x[0, 0, 3, 2] = x[0, 1, 0, 0] = x[0, 1, 6, 5] = value
+        for image in (x, x.contiguous(memory_format=torch.channels_last)):
+            antialias = mode == "bilinear"
+            ours = upsample_ext.interpolate(image, size, mode=mode, antialias=antialias)
+            native = F.interpolate(image, size, mode=mode, antialias=antialias)
+            torch.testing.assert_close(ours, native, equal_nan=True)
