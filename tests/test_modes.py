@@ -1,7 +1,7 @@
 """`interpolate` in every mode but bilinear, on the CPU: the public functions over the op `resample`.
 
-The op itself, its axes, gradients and transforms are in test_axes.py; layouts, strides, transforms, compile and
-autocast of `interpolate` in test_contract.py.
+The op itself, its axes, gradients and transforms are in test_axes.py; layouts, strides, transforms, compile
+and autocast of `interpolate` in test_contract.py.
 """
 
 import itertools
@@ -68,7 +68,9 @@ def test_half_types_are_at_most_twice_as_far_off_as_native(mode, axes, antialias
         assert ours.dtype == dtype
         # Natively there are no half types with antialias: then one rounding of the exact value.
         native = exact.to(dtype) if antialias else F.interpolate(x, size, mode=mode)
-        limit = 2 * (native.double() - exact).abs().max() + 1e-6 + (torch.finfo(dtype).eps if antialias else 0)
+        limit = (
+            2 * (native.double() - exact).abs().max() + 1e-6 + (torch.finfo(dtype).eps if antialias else 0)
+        )
         assert (ours.double() - exact).abs().max() <= limit
 
 
@@ -102,31 +104,33 @@ def test_label_maps_need_no_float(mode, dtype):
 
 @pytest.mark.parametrize("mode", NEAREST)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8, torch.float64])
-def test_nearest_keeps_the_bits(mode, dtype, level):
+def test_nearest_picks_the_right_pixels(mode, dtype, level):
     """Rows of one to many 16-byte blocks, pixels of any number of bytes, neighbours near and far."""
-    for channels, width, size in itertools.product((1, 2, 3, 5, 24, 40), (1, 2, 5, 16, 33, 100), (1, 7, 64, 201)):
-        x = torch.randint(-128, 127, (2, channels, 3, width * dtype.itemsize), dtype=torch.int8).view(dtype)
+    for channels, width, size in itertools.product(
+        (1, 2, 3, 5, 24, 40), (1, 2, 5, 16, 33, 100), (1, 7, 64, 201)
+    ):
+        x = (torch.randn(2, channels, 3, width) * 100).to(dtype)
         for layout in (torch.contiguous_format, torch.channels_last):
             image = x.contiguous(memory_format=layout)
             ours = upsample_ext.interpolate(image, (5, size), mode=mode)
             native = F.interpolate(image, (5, size), mode=mode)
-            assert torch.equal(ours.view(torch.int8), native.view(torch.int8))
+            assert torch.equal(ours, native)
             assert ours.stride() == native.stride()
 
 
 def test_a_large_nearest_image_is_streamed_right(threads):
     x = torch.randn(1, 4, 1100, 1100)
     for image in (x, x.contiguous(memory_format=torch.channels_last), x[..., 1:-2], x.transpose(2, 3)):
-        assert torch.equal(upsample_ext.interpolate(image, scale_factor=3), F.interpolate(image, scale_factor=3))
+        assert torch.equal(
+            upsample_ext.interpolate(image, scale_factor=3), F.interpolate(image, scale_factor=3)
+        )
 
 
-@pytest.mark.parametrize(
-    ("mode", "antialias"), [("bicubic", False), ("bilinear", True), ("bicubic", True)]
-)
+@pytest.mark.parametrize(("mode", "antialias"), [("bicubic", False), ("bilinear", True), ("bicubic", True)])
 def test_bytes_are_within_one_of_native(mode, antialias, level):
     for shape, size in itertools.product(
         [(1, 3, 40, 50), (2, 1, 9, 7), (1, 4, 1, 30), (1, 16, 20, 21), (3, 2, 33, 5)],
-        [(224, 224), (40, 25), (13, 50), (40, 50), (9, 90), (1, 1)],
+        [(224, 224), (40, 25), (13, 50), (40, 50), (9, 90), (1, 3)],
     ):
         array = np.random.default_rng(0).integers(0, 256, (shape[0], *shape[2:], shape[1]), dtype=np.uint8)
         image = torch.from_numpy(array).permute(0, 3, 1, 2)
@@ -136,10 +140,24 @@ def test_bytes_are_within_one_of_native(mode, antialias, level):
             assert ours.stride() == native.stride() and ours.dtype == torch.uint8
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4, 5])
+def test_bytes_of_an_image_become_one_pixel(channels):
+    """Natively three channels end in an internal assertion."""
+    x = torch.randint(0, 256, (1, channels, 9, 7), dtype=torch.uint8)
+    exact = F.interpolate(x.double(), (1, 1), mode="bilinear", antialias=True)
+    for image in (x, x.contiguous(memory_format=torch.channels_last)):
+        ours = upsample_ext.interpolate(image, (1, 1), mode="bilinear", antialias=True)
+        assert (ours - exact).abs().max() <= 1
+
+
 @every_case
 def test_gradients_do_not_depend_on_the_number_of_threads(mode, axes, antialias):
     before = torch.get_num_threads()
-    shape, size = {1: ((2, 64, 3000), 2 * 3000), 2: ((1, 48, 96, 80), (200, 61)), 3: ((1, 8, 20, 30, 40), 33)}[axes]
+    shape, size = {
+        1: ((2, 64, 3000), 2 * 3000),
+        2: ((1, 48, 96, 80), (200, 61)),
+        3: ((1, 8, 20, 30, 40), 33),
+    }[axes]
     x = torch.randn(shape, requires_grad=True)
     found = []
     try:

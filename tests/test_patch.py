@@ -25,9 +25,7 @@ RESIZES = [
     *(["_upsample_lanczos2d_aa"] if hasattr(torch.ops.aten, "_upsample_lanczos2d_aa") else []),
 ]
 OVERRIDDEN = [
-    f"aten::{name}{form}"
-    for name in RESIZES
-    for form in ("", ".out", "_backward", "_backward.grad_input")
+    f"aten::{name}{form}" for name in RESIZES for form in ("", ".out", "_backward", "_backward.grad_input")
 ]
 NATIVE = {
     name: getattr(F, name) for name in ("interpolate", "upsample", "upsample_bilinear", "conv_transpose2d")

@@ -1,10 +1,10 @@
 """Replaces the layers of a model for which this package has an equivalent, in place, keeping their state.
 
-A layer is replaced by assigning its `__class__`: `Upsample`, `UpsamplingBilinear2d`, `UpsamplingNearest2d` and
-`DepthwiseConvTranspose2d` are subclasses of the `torch.nn` classes that change only `forward`. Parameters,
-buffers, hooks of every kind, the training flag, names, an optimiser's references, an instance that is used in
-two places: everything is kept because it is the same object. PyTorch's lazy modules become regular ones in
-the same way.
+A layer is replaced by assigning its `__class__`: `Upsample`, `UpsamplingBilinear2d`, `UpsamplingNearest2d`
+and `DepthwiseConvTranspose2d` are subclasses of the `torch.nn` classes that change only `forward`.
+Parameters, buffers, hooks of every kind, the training flag, names, an optimiser's references, an instance
+that is used in two places: everything is kept because it is the same object. PyTorch's lazy modules become
+regular ones in the same way.
 """
 
 import copy

@@ -95,10 +95,18 @@ AxisTable<T> AxisTable<T>::of(const AxisSpec& spec) {
   return with_axis<T>(spec, [](const auto& axis) { return of(axis); });
 }
 
-// As native rounds them for bytes: to integers of 16 bits, times a power of two. Sums of products with bytes
-// are then exact in float32, as long as the weights' sum is near 1, and equal native's.
+// As native rounds them for bytes: to integers of 16 bits, times a power of two; taps on the same source, as at
+// the border, count as one. Sums of products with bytes are then exact in float32, as long as the weights' sum
+// is near 1, and equal native's.
 template <class T>
 void AxisTable<T>::round_weights() {
+  for (int64_t o = 0; o < taps_.out_size; ++o) {
+    for (int64_t t = taps_.offset[o]; t + 1 < taps_.offset[o + 1]; ++t) {
+      if (taps_.index[t] != taps_.index[t + 1]) continue;
+      weight()[t + 1] += weight()[t];
+      weight()[t] = T(0);
+    }
+  }
   double largest = 0.0;
   for (int64_t t = 0; t < tap_count(); ++t) largest = std::max(largest, static_cast<double>(taps_.weight[t]));
   constexpr int kMostBits = 22;
