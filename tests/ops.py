@@ -36,6 +36,7 @@ class Op:
     native_strides: bool = True
     seen_as: Callable | None = None  # by __torch_function__, where that is another function
     traced: bool = True  # a trace calls our op, too
+    exported: bool = True  # and so does an exported program
     least_extent: int = 1  # of an image's height and width: a smaller one makes an empty result
 
     def make(self, image=(2, 3, 4, 6), dtype=torch.float32, device="cpu", layout="contiguous", others=None):
@@ -110,15 +111,22 @@ def _interpolate(function=upsample_ext.interpolate, fixed_size=False, least_exte
 
 def _in_mode(mode, fixed_size=False, bytes=True, **options):
     """`interpolate` in a mode that runs on the op `resample`."""
+
+    def native(x):
+        if options.get("antialias") and x.dtype in (torch.float16, torch.bfloat16):  # which native lacks
+            return F.interpolate(x.float(), mode=mode, **options).to(x.dtype)
+        return F.interpolate(x, mode=mode, **options)
+
     return Op(
         upsample_ext.interpolate,
         lambda x: upsample_ext.interpolate(x, mode=mode, **options),
-        lambda x: F.interpolate(x, mode=mode, **options),
+        native,
         dispatches="resample",
         fixed_size=fixed_size,
         bytes=bytes,
         least_extent=2 if options.get("scale_factor", 1) == (1.37, 0.8) else 1,
         traced=False,
+        exported=False,
     )
 
 

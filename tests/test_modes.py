@@ -86,6 +86,20 @@ def test_every_layout(mode, axes, antialias, layout):
         assert ours.stride() == native.stride()
 
 
+@every_case
+def test_strides_of_results_and_gradients_are_native_s(mode, axes, antialias):
+    formats = {1: [torch.contiguous_format], 2: [torch.contiguous_format, torch.channels_last]}
+    formats[3] = [torch.contiguous_format, torch.channels_last_3d]
+    for size, of_input, of_grad in itertools.product(SIZES[axes], formats[axes], formats[axes]):
+        x = torch.randn(SHAPES[axes]).contiguous(memory_format=of_input).requires_grad_()
+        strides = []
+        for function in (upsample_ext.interpolate, F.interpolate):
+            y = function(x, size, mode=mode, antialias=antialias)
+            grad_output = torch.ones(y.shape).contiguous(memory_format=of_grad)
+            strides.append((y.stride(), torch.autograd.grad(y, x, grad_output)[0].stride()))
+        assert strides[0] == strides[1]
+
+
 @pytest.mark.parametrize("mode", NEAREST)
 @pytest.mark.parametrize(
     "dtype",

@@ -186,7 +186,7 @@ static Tensor resample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
                                     bool antialias, bool align_corners, OptionalScales scale_factors) {
   const ResampleSettings settings("resample_backward", grad_output.dim() - 2, mode, antialias, align_corners,
                                   scale_factors);
-  Tensor grad_input = fresh(make_resampled_grad_input(grad_output, input_size));
+  Tensor grad_input = fresh(make_resampled_grad_input(grad_output, input_size, settings));
   if (grad_input.numel() == 0) return grad_input;
   const auto specs = settings.specs(grad_input, grad_output, NativeRules::kCpu);
   dispatch_floating("resample_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {

@@ -115,7 +115,7 @@ static Tensor resample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
     return upsample_backward_cuda(grad_output, input_size, align_corners, scale_of(settings, 1),
                                   scale_of(settings, 2));
   }
-  Tensor grad_input = make_resampled_grad_input(grad_output, input_size);
+  Tensor grad_input = make_resampled_grad_input(grad_output, input_size, settings);
   const OnDeviceOf on(grad_output);
   dispatch_floating("resample_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);

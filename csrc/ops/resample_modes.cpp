@@ -76,11 +76,22 @@ static void check_sizes(const char* op, const char* image_name, const Tensor& im
   }
 }
 
-// An image of the given size, in the memory order that the other suggests.
-static Tensor empty_like_image(const Tensor& image, SymIntArrayRef size) {
+// An image of the given size, in the memory format that the other suggests, or contiguous.
+static Tensor empty_like_image(const Tensor& image, SymIntArrayRef size, bool follows) {
   std::vector<SymInt> shape{image.sym_size(0), image.sym_size(1)};
   shape.insert(shape.end(), size.begin(), size.end());
-  return at::empty_symint(shape, image.options(), image.suggest_memory_format());
+  return at::empty_symint(shape, image.options(),
+                          follows ? image.suggest_memory_format() : at::MemoryFormat::Contiguous);
+}
+
+// Natively a volume's pooling is contiguous.
+static bool output_follows(const ResampleSettings& settings) {
+  return settings.mode->mode != Mode::kArea || settings.axes < 3;
+}
+// ... and so are these gradients. That of an area's mean follows the input, see ResampleRule.
+static bool grad_input_follows(const ResampleSettings& settings) {
+  const bool filters = settings.mode->mode == Mode::kCubic || settings.mode->mode == Mode::kLanczos;
+  return !filters && output_follows(settings) && !(settings.mode->picks() && settings.axes == 3);
 }
 
 Tensor make_resampled(const Tensor& input, SymIntArrayRef output_size, const ResampleSettings& settings) {
@@ -89,12 +100,13 @@ Tensor make_resampled(const Tensor& input, SymIntArrayRef output_size, const Res
   TORCH_CHECK_NOT_IMPLEMENTED(settings.mode->takes(dtype), "\"resample\" not implemented for '",
                               at::toString(dtype), "' with mode '", settings.mode->name, "'",
                               settings.antialias ? " and antialias" : "");
-  return empty_like_image(input, output_size);
+  return empty_like_image(input, output_size, output_follows(settings));
 }
 
-Tensor make_resampled_grad_input(const Tensor& grad_output, SymIntArrayRef input_size) {
+Tensor make_resampled_grad_input(const Tensor& grad_output, SymIntArrayRef input_size,
+                                 const ResampleSettings& settings) {
   check_sizes("resample_backward", "a grad_output", grad_output, "an input_size", input_size);
-  return empty_like_image(grad_output, input_size);
+  return empty_like_image(grad_output, input_size, grad_input_follows(settings));
 }
 
 Tensor as_planes(const Tensor& image) {
@@ -114,12 +126,22 @@ static Tensor resample_meta(const Tensor& input, SymIntArrayRef output_size, str
 
 static Tensor resample_backward_meta(const Tensor& grad_output, SymIntArrayRef input_size, string_view mode,
                                      bool antialias, bool align_corners, OptionalScales scale_factors) {
-  const ResampleSettings checked("resample_backward", grad_output.dim() - 2, mode, antialias, align_corners,
-                                 scale_factors);
-  return make_resampled_grad_input(grad_output, input_size);
+  return make_resampled_grad_input(
+      grad_output, input_size,
+      {"resample_backward", grad_output.dim() - 2, mode, antialias, align_corners, scale_factors});
 }
 
 // ---- autograd ---------------------------------------------------------------------------------------------
+
+// An (N, C, H, W) image in a memory format, in steps that the vmap of batched gradients knows.
+static Tensor in_format(const Tensor& image, bool channels_last) {
+  if (image.dim() != 4 ||
+      channels_last == (image.suggest_memory_format() == at::MemoryFormat::ChannelsLast)) {
+    return image;
+  }
+  if (!channels_last) return image.contiguous();
+  return image.permute({0, 2, 3, 1}).contiguous().permute({0, 3, 1, 2});
+}
 
 // Each of the two ops is the gradient of the other.
 template <bool kForward>
@@ -129,15 +151,17 @@ struct ResampleRule {
   int64_t mode;              // its place in kModes
   bool antialias, align_corners, has_scales;
   std::vector<double> scales;
+  bool channels_last;  // of the input: natively the memory format of the gradient of an area's mean
 
   template <class F>
   void visit(F&& f) {
-    f(size), f(mode), f(antialias), f(align_corners), f(has_scales), f(scales);
+    f(size), f(mode), f(antialias), f(align_corners), f(has_scales), f(scales), f(channels_last);
   }
   void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
     const auto& op = kForward ? resample_backward_op() : resample_op();
-    grads[0] = op.call(grad, size, kModes[mode].name, antialias, align_corners,
-                       has_scales ? OptionalScales(scales) : std::nullopt);
+    const bool is_mean = kForward && kModes[mode].mode == Mode::kArea;
+    grads[0] = op.call(is_mean ? in_format(grad, channels_last) : grad, size, kModes[mode].name, antialias,
+                       align_corners, has_scales ? OptionalScales(scales) : std::nullopt);
   }
 };
 
@@ -146,17 +170,18 @@ static Tensor resample_autograd(const Tensor& input, SymIntArrayRef size, string
                                 bool align_corners, OptionalScales scale_factors) {
   const auto& op = kForward ? resample_op() : resample_backward_op();
   using Rule = ResampleRule<kForward>;
-  Tensor output =
-      with_history<Rule>([&] { return op.call(input, size, mode, antialias, align_corners, scale_factors); },
-                         [&](Rule& rule) {
-                           rule.size = input.sym_sizes().slice(2).vec();
-                           rule.mode = find_mode(mode) - kModes;
-                           rule.antialias = antialias;
-                           rule.align_corners = align_corners;
-                           rule.has_scales = scale_factors.has_value();
-                           if (rule.has_scales) rule.scales = scale_factors->vec();
-                         },
-                         input);
+  Tensor output = with_history<Rule>(
+      [&] { return op.call(input, size, mode, antialias, align_corners, scale_factors); },
+      [&](Rule& rule) {
+        rule.size = input.sym_sizes().slice(2).vec();
+        rule.mode = find_mode(mode) - kModes;
+        rule.channels_last = input.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+        rule.antialias = antialias;
+        rule.align_corners = align_corners;
+        rule.has_scales = scale_factors.has_value();
+        if (rule.has_scales) rule.scales = scale_factors->vec();
+      },
+      input);
   if (has_tangent(input)) {
     set_tangent(output, op.call(input._fw_grad(0), size, mode, antialias, align_corners, scale_factors));
   }

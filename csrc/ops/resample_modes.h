@@ -76,10 +76,11 @@ struct ResampleSettings {
   std::array<AxisSpec, 3> specs(const at::Tensor& input, const at::Tensor& output, NativeRules rules) const;
 };
 
-// Allocates the results with the layout of the argument, after checking shapes and dtypes.
+// Allocates the results in native's memory formats, after checking shapes and dtypes.
 at::Tensor make_resampled(const at::Tensor& input, c10::SymIntArrayRef output_size,
                           const ResampleSettings& settings);
-at::Tensor make_resampled_grad_input(const at::Tensor& grad_output, c10::SymIntArrayRef input_size);
+at::Tensor make_resampled_grad_input(const at::Tensor& grad_output, c10::SymIntArrayRef input_size,
+                                     const ResampleSettings& settings);
 
 // The image as planes of rows, (N, C, rows, W): a view, or a copy where the slices of a volume are not evenly
 // spaced. Of a result, as made above, it is always a view.
