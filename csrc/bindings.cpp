@@ -161,6 +161,34 @@ static bool goes_with(const Tensor& t, const Tensor& x) {
 // Whether autocast may change the dtypes of what is done to x.
 static bool under_autocast(const Tensor& x) { return at::autocast::is_autocast_enabled(x.device().type()); }
 
+// The geometry of a transposed convolution of x.
+struct TransposedConvolution {
+  SymInt stride[2], padding[2], output_padding[2], dilation[2];
+};
+
+// False if the general path must be taken, with kernels of that size along axis 0 and 1.
+static bool read_geometry(const Tensor& x, const int64_t (&kernel_size)[2], py::handle stride,
+                          py::handle padding, py::handle output_padding, py::handle dilation,
+                          TransposedConvolution* to) {
+  if (!read_pair(stride, 1, to->stride) || !read_pair(padding, 0, to->padding) ||
+      !read_pair(output_padding, 0, to->output_padding) || !read_pair(dilation, 1, to->dilation)) {
+    return false;
+  }
+  for (int i = 0; i < 2; ++i) {
+    if (kernel_size[i] == 0) return false;
+    const ConvTransposeAxis axis{x.size(2 + i),
+                                 kernel_size[i],
+                                 to->stride[i].expect_int(),
+                                 to->padding[i].expect_int(),
+                                 to->output_padding[i].expect_int(),
+                                 to->dilation[i].expect_int(),
+                                 false};
+    const bool extends_less = axis.output_padding < axis.stride || axis.output_padding < axis.dilation;
+    if (!extends_less || !axis.fits_64_bits() || axis.out_size() <= 0) return false;
+  }
+  return true;
+}
+
 // A well-formed depthwise conv_transpose2d; None if the general path must be taken (also under autocast,
 // where dtypes need not agree).
 static py::object depthwise_door(py::handle input, py::handle weight, py::handle bias, py::handle stride,
@@ -184,29 +212,63 @@ static py::object depthwise_door(py::handle input, py::handle weight, py::handle
     b = THPVariable_Unpack(bias.ptr());
     if (b->dim() != 1 || b->size(0) != channels || !goes_with(*b, x)) return py::none();
   }
-  SymInt strides[2], paddings[2], output_paddings[2], dilations[2];
-  if (!read_pair(stride, 1, strides) || !read_pair(padding, 0, paddings) ||
-      !read_pair(output_padding, 0, output_paddings) || !read_pair(dilation, 1, dilations)) {
+  TransposedConvolution to;
+  if (!read_geometry(x, {w.size(2), w.size(3)}, stride, padding, output_padding, dilation, &to)) {
     return py::none();
   }
-  for (int i = 0; i < 2; ++i) {
-    if (w.size(2 + i) == 0) return py::none();
-    const ConvTransposeAxis axis{x.size(2 + i),
-                                 w.size(2 + i),
-                                 strides[i].expect_int(),
-                                 paddings[i].expect_int(),
-                                 output_paddings[i].expect_int(),
-                                 dilations[i].expect_int(),
-                                 false};
-    const bool extends_less = axis.output_padding < axis.stride || axis.output_padding < axis.dilation;
-    if (!extends_less || !axis.fits_64_bits() || axis.out_size() <= 0) return py::none();
+  return without_gil([&] {
+    return depthwise_op().call(x, w, b, to.stride, to.padding, to.output_padding, to.dilation,
+                               /*replicate=*/false);
+  });
+}
+
+// A kernel that nobody learns, on the device of x; null if the general path must be taken.
+static const Tensor* fixed_kernel(py::handle o, const Tensor& x) {
+  const Tensor* kernel = plain_tensor(o);
+  const bool fits = kernel != nullptr && kernel->device() == x.device() && kernel->layout() == at::kStrided &&
+                    at::isFloatingType(kernel->scalar_type()) && !kernel->requires_grad();
+  return fits ? kernel : nullptr;
+}
+
+// A well-formed transposed convolution with a fixed kernel or a pair of them; None if the general path must
+// be taken.
+static py::object fixed_door(py::handle input, py::handle kernel, py::handle stride, py::handle padding,
+                             py::handle output_padding, py::handle dilation, py::handle padding_mode,
+                             bool of_interpolation) {
+  const Tensor* x = plain_tensor(input);
+  if (x == nullptr || torch::jit::tracer::isTracing() || !takes_logits(*x) || under_autocast(*x) ||
+      !PyUnicode_Check(padding_mode.ptr())) {
+    return py::none();
   }
-  Tensor result;
-  {
-    py::gil_scoped_release no_gil;
-    result = depthwise_op().call(x, w, b, strides, paddings, output_paddings, dilations, /*replicate=*/false);
+  const bool replicate = PyUnicode_CompareWithASCIIString(padding_mode.ptr(), "replicate") == 0;
+  if (!replicate && PyUnicode_CompareWithASCIIString(padding_mode.ptr(), "zeros") != 0) return py::none();
+  TransposedConvolution to;
+  if (PyTuple_CheckExact(kernel.ptr()) && PyTuple_GET_SIZE(kernel.ptr()) == 2) {
+    const Tensor* height = fixed_kernel(PyTuple_GET_ITEM(kernel.ptr(), 0), *x);
+    const Tensor* width = fixed_kernel(PyTuple_GET_ITEM(kernel.ptr(), 1), *x);
+    if (height == nullptr || width == nullptr || height->dim() != 1 || width->dim() != 1 ||
+        !read_geometry(*x, {height->size(0), width->size(0)}, stride, padding, output_padding, dilation,
+                       &to)) {
+      return py::none();
+    }
+    return without_gil([&] {
+      return separable_op().call(*x, *height, *width, to.stride, to.padding, to.output_padding, to.dilation,
+                                 replicate, replicate && of_interpolation);
+    });
   }
-  return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(result)));
+  const Tensor* plane = fixed_kernel(kernel, *x);
+  if (plane == nullptr || plane->scalar_type() != x->scalar_type() ||
+      !(plane->dim() == 2 || (plane->dim() == 3 && plane->size(0) == x->size(1))) ||
+      !read_geometry(*x, {plane->size(-2), plane->size(-1)}, stride, padding, output_padding, dilation,
+                     &to)) {
+    return py::none();
+  }
+  return without_gil([&] {
+    const Tensor weight = plane->dim() == 3 ? plane->unsqueeze(1)
+                                            : plane->expand({x->size(1), 1, plane->size(0), plane->size(1)});
+    return depthwise_op().call(*x, weight, std::nullopt, to.stride, to.padding, to.output_padding,
+                               to.dilation, replicate);
+  });
 }
 
 // The fused ops; None if the general path must be taken.
@@ -386,6 +448,9 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("depthwise_conv_transpose2d", depthwise_door, py::arg("input"), py::arg("weight"), py::arg("bias"),
         py::arg("stride"), py::arg("padding"), py::arg("output_padding"), py::arg("groups"),
         py::arg("dilation"));
+  m.def("fixed_conv_transpose2d", fixed_door, py::arg("input"), py::arg("kernel"), py::arg("stride"),
+        py::arg("padding"), py::arg("output_padding"), py::arg("dilation"), py::arg("padding_mode"),
+        py::arg("of_interpolation"));
 
   m.def("upsample_add", add_door, py::arg("input"), py::arg("other"), py::arg("align_corners"));
   m.def("upsample_concat", concat_door, py::arg("inputs"), py::arg("size"), py::arg("align_corners"));

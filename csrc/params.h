@@ -74,7 +74,9 @@ struct ResampleParams : TableParams<AxisTaps<acc>> {
 //   backward_input   input[i]  = sum of output[o] * weight[k]
 //   backward_weight  weight[k] = sum of input[i] * output[o], over the batch too
 // One geometry for the three; each reads two of the images and weights and writes the third.
+enum class DeconvPass { kForward, kBackwardInput, kBackwardWeight };
 struct DeconvParams {
+  DeconvPass pass;  // on the CPU
   void* input;
   void* output;
   void* weight;      // (channels, kernel height, kernel width)

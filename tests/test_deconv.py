@@ -183,15 +183,16 @@ def test_taps_of_a_vector_may_lie_far_apart(default_device, level, dilation, str
 
 
 @pytest.mark.parametrize("where", ["input", "weight", "grad"])
-@pytest.mark.parametrize(("stride", "kernel"), [(2, 4), (2, 3), (3, 5), (8, 16)])
+@pytest.mark.parametrize(("stride", "kernel"), [(2, 4), (2, 3), (3, 5), (8, 16), (1, 5)])
 @pytest.mark.parametrize("width", [5, 16, 40])
 @pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [3, 19])
 def test_an_infinity_anywhere_reaches_its_own_taps_only(
-    default_device, level, where, stride, kernel, width, format
+    default_device, level, where, stride, kernel, width, format, channels
 ):
-    x, weight = torch.randn(1, 3, 4, width), weights(3, (kernel, kernel), torch.float32)
+    x, weight = torch.randn(1, channels, 4, width), weights(channels, (kernel, kernel), torch.float32)
     options = {"stride": stride, "padding": 1}
-    grad = torch.randn_like(F.conv_transpose2d(x, weight, groups=3, **options))
+    grad = torch.randn_like(F.conv_transpose2d(x, weight, groups=channels, **options))
     finite = [t.clone() for t in (x, weight, grad)]
     tensor = {"input": x, "weight": weight, "grad": grad}[where]
     tensor[0, 0, 0, 0] = tensor[0, 0, -1, -1] = float("inf")
@@ -224,7 +225,7 @@ def test_the_weight_gradients_error_is_at_most_twice_natives(default_device, lev
 
 
 @pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize(("stride", "kernel"), [(1, 3), (3, 5), (8, 16)])
+@pytest.mark.parametrize(("stride", "kernel"), [(1, 3), (1, 7), (3, 5), (8, 16)])
 def test_all_results_are_the_same_bits_for_any_number_of_threads(level, format, stride, kernel):
     threads, found = torch.get_num_threads(), []
     x = torch.randn(2, 35, 30, 41).contiguous(memory_format=format)

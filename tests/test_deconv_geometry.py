@@ -31,6 +31,9 @@ CASES = [
     ((2, 2, 3, 4), (2, 2), (1, 1), (1, 1), (2, 1), (3, 2)),  # output_padding above stride, below dilation
     ((1, 35, 3, 200), (2, 3), (1, 2), (0, 1), (0, 1), (1, 1)),
     ((0, 3, 4, 5), (4, 4), (2, 2), (1, 1), (0, 0), (1, 1)),
+    ((2, 19, 7, 9), (31, 31), (1, 1), (15, 15), (0, 0), (1, 1)),  # most taps reach no sample
+    ((1, 35, 20, 70), (7, 7), (1, 1), (3, 3), (0, 0), (1, 1)),
+    ((1, 2, 12, 30), (3, 5), (1, 1), (5, 9), (0, 0), (1, 1)),  # results lie inside the image only
 ]
 NON_EMPTY = [case for case in CASES if case[0][0]]
 
@@ -143,6 +146,8 @@ LAYOUT_CASES = [
     ((2, 1, 1, 8), (3, 3), (1, 2), (1, 1), (0, 1), (1, 1)),
     ((1, 4, 1, 1), (2, 3), (2, 2), (0, 0), (0, 0), (1, 1)),
     ((3, 35, 4, 6), (4, 4), (2, 2), (1, 1), (0, 0), (1, 1)),
+    ((2, 35, 9, 6), (7, 5), (1, 1), (3, 2), (0, 0), (1, 1)),
+    ((1, 3, 70, 40), (3, 9), (1, 1), (0, 4), (0, 0), (1, 1)),
 ]
 
 
@@ -218,7 +223,7 @@ def by_definition(x, weight, case):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("case", [CASES[i] for i in (0, 1, 2, 3, 4, 10, 11, 12)])
+@pytest.mark.parametrize("case", [CASES[i] for i in (0, 1, 2, 3, 4, 10, 11, 12, 16, 17)])
 def test_infinities_and_nan_reach_as_far_as_the_kernel(case, channels_last, level):
     x, weight, _ = tensors(case, torch.float32, channels_last=channels_last)
     x[..., 0, 0], x[..., -1, -1], x[..., x.shape[2] // 2, x.shape[3] // 2] = torch.inf, -torch.inf, torch.nan

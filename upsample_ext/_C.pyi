@@ -36,6 +36,16 @@ def depthwise_conv_transpose2d(
     groups: object,
     dilation: object,
 ) -> Tensor | None: ...
+def fixed_conv_transpose2d(
+    input: object,
+    kernel: object,
+    stride: object,
+    padding: object,
+    output_padding: object,
+    dilation: object,
+    padding_mode: object,
+    of_interpolation: bool,
+) -> Tensor | None: ...
 def upsample_add(input: object, other: object, align_corners: object) -> Tensor | None: ...
 def upsample_concat(inputs: object, size: object, align_corners: object) -> Tensor | None: ...
 def upsample_threshold(

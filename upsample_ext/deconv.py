@@ -15,6 +15,7 @@ from upsample_ext._library import C
 from upsample_ext._numbers import Int, as_int, as_ints
 
 _door = C.depthwise_conv_transpose2d
+_fixed_door = C.fixed_conv_transpose2d
 _is_compiling = torch.compiler.is_compiling
 
 Pair = int | Sequence[int]
@@ -157,6 +158,10 @@ def fixed_conv_transpose2d(
             dilation=dilation,
             padding_mode=padding_mode,
         )
+    if not _is_compiling():
+        output = _fixed_door(input, kernel, stride, padding, output_padding, dilation, padding_mode, False)
+        if output is not None:
+            return output
     _check_fixed("fixed_conv_transpose2d", input, kernels, padding_mode)
     geometry = (
         _checked_pair("fixed_conv_transpose2d", "stride", stride),
@@ -296,6 +301,11 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
         return handle_torch_function(
             bilinear_conv_transpose2d, (input,), input, factor, padding_mode=padding_mode
         )
+    if type(factor) is int and 0 < factor < 2**31 and isinstance(input, Tensor) and not _is_compiling():
+        line = _line_for(input, factor)
+        output = _fixed_door(input, (line, line), factor, factor // 2, 0, 1, padding_mode, True)
+        if output is not None:
+            return output
     factor = _checked_int("bilinear_conv_transpose2d", "factor", factor)
     _, stride, padding = caffe_upsample_params(factor)
     _check_fixed("bilinear_conv_transpose2d", input, None, padding_mode)

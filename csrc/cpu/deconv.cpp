@@ -4,6 +4,7 @@
 #include "../ops/deconv.h"
 
 #include "copy_pixels.h"
+#include "deconv.h"
 #include "last_level_cache.h"
 #include "levels.h"
 #include "on_cpu.h"
@@ -33,10 +34,11 @@ static int64_t grain_size(int64_t multiply_adds_per_row) {
 
 // The geometry of a call and the strides of its three tensors; `input` and `output` are the images of the
 // forward op. A kernel writes one of the three; the caller fills in the pointers, mutable for that one.
-static DeconvParams params_of(const Tensor& input, const Tensor& output, const Tensor& weight,
-                              SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                              bool replicate) {
+static DeconvParams params_of(DeconvPass pass, const Tensor& input, const Tensor& output,
+                              const Tensor& weight, SymIntArrayRef stride, SymIntArrayRef padding,
+                              SymIntArrayRef dilation, bool replicate) {
   DeconvParams params{};
+  params.pass = pass;
   params.batch = input.size(0);
   params.channels = input.size(1);
   params.in = strides_of(input);
@@ -74,26 +76,25 @@ static int64_t plane_work(const DeconvParams& p) {
   return p.height.in_size * p.width.in_size * p.height.kernel_size * p.width.kernel_size;
 }
 
-template <class Kernel, class Rows>
-static void run(const Kernel& kernel, DeconvParams& params, bool reads_weight, int64_t rows,
-                Rows rows_kernel) {
+template <class Kernel>
+static void run(const Kernel& kernel, DeconvParams& params) {
   ScratchBuffer<4096> plan(kernel.plan_bytes(params));
-  kernel.build_plan(params, reads_weight, plan.data());
+  kernel.build_plan(params, plan.data());
   params.plan = plan.data();
   const int64_t scratch_bytes = kernel.scratch_bytes(params);
+  const int64_t rows = kernel.rows(params);
   const int64_t work = params.batch * params.channels * plane_work(params);
   parallel_for(0, rows, grain_size(work / std::max<int64_t>(1, rows)), [&](int64_t begin, int64_t end) {
     ScratchBuffer<16384> scratch(scratch_bytes);
-    rows_kernel(params, begin, end, scratch.data());
+    kernel.run(params, begin, end, scratch.data());
   });
 }
 
-static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
-                            SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
-                            SymIntArrayRef dilation, bool replicate) {
-  Tensor output = make_depthwise_output(input, weight, bias, {stride, padding, output_padding, dilation});
-  if (output.numel() == 0) return output;
-  DeconvParams params = params_of(input, output, weight, stride, padding, dilation, replicate);
+void depthwise_into(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
+                    SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate,
+                    const Tensor& output) {
+  DeconvParams params =
+      params_of(DeconvPass::kForward, input, output, weight, stride, padding, dilation, replicate);
   params.input = read_only(input);
   params.weight = read_only(weight);
   params.output = output.mutable_data_ptr();
@@ -102,9 +103,15 @@ static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const opt
     params.bias = bias->const_data_ptr();
     params.bias_stride = bias->stride(0);
   }
-  const int64_t rows = params.batch * (params.channels_last ? 1 : params.channels) * output.size(2);
-  with_kernel("conv_transpose2d", input.scalar_type(),
-              [&](const auto& kernel) { run(kernel, params, true, rows, kernel.forward); });
+  with_kernel("conv_transpose2d", input.scalar_type(), [&](const auto& kernel) { run(kernel, params); });
+}
+
+static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
+                            SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
+                            SymIntArrayRef dilation, bool replicate) {
+  Tensor output = make_depthwise_output(input, weight, bias, {stride, padding, output_padding, dilation});
+  if (output.numel() == 0) return output;
+  depthwise_into(input, weight, bias, stride, padding, dilation, replicate, output);
   return output;
 }
 
@@ -114,14 +121,22 @@ static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight
   Tensor grad_input = make_depthwise_grad_input(grad_output, weight, input_size,
                                                 {stride, padding, {}, dilation}, channels_last);
   if (grad_input.numel() == 0) return grad_input;
-  const Tensor output = readable(grad_output, grad_input);
-  DeconvParams params = params_of(grad_input, output, weight, stride, padding, dilation, replicate);
-  params.output = read_only(output);
-  params.weight = read_only(weight);
-  params.input = grad_input.mutable_data_ptr();
-  const int64_t rows = params.batch * (params.channels_last ? 1 : params.channels) * grad_input.size(2);
-  with_kernel("conv_transpose2d_backward", grad_output.scalar_type(),
-              [&](const auto& kernel) { run(kernel, params, true, rows, kernel.backward_input); });
+  const auto params_with = [&](const Tensor& output) {
+    return params_of(DeconvPass::kBackwardInput, grad_input, output, weight, stride, padding, dilation,
+                     replicate);
+  };
+  with_kernel("conv_transpose2d_backward", grad_output.scalar_type(), [&](const auto& kernel) {
+    DeconvParams params = params_with(grad_output);
+    Tensor output = grad_output;
+    if (!kernel.takes_any_order(params)) {
+      output = readable(grad_output, grad_input);
+      params = params_with(output);
+    }
+    params.output = read_only(output);
+    params.weight = read_only(weight);
+    params.input = grad_input.mutable_data_ptr();
+    run(kernel, params);
+  });
   return grad_input;
 }
 
@@ -132,13 +147,13 @@ static Tensor backward_weight_cpu(const Tensor& grad_output, const Tensor& input
                                                   {stride, padding, {}, dilation}, channels_last);
   if (input.numel() == 0) return grad_weight.zero_();
   const Tensor output = readable(grad_output, input);
-  DeconvParams params = params_of(input, output, grad_weight, stride, padding, dilation, replicate);
+  DeconvParams params = params_of(DeconvPass::kBackwardWeight, input, output, grad_weight, stride, padding,
+                                  dilation, replicate);
   params.output = read_only(output);
   params.input = read_only(input);
   params.weight = grad_weight.mutable_data_ptr();
-  with_kernel("conv_transpose2d_backward", grad_output.scalar_type(), [&](const auto& kernel) {
-    run(kernel, params, false, kernel.backward_weight_rows(params), kernel.backward_weight);
-  });
+  with_kernel("conv_transpose2d_backward", grad_output.scalar_type(),
+              [&](const auto& kernel) { run(kernel, params); });
   return grad_weight;
 }
 

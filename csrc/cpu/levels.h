@@ -21,17 +21,15 @@ struct ResampleKernel {
   void (*rows)(const ResampleParams<acc>&, int64_t begin, int64_t end, void* scratch);
 };
 
-// Transposed convolution: plan and scratch as above; rows are units of what is written (the launcher counts
-// the rows of images, the kernel those of weights).
+// Transposed convolution: plan and scratch as above; rows are units of what is written.
 template <class acc>
 struct DeconvKernel {
   int64_t (*plan_bytes)(const DeconvParams&);
-  void (*build_plan)(const DeconvParams&, bool reads_weight, void* plan);
+  void (*build_plan)(const DeconvParams&, void* plan);
   int64_t (*scratch_bytes)(const DeconvParams&);
-  void (*forward)(const DeconvParams&, int64_t begin, int64_t end, void* scratch);
-  void (*backward_input)(const DeconvParams&, int64_t begin, int64_t end, void* scratch);
-  void (*backward_weight)(const DeconvParams&, int64_t begin, int64_t end, void* scratch);
-  int64_t (*backward_weight_rows)(const DeconvParams&);
+  int64_t (*rows)(const DeconvParams&);
+  void (*run)(const DeconvParams&, int64_t begin, int64_t end, void* scratch);
+  bool (*takes_any_order)(const DeconvParams&);  // images whose orders differ need not be copied
   void (*channel_sum)(const ChannelSumParams&, int64_t begin, int64_t end);
   int64_t (*channel_sum_rows)(const ChannelSumParams&);
 };

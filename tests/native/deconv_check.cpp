@@ -77,14 +77,15 @@ struct Case {
 };
 
 // Two threads' worth, one after the other.
-template <class T, class Rows>
-void run(const DeconvKernel<T>& kernel, DeconvParams& p, bool reads_weight, int64_t count, Rows rows) {
+template <class T>
+void run(const DeconvKernel<T>& kernel, DeconvParams& p) {
   ScratchBuffer<1> plan(kernel.plan_bytes(p));
-  kernel.build_plan(p, reads_weight, plan.data());
+  kernel.build_plan(p, plan.data());
   p.plan = plan.data();
   ScratchBuffer<1> scratch(kernel.scratch_bytes(p));
-  rows(p, 0, count / 3, scratch.data());
-  rows(p, count / 3, count, scratch.data());
+  const int64_t count = kernel.rows(p);
+  kernel.run(p, 0, count / 3, scratch.data());
+  kernel.run(p, count / 3, count, scratch.data());
 }
 
 // Calls tap(oy, ox, iy, ix, ky, kx) for every product of a plane.
@@ -104,7 +105,7 @@ void each_tap(const Case& c, Tap tap) {
   }
 }
 
-enum class Pass { kForward, kBackwardInput, kBackwardWeight };
+using Pass = DeconvPass;
 
 template <class T>
 int wrong_elements(const Case& c, Layout layout, Pass pass, bool stream) {
@@ -120,6 +121,7 @@ int wrong_elements(const Case& c, Layout layout, Pass pass, bool stream) {
   bias.randomize(random);
 
   DeconvParams p{};
+  p.pass = pass;
   p.batch = c.batch;
   p.channels = c.channels;
   p.height = c.height;
@@ -135,16 +137,11 @@ int wrong_elements(const Case& c, Layout layout, Pass pass, bool stream) {
   p.output = output.data.get();
   p.weight = weight.data.get();
 
-  const int64_t planes = p.batch * (p.channels_last ? 1 : p.channels);
   if (pass == Pass::kForward) {
     p.bias = bias.data.get();
     p.bias_stride = 1;
-    run(kernel, p, true, planes * output.height, kernel.forward);
-  } else if (pass == Pass::kBackwardInput) {
-    run(kernel, p, true, planes * input.height, kernel.backward_input);
-  } else {
-    run(kernel, p, false, kernel.backward_weight_rows(p), kernel.backward_weight);
   }
+  run(kernel, p);
 
   for (int64_t n = 0; n < c.batch; ++n) {
     for (int64_t ch = 0; ch < c.channels; ++ch) {
@@ -209,6 +206,11 @@ int wrong_results(const char* type) {
       {"x16", 1, 2, {2, 32, 16, 8, 0, 1, false}, {5, 32, 16, 8, 0, 1, false}},
       {"x11", 1, 2, {2, 12, 11, 3, 0, 1, false}, {4, 12, 11, 3, 0, 1, false}},
       {"stride 1", 1, 3, {4, 3, 1, 1, 0, 1, false}, {39, 5, 1, 2, 0, 1, false}},
+      {"stride 1, tiles", 1, 19, {37, 5, 1, 2, 0, 1, false}, {70, 7, 1, 3, 0, 1, false}},
+      {"stride 1, long rows", 1, 1, {3, 3, 1, 1, 0, 1, false}, {1100, 9, 1, 4, 0, 1, false}},
+      {"stride 1, short rows", 2, 37, {7, 31, 1, 15, 0, 1, false}, {5, 9, 1, 4, 0, 1, false}},
+      {"stride 1, much padding", 1, 2, {12, 3, 1, 5, 0, 1, false}, {30, 5, 1, 9, 0, 1, false}},
+      {"x2, channels beyond a vector", 1, 19, {5, 3, 2, 1, 1, 1, false}, {23, 3, 2, 1, 1, 1, false}},
       {"gaps", 1, 3, {3, 1, 2, 0, 0, 1, false}, {18, 2, 4, 0, 1, 1, false}},
       {"one sample", 1, 2, {1, 4, 2, 1, 0, 1, false}, {1, 4, 2, 1, 0, 1, false}},
       {"one sample, replicate", 1, 2, {1, 4, 2, 1, 0, 1, true}, {1, 16, 8, 4, 0, 1, true}},

@@ -1,5 +1,5 @@
 // Depthwise transposed convolution, forward and both gradients: one entry for planar and channels-last
-// images.
+// images, and for what is computed alike in any order (deconv_sliding.h).
 //
 // Only taps that exist are multiplied, so that an infinity affects exactly the outputs that the kernel
 // reaches from it. Each thread owns whole rows of what is written (backward_weight: whole kernel rows), and
@@ -9,49 +9,54 @@
 #include "channel_sum.h"
 #include "deconv_channels_last.h"
 #include "deconv_planar.h"
+#include "deconv_sliding.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
+template <class acc>
+int64_t deconv_plan_bytes(const DeconvParams& p) {
+  return slides(p) ? 0 : plan_bytes<acc>(p);
+}
+template <class T, class acc = acc_of<T>>
+void deconv_build_plan(const DeconvParams& p, void* memory) {
+  if (!slides(p)) build_plan<T, acc>(p, memory);
+}
+
 // Scratch of one thread, in bytes.
 template <class T, class acc = acc_of<T>>
 int64_t deconv_scratch_bytes(const DeconvParams& p) {
+  if (slides(p)) return sliding_scratch_bytes<T, acc>(p);
   if (!p.channels_last) return planar_scratch_bytes<T, acc>(p);
   Arrays arrays(nullptr);
   channels_last_scratch<T, acc>(p, arrays);
   return arrays.bytes();
 }
 
+// Into how many rows of work a call can be divided.
 template <class T, class acc = acc_of<T>>
-void deconv_forward(const DeconvParams& p, int64_t begin, int64_t end, void* scratch) {
-  if (p.channels_last) {
-    forward_channels_last<T, acc>(p, begin, end, scratch);
-  } else {
-    forward_planar<T, acc>(p, begin, end, scratch);
+int64_t deconv_rows(const DeconvParams& p) {
+  if (slides(p)) return SlidingSum<acc>(p).units();
+  if (p.pass != DeconvPass::kBackwardWeight) {
+    const int64_t planes = p.batch * (p.channels_last ? 1 : p.channels);
+    return planes * (p.pass == DeconvPass::kForward ? p.height.out_size() : p.height.in_size);
   }
-}
-
-template <class T, class acc = acc_of<T>>
-void deconv_backward_input(const DeconvParams& p, int64_t begin, int64_t end, void* scratch) {
-  if (p.channels_last) {
-    backward_input_channels_last<T, acc>(p, begin, end, scratch);
-  } else {
-    backward_input_planar<T, acc>(p, begin, end, scratch);
-  }
-}
-
-template <class acc>
-int64_t deconv_backward_weight_rows(const DeconvParams& p) {
   if (!p.channels_last) return p.channels * ceil_div(p.height.kernel_size, kKernelRows);
   return ceil_div(p.channels, weight_block<acc>) * p.height.kernel_size;
 }
 
 template <class T, class acc = acc_of<T>>
-void deconv_backward_weight(const DeconvParams& p, int64_t begin, int64_t end, void* scratch) {
-  if (p.channels_last) {
-    backward_weight_channels_last<T, acc>(p, begin, end, scratch);
+void deconv_run(const DeconvParams& p, int64_t begin, int64_t end, void* scratch) {
+  if (slides(p)) return sum_sliding_units<T, acc>(p, begin, end, scratch);
+  if (p.pass == DeconvPass::kForward) {
+    p.channels_last ? forward_channels_last<T, acc>(p, begin, end, scratch)
+                    : forward_planar<T, acc>(p, begin, end, scratch);
+  } else if (p.pass == DeconvPass::kBackwardInput) {
+    p.channels_last ? backward_input_channels_last<T, acc>(p, begin, end, scratch)
+                    : backward_input_planar<T, acc>(p, begin, end, scratch);
   } else {
-    backward_weight_planar<T, acc>(p, begin, end, scratch);
+    p.channels_last ? backward_weight_channels_last<T, acc>(p, begin, end, scratch)
+                    : backward_weight_planar<T, acc>(p, begin, end, scratch);
   }
 }
 

@@ -43,50 +43,6 @@ inline void backward_pixel(const DeconvParams& p, const DeconvPlan<acc>& plan,
   write_row(in, 1, scratch.pixel, p.channels);
 }
 
-// kPixels neighbouring pixels and a vector of channels, all of whose taps exist, kTaps adjacent ones in a
-// row: a pixel of the gradient is loaded, and converted, once for all of them. `rows` and `weight` begin at
-// the first pixel's first tap and at the channel.
-template <int kPixels, int kStride, int kTaps, bool kPart, class T, class acc>
-inline void sum_neighbouring_pixels(const RowTap<T>* rows, int64_t count, int64_t offset, int64_t grad_step,
-                                    const acc* weight, int64_t channels, T* in, int64_t in_step,
-                                    int64_t left) {
-  constexpr int kSamples = (kPixels - 1) * kStride + kTaps;
-  vec<acc> sums[kPixels] = {};
-  for (int64_t j = 0; j < count; ++j) {
-    const T* at = rows[j].row + offset;
-    vec<acc> weights[kTaps], samples[kSamples];
-    for (int k = 0; k < kTaps; ++k) weights[k] = load(weight + (rows[j].k * kTaps + k) * channels);
-    for (int u = 0; u < kSamples; ++u) samples[u] = load_channels<kPart>(at + u * grad_step, left);
-    for (int k = 0; k < kTaps; ++k) {
-      for (int i = 0; i < kPixels; ++i) {
-        sums[i] = multiply_add_vector(weights[k], samples[i * kStride + k], sums[i]);
-      }
-    }
-  }
-  for (int i = 0; i < kPixels; ++i) {
-    if constexpr (kPart) {
-      store_part(in + i * in_step, sums[i], left);
-    } else {
-      store(in + i * in_step, sums[i]);
-    }
-  }
-}
-
-// All channels of kPixels pixels of the most usual kernel, from pixel q on.
-template <int kPixels, class T, class acc>
-inline void sum_doubled_pixels(const DeconvParams& p, const DeconvPlan<acc>& plan, const RowTap<T>* rows,
-                               int64_t count, int64_t q, T* in) {
-  const int64_t offset = p.width.target(q, 0) * p.out.width;
-  const auto sum = [&](auto part, int64_t c) {
-    sum_neighbouring_pixels<kPixels, 2, 4, decltype(part)::value>(
-        rows, count, offset + c, p.out.width, plan.weight + c, p.channels, in + q * p.in.width + c,
-        p.in.width, p.channels - c);
-  };
-  int64_t c = 0;
-  for (; c + lanes<acc> <= p.channels; c += lanes<acc>) sum(Constant<false>{}, c);
-  if (c < p.channels) sum(Constant<true>{}, c);
-}
-
 template <class T, class acc>
 inline void backward_input_channels_last(const DeconvParams& p, int64_t begin, int64_t end, void* memory) {
   const DeconvPlan<acc>& plan = *static_cast<const DeconvPlan<acc>*>(p.plan);
@@ -98,9 +54,8 @@ inline void backward_input_channels_last(const DeconvParams& p, int64_t begin, i
   int64_t inner_end = plan.in_width - edge;
   while (inner_end > inner_begin && (inner_end - 1) * p.width.stride + reach >= plan.out_width) --inner_end;
   inner_end = larger(inner_begin, inner_end);
-  // It saves conversions; without any to save, processing a single vector of channels at a time costs more.
-  const bool doubles =
-      sizeof(T) < sizeof(acc) && p.width.stride == 2 && p.width.kernel_size == 4 && p.width.dilation == 1;
+  const int64_t period = tap_period(p.width);
+  const bool slides = p.channels >= lanes<acc> && taps_slide(p.width);
   for (int64_t work = begin; work < end; ++work) {
     const int64_t n = work / plan.in_height, iy = work % plan.in_height;
     const T* grad = static_cast<const T*>(p.output) + n * p.out.batch;
@@ -120,15 +75,34 @@ inline void backward_input_channels_last(const DeconvParams& p, int64_t begin, i
                     last_row = p.height.target(iy, p.height.kernel_size - 1);
       const int64_t ahead = clamp(plan.out_height - 1 - last_row, 0, p.height.stride);
       const T* next = grad + (last_row + 1) * p.out.height;
-      for (int64_t q = first; q < last; q += kPixelGroup) {
+      const auto fetch = [&](int64_t q, int64_t pixels) {
         for (int64_t r = 0; r < ahead; ++r) {
-          fetch_ahead<0>(next + r * p.out.height + q * step, kPixelGroup * step);
+          fetch_ahead<0>(next + r * p.out.height + q * step, pixels * step);
         }
-        fetch_ahead<1>(in + (q + 2 * kPixelGroup) * p.in.width, kPixelGroup * p.in.width);
-        if (doubles && q + kPixelGroup <= last) {
-          sum_doubled_pixels<kPixelGroup>(p, plan, scratch.rows, rows, q, in);
-          continue;
+        fetch_ahead<1>(in + (q + 2 * pixels) * p.in.width, pixels * p.in.width);
+      };
+      bool slid = false;
+      if (slides) {
+        // Every `period` taps of a row one more pixel: such taps are a line.
+        int64_t lines = 0;
+        for (int64_t j = 0; j < rows; ++j) {
+          for (int64_t k = 0; k < smaller(period, p.width.kernel_size); ++k) {
+            scratch.lines[lines++] = {
+                scratch.rows[j].row + p.width.target(0, k) * p.out.width,
+                plan.weight + (scratch.rows[j].k * p.width.kernel_size + k) * p.channels,
+                ceil_div(p.width.kernel_size - k, period)};
+          }
         }
+        const int64_t pixel_bytes = p.width.stride * p.channels * static_cast<int64_t>(sizeof(T));
+        slid = each_sliding_group(first, last, pixel_bytes, [&](int64_t pixels, int64_t q) {
+          fetch(q, pixels);
+          sum_line<false>(SlidingOutput<T>{in + q * p.in.width, p.in.width, p.channels}, pixels,
+                          plan.bias,  // zeros
+                          SlidingLines<T, acc>{scratch.lines, lines, step, period * p.channels, q * step});
+        });
+      }
+      for (int64_t q = slid ? last : first; q < last; q += kPixelGroup) {
+        fetch(q, kPixelGroup);
         sum_taps(scratch.taps, count, step, q, smaller(q + kPixelGroup, last), p.channels, plan.bias, in,
                  p.in.width);
       }

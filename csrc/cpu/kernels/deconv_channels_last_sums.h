@@ -1,7 +1,7 @@
 // What the passes of deconv_channels_last.h share: sums of pixels over lists of taps.
 #pragma once
 
-#include "deconv_plan.h"
+#include "deconv_sliding_sums.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
@@ -18,29 +18,30 @@ inline vec<acc_of<T>> load_channels(const T* p, int64_t left) {
   return kPart ? load_part(p, left) : load(p);
 }
 
-// out = start + sum over taps, for kPixels pixels and kVectors vectors of channels. The vectors of `start`
-// and of the weights are read whole.
+// out = start + sum over taps, for kPixels pixels and kVectors vectors of channels, `apart` elements from one
+// to the next. The vectors of `start` and of the weights are read whole.
 template <int kPixels, int kVectors, bool kPart, class T, class U, class acc>
 inline void sum_pixels(const PixelTap<T, acc>* taps, int64_t count, int64_t step, int64_t first,
-                       const acc* start, U* out, int64_t out_step, int64_t c, int64_t left) {
+                       const acc* start, U* out, int64_t out_step, int64_t c, int64_t left,
+                       int64_t apart = lanes<acc>) {
   vec<acc> sums[kPixels][kVectors];
   for (int v = 0; v < kVectors; ++v) {
-    for (int i = 0; i < kPixels; ++i) sums[i][v] = load(start + c + v * lanes<acc>);
+    for (int i = 0; i < kPixels; ++i) sums[i][v] = load(start + c + v * apart);
   }
   for (int64_t t = 0; t < count; ++t) {
     const T* source = taps[t].source + first * step + c;
     vec<acc> weight[kVectors];
-    for (int v = 0; v < kVectors; ++v) weight[v] = load(taps[t].weight + c + v * lanes<acc>);
+    for (int v = 0; v < kVectors; ++v) weight[v] = load(taps[t].weight + c + v * apart);
     for (int i = 0; i < kPixels; ++i) {
       for (int v = 0; v < kVectors; ++v) {
-        const vec<acc> samples = load_channels<kPart>(source + i * step + v * lanes<acc>, left);
+        const vec<acc> samples = load_channels<kPart>(source + i * step + v * apart, left);
         sums[i][v] = multiply_add_vector(weight[v], samples, sums[i][v]);
       }
     }
   }
   for (int i = 0; i < kPixels; ++i) {
     for (int v = 0; v < kVectors; ++v) {
-      U* at = out + (first + i) * out_step + c + v * lanes<acc>;
+      U* at = out + (first + i) * out_step + c + v * apart;
       if constexpr (kPart) {
         store_part(at, sums[i][v], left);
       } else {
@@ -60,11 +61,19 @@ inline void sum_channels(const PixelTap<T, acc>* taps, int64_t count, int64_t st
   for (; c + kMany * kVector <= channels; c += kMany * kVector) {
     sum_pixels<kPixels, kMany, false>(taps, count, step, first, start, out, out_step, c, 0);
   }
-  for (; c + kVector <= channels; c += kVector) {
+  if (c == channels) return;
+  const int64_t left = channels - c;
+  if (left == kVector) {
     sum_pixels<kPixels, 1, false>(taps, count, step, first, start, out, out_step, c, 0);
-  }
-  if (c < channels) {
-    sum_pixels<kPixels, 1, true>(taps, count, step, first, start, out, out_step, c, channels - c);
+  } else if (channels < kVector || static_cast<const void*>(start) == out) {
+    for (; c < channels; c += kVector) {
+      sum_pixels<kPixels, 1, true>(taps, count, step, first, start, out, out_step, c,
+                                   smaller(kVector, channels - c));
+    }
+  } else if (left > kVector) {  // the last vector overlaps the one before it: a masked store is slow
+    sum_pixels<kPixels, kMany, false>(taps, count, step, first, start, out, out_step, c, 0, left - kVector);
+  } else {
+    sum_pixels<kPixels, 1, false>(taps, count, step, first, start, out, out_step, channels - kVector, 0);
   }
 }
 
@@ -90,6 +99,18 @@ inline void sum_taps(const PixelTap<T, acc>* taps, int64_t count, int64_t step, 
   for (; q < end; ++q) sum_channels<1>(taps, count, step, q, channels, start, out, out_step);
 }
 
+// Calls sum(count, q) for groups of neighbouring pixels from begin to end, of `pixel_bytes` each on the
+// larger side; the last may overlap the one before it. Returns whether there were as many as a group.
+template <class Sum>
+inline bool each_sliding_group(int64_t begin, int64_t end, int64_t pixel_bytes, Sum sum) {
+  if (end - begin < kLeastSliding) return false;
+  constexpr int64_t kGroupBytes = 8192;  // a quarter of the first cache: the next group is fetched ahead
+  const int64_t most = clamp(kGroupBytes / pixel_bytes, kLeastSliding, kMostSliding);
+  const int64_t count = sliding_count(end - begin, most);
+  for (int64_t q = begin; q < end; q += count) sum(count, smaller(q, end - count));
+  return true;
+}
+
 // A row of the kernel and the row of the image that it multiplies.
 template <class T>
 struct RowTap {
@@ -101,6 +122,7 @@ template <class T, class acc>
 struct ChannelsLastScratch {
   RowTap<T>* rows;
   PixelTap<T, acc>* taps;
+  SlidingLine<T, acc>* lines;
   acc* pixel;
   acc* sums;       // backward_weight: [column][channel of the block]
   double* totals;  // the same
@@ -112,6 +134,7 @@ inline ChannelsLastScratch<T, acc> channels_last_scratch(const DeconvParams& p, 
   ChannelsLastScratch<T, acc> scratch;
   scratch.rows = arrays.take<RowTap<T>>(p.height.kernel_size);
   scratch.taps = arrays.take<PixelTap<T, acc>>(p.height.kernel_size * p.width.kernel_size);
+  scratch.lines = arrays.take<SlidingLine<T, acc>>(p.height.kernel_size * p.width.kernel_size);
   scratch.pixel = arrays.take<acc>(p.channels + lanes<acc>);
   scratch.sums = arrays.take<acc>(p.width.kernel_size * weight_block<acc>);
   scratch.totals = arrays.take<double>(p.width.kernel_size * weight_block<acc>);

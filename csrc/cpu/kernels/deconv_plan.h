@@ -304,7 +304,7 @@ inline DeconvPlan<acc>* take_plan(DeconvPlan<acc>& plan, const DeconvParams& p, 
 }
 
 template <class acc>
-int64_t deconv_plan_bytes(const DeconvParams& p) {
+int64_t plan_bytes(const DeconvParams& p) {
   DeconvPlan<acc> plan;
   Arrays arrays(nullptr);
   take_plan(plan, p, arrays);
@@ -331,9 +331,8 @@ inline void fill_runs(int64_t* run, const Phases& phases, int64_t stride) {
   }
 }
 
-// backward_weight writes p.weight instead of reading it.
 template <class T, class acc = acc_of<T>>
-void deconv_build_plan(const DeconvParams& p, bool reads_weight, void* memory) {
+void build_plan(const DeconvParams& p, void* memory) {
   Arrays arrays(memory);
   DeconvPlan<acc> plan;
   DeconvPlan<acc>* place = take_plan(plan, p, arrays);
@@ -348,7 +347,7 @@ void deconv_build_plan(const DeconvParams& p, bool reads_weight, void* memory) {
     plan.bias[c] = p.bias ? to_acc(static_cast<const T*>(p.bias)[c * p.bias_stride]) : acc(0);
   }
   *place = plan;
-  if (!reads_weight) return;
+  if (p.pass == DeconvPass::kBackwardWeight) return;  // it writes them
   const int64_t columns = p.width.kernel_size, taps = p.height.kernel_size * columns;
   for (int64_t c = 0; c < p.channels; ++c) {
     for (int64_t ky = 0; ky < p.height.kernel_size; ++ky) {

@@ -30,10 +30,9 @@ constexpr DeconvKernel<acc> deconv_kernel() {
   kernel.plan_bytes = deconv_plan_bytes<acc>;
   kernel.build_plan = deconv_build_plan<T>;
   kernel.scratch_bytes = deconv_scratch_bytes<T>;
-  kernel.forward = deconv_forward<T>;
-  kernel.backward_input = deconv_backward_input<T>;
-  kernel.backward_weight = deconv_backward_weight<T>;
-  kernel.backward_weight_rows = deconv_backward_weight_rows<acc>;
+  kernel.rows = deconv_rows<T>;
+  kernel.run = deconv_run<T>;
+  kernel.takes_any_order = slides;
   kernel.channel_sum = channel_sum<T>;
   kernel.channel_sum_rows = channel_sum_rows<acc>;
   return kernel;
