@@ -120,6 +120,7 @@ class PlannedResample {
     params_.width = width.taps();
     const PixelOrder order = choose_order(params_, kernel.lanes);
     params_.channels_last = order == PixelOrder::kChannelsLast;
+    params_.split = order == PixelOrder::kSplit ? choose_split(params_) : Split::kNone;
     if (params_.channels_last) {
       kernel.build_plan(params_, nullptr);  // there is none; the kernel sees whether it takes these tables
     } else {

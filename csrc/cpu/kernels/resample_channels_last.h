@@ -125,8 +125,6 @@ inline void interpolate_pixel_rows(const ResampleParams<acc>& p, E finish, const
 //
 // Four lanes hold a pixel. (If close together, such pixels are better treated as an interleaved row.)
 
-constexpr int64_t kFewChannels = 4;
-
 template <class acc>
 struct SmallPixel {
   typedef acc type __attribute__((vector_size(4 * sizeof(acc))));
@@ -172,42 +170,74 @@ inline void put_pixel(E finish, typename E::result* p, V v, int64_t channels, bo
     // Between the smallest and the largest of four bytes: nothing to clamp.
     if (whole)
       return store_bits(p, __builtin_convertvector(__builtin_convertvector(v + 0.5f, integers), packed));
+  } else if constexpr (E::kUnchanged && sizeof(typename E::result) == sizeof(v[0])) {
+    if (whole) return store_bits(p, v);
   }
   for (int64_t c = 0; c < channels; ++c) finish.put_one(p + c, v[c]);
 }
 
-// Pixels begin .. end of a result row; kLast: the last pixel of a source row may be among what they read.
-template <bool kLast, class T, class E, class acc>
-inline void interpolate_small_pixels(const ResampleParams<acc>& p, const TwoTapRows<acc>& width, E finish,
-                                     const T* row0, const T* row1, acc down0, acc down1,
-                                     typename E::result* out, int64_t begin, int64_t end) {
-  using Pixel = typename SmallPixel<acc>::type;
-  const Pixel above = Pixel{} + down0, below = Pixel{} + down1;
-  const bool dense = p.y_strides.width == p.channels;
-  const auto blend = [&](int64_t x) {
-    const T *p0 = row0 + x * p.x_strides.width, *p1 = row1 + x * p.x_strides.width;
-    if (kLast && x == p.width.in_size - 1) {
-      return multiply_add_vector(below, load_last_pixel<acc>(p1, p.channels),
-                                 above * load_last_pixel<acc>(p0, p.channels));
+// What a result row of small pixels is made of: two source rows, and their weights.
+template <class T, class acc>
+struct SmallPixelRows {
+  const T *row0, *row1;
+  int64_t channels, stride, last;  // the last pixel of a row may be the last of the tensor
+  acc down0, down1;
+
+  // Pixel x of the two rows' sum; kLast: it may be the last.
+  template <bool kLast>
+  typename SmallPixel<acc>::type blend(int64_t x) const {
+    using Pixel = typename SmallPixel<acc>::type;
+    const T *p0 = row0 + x * stride, *p1 = row1 + x * stride;
+    const Pixel above = Pixel{} + down0, below = Pixel{} + down1;
+    if (kLast && x == last) {
+      return multiply_add_vector(below, load_last_pixel<acc>(p1, channels),
+                                 above * load_last_pixel<acc>(p0, channels));
     }
     return multiply_add_vector(below, load_pixel<acc>(p1), above * load_pixel<acc>(p0));
-  };
+  }
+};
+
+// put(ox, pixel) for the result pixels begin .. end.
+template <bool kLast, class T, class acc, class Sink>
+inline void interpolate_small_pixels(const SmallPixelRows<T, acc>& rows, const TwoTapRows<acc>& width,
+                                     int64_t begin, int64_t end, Sink&& put) {
+  using Pixel = typename SmallPixel<acc>::type;
   for (int64_t ox = begin; ox < end; ++ox) {
-    const Pixel left = width.first_weight(ox) * blend(width.first(ox));
-    const Pixel sum = multiply_add_vector(Pixel{} + width.second_weight(ox), blend(width.second(ox)), left);
-    put_pixel(finish, out + ox * p.y_strides.width, sum, p.channels, dense && (!kLast || ox + 1 < end));
+    const Pixel left = width.first_weight(ox) * rows.template blend<kLast>(width.first(ox));
+    const Pixel right = rows.template blend<kLast>(width.second(ox));
+    put(ox, multiply_add_vector(Pixel{} + width.second_weight(ox), right, left));
   }
 }
 
-template <class T, class E, class acc>
-inline void interpolate_small_row(const ResampleParams<acc>& p, E finish, const T* row0, const T* row1,
-                                  acc down0, acc down1, typename E::result* out) {
-  const TwoTapRows<acc> width(p.width);
-  // The last result pixel is always among the careful ones: nothing may be written beyond its channels.
+// The result pixels before this one do not read the last pixel of a row, and are not the last themselves.
+template <class acc>
+inline int64_t first_careful_pixel(const TwoTapRows<acc>& width) {
   int64_t careful = width.out_size - 1;
   while (careful > 0 && width.second(careful - 1) == width.in_size - 1) --careful;
-  interpolate_small_pixels<false>(p, width, finish, row0, row1, down0, down1, out, 0, careful);
-  interpolate_small_pixels<true>(p, width, finish, row0, row1, down0, down1, out, careful, width.out_size);
+  return careful;
+}
+
+// Result row oy, which has two taps.
+template <class T, class acc>
+inline SmallPixelRows<T, acc> small_pixel_rows(const ResampleParams<acc>& p, const T* in, int64_t oy) {
+  const int64_t t = p.height.offset[oy];
+  const int64_t *index = p.height.index + t, stride = p.x_strides.height;
+  return {in + index[0] * stride, in + index[1] * stride, p.channels, p.x_strides.width, p.width.in_size - 1,
+          p.height.weight[t],     p.height.weight[t + 1]};
+}
+
+template <class T, class E, class acc>
+inline void interpolate_small_row(const ResampleParams<acc>& p, E finish, const SmallPixelRows<T, acc>& rows,
+                                  typename E::result* out) {
+  const TwoTapRows<acc> width(p.width);
+  const int64_t careful = first_careful_pixel(width), stride = p.y_strides.width;
+  const bool dense = stride == p.channels;
+  interpolate_small_pixels<false>(rows, width, 0, careful, [&](int64_t ox, auto pixel) {
+    put_pixel(finish, out + ox * stride, pixel, p.channels, dense);
+  });
+  interpolate_small_pixels<true>(rows, width, careful, width.out_size, [&](int64_t ox, auto pixel) {
+    put_pixel(finish, out + ox * stride, pixel, p.channels, dense && ox + 1 < width.out_size);
+  });
 }
 
 // ---- any tables -----------------------------------------------------------------------------------------
@@ -341,11 +371,8 @@ inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, 
         ++oy;
         continue;
       }
-      const int64_t t = p.height.offset[oy];
       if (p.channels <= kFewChannels) {
-        interpolate_small_row(p, finish, in + p.height.index[t] * p.x_strides.height,
-                              in + p.height.index[t + 1] * p.x_strides.height, p.height.weight[t],
-                              p.height.weight[t + 1], out + oy * p.y_strides.height);
+        interpolate_small_row(p, finish, small_pixel_rows(p, in, oy), out + oy * p.y_strides.height);
         ++oy;
         continue;
       }
