@@ -18,8 +18,9 @@ bool is_far_apart(const ResampleParams<acc>& p) {
   return p.width.in_size > 3 * p.width.out_size;
 }
 
-// Whether x has pixels of a few channels, one after the other, and y rows of planes. If they are far apart,
-// only interpolation takes them one by one. (Of a line there is one row, which would be all of x.)
+// Whether x has pixels of a few channels, one after the other, and y rows of planes, and how they get there.
+// Where columns are skipped, interpolation takes the others one by one. (Of a line there is one row, which
+// would be all of x.)
 template <class acc>
 Split choose_split(const ResampleParams<acc>& p) {
   constexpr int64_t kLongestRow = 1 << 14;
@@ -27,11 +28,11 @@ Split choose_split(const ResampleParams<acc>& p) {
                     p.width.in_size < kLongestRow && p.x_strides.channel == 1 &&
                     p.x_strides.width == p.channels && p.y_strides.channel != 1 &&
                     (p.y_strides.width == 1 || p.width.out_size == 1);
+  if (!fits) return Split::kNone;
   const bool two_taps = p.height.interpolates && p.height.taps_per_row == 2 && p.width.interpolates &&
                         p.width.taps_per_row == 2;
-  if (!fits) return Split::kNone;
-  if (!is_far_apart(p)) return Split::kRows;
-  return two_taps ? Split::kPixels : Split::kNone;
+  if (two_taps && p.width.in_size > 2 * p.width.out_size) return Split::kPixels;
+  return is_far_apart(p) ? Split::kNone : Split::kRows;
 }
 
 // `lanes`: values in a vector. In both images the channels of a pixel must be adjacent for any order but the

@@ -139,6 +139,8 @@ template <class acc, class T>
 inline typename SmallPixel<acc>::type load_pixel(const T* p) {
   if constexpr (sizeof(T) == sizeof(acc)) {
     return load_bits<typename SmallPixel<acc>::type>(p);
+  } else if constexpr (UPSAMPLE_VECTOR_BYTES == 16 && sizeof(T) == 1) {
+    return load(p);
 #if UPSAMPLE_VECTOR_BYTES >= 32
   } else if constexpr (sizeof(T) == 1) {
     const __m128i bytes = _mm_cvtsi32_si128(load_bits<int>(p));
@@ -165,11 +167,14 @@ inline typename SmallPixel<acc>::type load_last_pixel(const T* p, int64_t channe
 template <class E, class V>
 inline void put_pixel(E finish, typename E::result* p, V v, int64_t channels, bool whole) {
   if constexpr (E::kUnchanged && sizeof(typename E::result) == 1) {
-    typedef uint8_t packed __attribute__((vector_size(4)));
-    typedef int32_t integers __attribute__((vector_size(16)));
-    // Between the smallest and the largest of four bytes: nothing to clamp.
-    if (whole)
+    if constexpr (sizeof v == sizeof(vec<float>)) {
+      if (whole) return store(p, v);
+    } else if (whole) {
+      typedef uint8_t packed __attribute__((vector_size(4)));
+      typedef int32_t integers __attribute__((vector_size(16)));
+      // Between the smallest and the largest of four bytes: nothing to clamp.
       return store_bits(p, __builtin_convertvector(__builtin_convertvector(v + 0.5f, integers), packed));
+    }
   } else if constexpr (E::kUnchanged && sizeof(typename E::result) == sizeof(v[0])) {
     if (whole) return store_bits(p, v);
   }
@@ -312,33 +317,76 @@ inline void zero_pixels(const ResampleParams<acc>& p, R* row, int64_t tile) {
   }
 }
 
+// Result columns begin .. end, and the source columns that they read.
+struct ColumnRange {
+  int64_t begin, end, source, source_end;
+};
+
+// The columns from `begin` on whose sources a buffer of kTileBytes holds, at `tile` channels each; some at
+// least.
+template <class acc>
+inline ColumnRange columns_from(const ResampleParams<acc>& p, int64_t begin, int64_t tile) {
+  const int64_t most = larger(8, kTileBytes / (static_cast<int64_t>(sizeof(acc)) * tile));
+  if (p.width.in_size <= most) return {begin, p.width.out_size, 0, p.width.in_size};
+  ColumnRange range{begin, begin, p.width.in_size, 0};
+  while (range.end < p.width.out_size) {
+    int64_t low = range.source, high = range.source_end;
+    for (int64_t t = p.width.offset[range.end]; t < p.width.offset[range.end + 1]; ++t) {
+      low = smaller(low, p.width.index[t]);
+      high = larger(high, p.width.index[t] + 1);
+    }
+    if (range.end > begin && high - low > most) break;
+    range.source = low, range.source_end = high;
+    ++range.end;
+  }
+  if (range.source > range.source_end) range.source = range.source_end;
+  return range;
+}
+
+// Channels c .. c + tile of result row oy, `row` being the sum of its source rows from column `source` on.
+template <class E, class acc>
+inline void write_pixels(const ResampleParams<acc>& p, E finish, typename E::result* out_row, const acc* row,
+                         int64_t tile, const ColumnRange& range) {
+  const bool streams =
+      p.stream && tile % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0 && streamable<acc>(out_row);
+  for (int64_t o = range.begin; o < range.end; ++o) {
+    write_pixel(finish, out_row + o * p.y_strides.width, streams, row, tile, p.width, o);
+  }
+}
+
 // Channels c .. c + tile of result rows begin .. end.
 template <class T, class E, class acc>
 inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
                               int64_t tile, int64_t begin, int64_t end, char* scratch) {
   acc* buffer[] = {reinterpret_cast<acc*>(scratch),
                    reinterpret_cast<acc*>(scratch + channels_last_row_bytes(p))};
-  const RowShape shape = p.x_strides.width == tile ? RowShape{1, p.width.in_size * tile, 0}
-                                                   : RowShape{p.width.in_size, tile, p.x_strides.width};
-  const bool scatters = !E::kTwoTapOnly && scatters_rows(p);
-  RowScatter<T, acc> rows(in, p.x_strides.height, shape, p.height, p.height_forward, buffer[0], buffer[1]);
-  if (scatters) rows.start(begin, end);
+  const auto shape = [&](int64_t pixels) {
+    return p.x_strides.width == tile ? RowShape{1, pixels * tile, 0}
+                                     : RowShape{pixels, tile, p.x_strides.width};
+  };
+  if (!E::kTwoTapOnly && scatters_rows(p)) {
+    RowScatter<T, acc> rows(in, p.x_strides.height, shape(p.width.in_size), p.height, p.height_forward,
+                            buffer[0], buffer[1]);
+    rows.start(begin, end);
+    const ColumnRange all{0, p.width.out_size, 0, p.width.in_size};
+    for (int64_t oy = begin; oy < end; ++oy) {
+      write_pixels(p, finish, out + oy * p.y_strides.height, rows.produce(), tile, all);
+    }
+    return;
+  }
   for (int64_t oy = begin; oy < end; ++oy) {
-    const acc* row = buffer[0];
     typename E::result* out_row = out + oy * p.y_strides.height;
-    if (E::kUnchanged && !scatters && p.height.offset[oy] == p.height.offset[oy + 1]) {
+    if (E::kUnchanged && p.height.offset[oy] == p.height.offset[oy + 1]) {
       zero_pixels(p, out_row, tile);
       continue;
     }
-    if (scatters) {
-      row = rows.produce();
-    } else {
-      blend_rows(buffer[0], in, p.x_strides.height, shape, p.height, oy);
-    }
-    const bool streams =
-        p.stream && tile % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0 && streamable<acc>(out_row);
-    for (int64_t o = 0; o < p.width.out_size; ++o) {
-      write_pixel(finish, out_row + o * p.y_strides.width, streams, row, tile, p.width, o);
+    // A long row in parts, so that its sum is still in cache when it is read.
+    for (int64_t o = 0; o < p.width.out_size;) {
+      const ColumnRange range = columns_from(p, o, tile);
+      blend_rows(buffer[0], in + range.source * p.x_strides.width, p.x_strides.height,
+                 shape(range.source_end - range.source), p.height, oy);
+      write_pixels(p, finish, out_row, buffer[0] - range.source * tile, tile, range);
+      o = range.end;
     }
   }
 }

@@ -225,6 +225,10 @@ inline vec<float> load(const uint8_t* p) {
   return (vec<float>)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)));
 #elif UPSAMPLE_VECTOR_BYTES == 32
   return (vec<float>)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+#elif defined(__x86_64__)
+  const __m128i zero = _mm_setzero_si128();
+  const __m128i words = _mm_unpacklo_epi8(_mm_cvtsi32_si128(load_bits<int>(p)), zero);
+  return (vec<float>)_mm_cvtepi32_ps(_mm_unpacklo_epi16(words, zero));
 #else
   return __builtin_convertvector(load_bits<packed_u8>(p), vec<float>);
 #endif
@@ -255,6 +259,10 @@ inline void store(uint8_t* p, vec<float> v) {
   const __m128i words =
       _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
   _mm_storel_epi64((__m128i*)p, _mm_packus_epi16(words, words));
+#elif defined(__x86_64__)
+  const __m128i words = _mm_packs_epi32(_mm_cvttps_epi32((__m128)(v + 0.5f)), _mm_setzero_si128());
+  const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+  __builtin_memcpy(p, &bytes, sizeof bytes);
 #else
   for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
 #endif
