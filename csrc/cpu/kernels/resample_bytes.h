@@ -73,6 +73,13 @@ inline void blend_fixed(const int16_t* above, const int16_t* below, int16_t weig
   __builtin_memcpy(out + i, &last, static_cast<size_t>(count - i));
 }
 
+// In units of 1 / 2^15; 1 is a little less.
+template <class acc>
+inline int16_t fixed_weight(acc weight) {
+  const acc scaled = weight * acc(1 << 15) + acc(0.5);
+  return static_cast<int16_t>(scaled < acc(INT16_MAX) ? scaled : acc(INT16_MAX));
+}
+
 // Rows of planes, each `plane` values after the one before.
 template <class acc>
 struct PlaneRows {
@@ -94,17 +101,19 @@ class FixedRows {
   template <class SourceRows>
   void write(uint8_t* out, int64_t begin, int64_t end, SourceRows&& source_rows) {
     const TwoTapRows<acc> height(p_.height);
-    for (int64_t oy = begin; oy < end; ++oy) {
+    for (int64_t oy = begin; oy < end;) {
       const int64_t first = height.first(oy), second = height.second(oy);
       const int16_t* above = row_of(first, second, source_rows);
       const int16_t* below = row_of(second, first, source_rows);
-      const acc weight = height.second_weight(oy) * acc(1 << 15);
-      const int16_t fixed =
-          static_cast<int16_t>(weight < acc(INT16_MAX) ? weight + acc(0.5) : acc(INT16_MAX));
+      const int rows = height.same_sources(oy, end, kMostRows);
       for (int64_t c = 0; c < planes_; ++c) {
-        blend_fixed(above + c * row_values_, below + c * row_values_, fixed,
-                    out + c * p_.y_strides.channel + oy * p_.y_strides.height, p_.width.out_size, p_.stream);
+        for (int r = 0; r < rows; ++r) {
+          blend_fixed(
+              above + c * row_values_, below + c * row_values_, fixed_weight(height.second_weight(oy + r)),
+              out + c * p_.y_strides.channel + (oy + r) * p_.y_strides.height, p_.width.out_size, p_.stream);
+        }
       }
+      oy += rows;
     }
   }
 

@@ -19,10 +19,18 @@ inline int64_t pixel_row_bytes(const ResampleParams<acc>& p) {
          kFewChannels * kVectorBytes;
 }
 
+// How many result rows are split before the first is read: what about half of the first cache holds.
+template <class acc>
+inline int64_t split_batch(const ResampleParams<acc>& p) {
+  constexpr int64_t kMostBytes = 24 << 10;
+  return larger(1, smaller(kRowBatch, kMostBytes / (p.channels * planar_row_bytes(p))));
+}
+
 template <class T, class E, class acc>
 int64_t split_scratch_bytes(const ResampleParams<acc>& p) {
   if (p.split == Split::kPixels) return pixel_row_bytes(p);
-  return p.channels * planar_row_bytes(p) + (widens_bytes<T, E>(p) ? fixed_rows_bytes(p, p.channels) : 0);
+  const int64_t rows = p.channels * planar_row_bytes(p);
+  return widens_bytes<T, E>(p) ? rows + fixed_rows_bytes(p, p.channels) : split_batch(p) * rows;
 }
 
 // planes[c * plane + x] = channel c of pixel x, x < pixels, of the sum over the taps t of
@@ -68,20 +76,27 @@ inline void split_rows(acc* planes, int64_t plane, const T* input, int64_t row_s
   }
 }
 
+// Result rows oy .. oy + count, which fit the scratch: each plane's are then written one after the other.
 template <int kChannels, class T, class E, class acc>
-inline void resample_split_row(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
-                               int64_t oy, char* scratch) {
-  out += oy * p.y_strides.height;
-  if (is_zero(p, oy)) {
-    for (int c = 0; c < kChannels; ++c) zero_row(p, finish, out + c * p.y_strides.channel);
-    return;
+inline void resample_split_rows(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
+                                int64_t oy, int64_t count, char* scratch) {
+  const int64_t plane = planar_row_bytes(p) / static_cast<int64_t>(sizeof(acc));
+  const auto planes = [&](int64_t i) { return reinterpret_cast<acc*>(scratch) + i * kChannels * plane; };
+  for (int64_t i = 0; i < count; ++i) {
+    if (is_zero(p, oy + i)) continue;
+    const int64_t t = p.height.offset[oy + i], taps = p.height.offset[oy + i + 1] - t;
+    split_rows<kChannels>(planes(i), plane, in, p.x_strides.height, p.width.in_size, p.height.index + t,
+                          p.height.weight + t, taps);
   }
-  acc* planes = reinterpret_cast<acc*>(scratch);
-  const int64_t t = p.height.offset[oy], plane = planar_row_bytes(p) / static_cast<int64_t>(sizeof(acc));
-  split_rows<kChannels>(planes, plane, in, p.x_strides.height, p.width.in_size, p.height.index + t,
-                        p.height.weight + t, p.height.offset[oy + 1] - t);
   for (int c = 0; c < kChannels; ++c) {
-    write_row_columns(p, finish, out + c * p.y_strides.channel, planes + c * plane);
+    for (int64_t i = 0; i < count; ++i) {
+      typename E::result* to = out + c * p.y_strides.channel + (oy + i) * p.y_strides.height;
+      if (is_zero(p, oy + i)) {
+        zero_row(p, finish, to);
+      } else {
+        write_row_columns(p, finish, to, planes(i) + c * plane);
+      }
+    }
   }
 }
 
@@ -114,10 +129,16 @@ inline void resample_split_pixels(const ResampleParams<acc>& p, E finish, const 
 }
 
 template <int kChannels, class T, class E, class acc>
-inline void resample_split_rows(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
-                                int64_t begin, int64_t end, char* scratch) {
+inline void resample_split_image(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
+                                 int64_t begin, int64_t end, char* scratch) {
+  if (p.split == Split::kPixels) {
+    for (int64_t oy = begin; oy < end; ++oy) {
+      resample_split_pixels<kChannels>(p, finish, in, out, oy, scratch);
+    }
+    return;
+  }
   if constexpr (is_byte_resize<T, E>) {
-    if (p.split == Split::kRows && widens_bytes<T, E>(p)) {
+    if (widens_bytes<T, E>(p)) {
       const int64_t plane = planar_row_bytes(p) / static_cast<int64_t>(sizeof(acc));
       acc* planes = reinterpret_cast<acc*>(scratch);
       FixedRows<acc> rows(p, kChannels, scratch + kChannels * planar_row_bytes(p));
@@ -128,12 +149,9 @@ inline void resample_split_rows(const ResampleParams<acc>& p, E finish, const T*
       });
     }
   }
-  for (int64_t oy = begin; oy < end; ++oy) {
-    if (p.split == Split::kPixels) {
-      resample_split_pixels<kChannels>(p, finish, in, out, oy, scratch);
-    } else {
-      resample_split_row<kChannels>(p, finish, in, out, oy, scratch);
-    }
+  const int64_t batch = split_batch(p);
+  for (int64_t oy = begin; oy < end; oy += batch) {
+    resample_split_rows<kChannels>(p, finish, in, out, oy, smaller(batch, end - oy), scratch);
   }
 }
 
@@ -147,11 +165,11 @@ inline void resample_split(const ResampleParams<acc>& p, int64_t begin, int64_t 
     const T* in = static_cast<const T*>(p.x) + n * p.x_strides.batch;
     typename E::result* out = static_cast<typename E::result*>(p.y) + n * p.y_strides.batch;
     if (p.channels == 2) {
-      resample_split_rows<2>(p, finish, in, out, first, last, scratch);
+      resample_split_image<2>(p, finish, in, out, first, last, scratch);
     } else if (p.channels == 3) {
-      resample_split_rows<3>(p, finish, in, out, first, last, scratch);
+      resample_split_image<3>(p, finish, in, out, first, last, scratch);
     } else {
-      resample_split_rows<4>(p, finish, in, out, first, last, scratch);
+      resample_split_image<4>(p, finish, in, out, first, last, scratch);
     }
     row += last - first;
   }
