@@ -38,6 +38,13 @@ struct PickParams {
   const void* plan;
 };
 
+// Pixels of at most this many channels fit in four lanes, and are split into planes by permuting vectors.
+constexpr int64_t kFewChannels = 4;
+
+// An x with pixels of a few adjacent channels where y has planes: its rows are split into those of planes,
+// or, if the columns that are read are far apart, its pixels are taken one by one.
+enum class Split { kNone, kRows, kPixels };
+
 // y = A_h x A_w^T for every plane of an image x (N, C, H, W), by the tables of its axes. Forward, x is the
 // input and y the output; backward, with transposed tables, x is grad_output and y grad_input.
 template <class Table>
@@ -57,6 +64,7 @@ struct ResampleParams : TableParams<AxisTaps<acc>> {
   // Rows of work are (n, c, row of y), or (n, row of y) with all channels at once if the channels of a pixel
   // are adjacent in both images.
   bool channels_last;
+  Split split;  // unless it is kNone, rows of work are (n, row of y) too
   // y is too large to stay in cache: use streaming stores.
   bool stream;
   // Operands of the fused kernels: an image with the strides of y, and a number.
@@ -65,7 +73,10 @@ struct ResampleParams : TableParams<AxisTaps<acc>> {
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
   const void* plan;
 
-  int64_t rows() const { return this->batch * (channels_last ? 1 : this->channels) * this->height.out_size; }
+  int64_t rows() const {
+    return this->batch * (channels_last || split != Split::kNone ? 1 : this->channels) *
+           this->height.out_size;
+  }
 };
 
 // Depthwise transposed convolution: every channel has its own kernel. With o = i * stride - padding + k *

@@ -8,8 +8,32 @@ namespace upsample_ext {
 enum class PixelOrder {
   kPlanar,       // vectors of neighbouring columns of one plane
   kInterleaved,  // the same of pixels of few channels, whose row is one plane's
+  kSplit,        // the same of pixels of few channels, whose rows are split into those of planes
   kChannelsLast  // vectors of the channels of a pixel
 };
+
+// Whether the columns that are read are so far apart that most samples of a row are not.
+template <class acc>
+bool is_far_apart(const ResampleParams<acc>& p) {
+  return p.width.in_size > 3 * p.width.out_size;
+}
+
+// Whether x has pixels of a few channels, one after the other, and y rows of planes, and how they get there.
+// Where columns are skipped, interpolation takes the others one by one. (Of a line there is one row, which
+// would be all of x.)
+template <class acc>
+Split choose_split(const ResampleParams<acc>& p) {
+  constexpr int64_t kLongestRow = 1 << 14;
+  const bool fits = p.channels > 1 && p.channels <= kFewChannels && p.width.in_size > 1 &&
+                    p.width.in_size < kLongestRow && p.x_strides.channel == 1 &&
+                    p.x_strides.width == p.channels && p.y_strides.channel != 1 &&
+                    (p.y_strides.width == 1 || p.width.out_size == 1);
+  if (!fits) return Split::kNone;
+  const bool two_taps = p.height.interpolates && p.height.taps_per_row == 2 && p.width.interpolates &&
+                        p.width.taps_per_row == 2;
+  if (two_taps && p.width.in_size > 2 * p.width.out_size) return Split::kPixels;
+  return is_far_apart(p) ? Split::kNone : Split::kRows;
+}
 
 // `lanes`: values in a vector. In both images the channels of a pixel must be adjacent for any order but the
 // first; for an interleaved row the pixels must follow each other without a gap too, the pixels that are read
@@ -17,9 +41,10 @@ enum class PixelOrder {
 // make up for a table of every value in a row.
 template <class acc>
 PixelOrder choose_order(const ResampleParams<acc>& p, int64_t lanes) {
+  if (choose_split(p) != Split::kNone) return PixelOrder::kSplit;
   if (p.channels <= 1 || p.x_strides.channel != 1 || p.y_strides.channel != 1) return PixelOrder::kPlanar;
   const auto dense = [&](int64_t width, int64_t stride) { return width == 1 || stride == p.channels; };
-  const bool far_apart = p.channels <= 4 && p.width.in_size > 3 * p.width.out_size;
+  const bool far_apart = p.channels <= kFewChannels && is_far_apart(p);
   const bool is_line = p.width.out_size > 1 << 14 && p.batch * p.height.out_size < 8;
   const bool interleaves = p.channels < lanes && !far_apart && !is_line &&
                            dense(p.width.in_size, p.x_strides.width) &&
@@ -51,7 +76,7 @@ Conversion choose_conversion(const ResampleParams<acc>& p, bool may_unpack) {
   const bool x_by_pixel = p.channels > 1 && p.x_strides.channel == 1;
   const bool y_by_pixel = p.channels > 1 && p.y_strides.channel == 1;
   if (x_by_pixel && y_by_pixel) return {true, false, false};
-  if (x_by_row && y_by_row) return {false, false, false};
+  if ((x_by_row && y_by_row) || choose_split(p) != Split::kNone) return {false, false, false};
   const int64_t x_samples = samples_read(p.height) * samples_read(p.width);
   if (x_samples == 0) return {false, false, false};  // zeros alone, as a transposed convolution can give
   const int64_t y_samples = p.height.out_size * p.width.out_size;

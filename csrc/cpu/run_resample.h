@@ -18,9 +18,9 @@
 
 namespace upsample_ext {
 
-// Whether a result is too large to stay in cache.
+// Whether a result is too large to stay in cache, beside what it is made from: half of the last cache.
 inline bool exceeds_cache(const at::Tensor& result) {
-  return result.numel() * result.element_size() > last_level_cache_bytes();
+  return 2 * result.numel() * result.element_size() > last_level_cache_bytes();
 }
 
 // Elements read or written, whichever is more, that a thread gets at least, and of a call that takes several:
@@ -120,6 +120,7 @@ class PlannedResample {
     params_.width = width.taps();
     const PixelOrder order = choose_order(params_, kernel.lanes);
     params_.channels_last = order == PixelOrder::kChannelsLast;
+    params_.split = order == PixelOrder::kSplit ? choose_split(params_) : Split::kNone;
     if (params_.channels_last) {
       kernel.build_plan(params_, nullptr);  // there is none; the kernel sees whether it takes these tables
     } else {

@@ -213,9 +213,13 @@ AxisTable<T> AxisTable<T>::interleaved(int64_t channels) const {
 
 template <class T>
 std::vector<int64_t> AxisTable<T>::sources() const {
-  std::vector<int64_t> sources(taps_.index, taps_.index + tap_count());
-  if (!std::is_sorted(sources.begin(), sources.end())) std::sort(sources.begin(), sources.end());
-  sources.erase(std::unique(sources.begin(), sources.end()), sources.end());
+  std::vector<bool> is_read(static_cast<size_t>(taps_.in_size));
+  for (int64_t t = 0; t < tap_count(); ++t) is_read[taps_.index[t]] = true;
+  std::vector<int64_t> sources;
+  sources.reserve(std::min(tap_count(), taps_.in_size));
+  for (int64_t i = 0; i < taps_.in_size; ++i) {
+    if (is_read[i]) sources.push_back(i);
+  }
   return sources;
 }
 

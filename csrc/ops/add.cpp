@@ -4,6 +4,7 @@
 #include "add.h"
 
 #include <ATen/ExpandUtils.h>
+#include <ATen/TensorIterator.h>
 
 #include "autograd_node.h"
 #include "op_handles.h"
@@ -17,9 +18,25 @@ using c10::SymIntArrayRef;
 
 // ---- output ----------------------------------------------------------------------------------------------
 
+// The sum of meta tensors, as native lays it out. The iterator that native's kernels build decides that; the
+// operator, in which shapes may be symbols, is written in Python for meta tensors and takes a hundred times
+// as long.
+static Tensor meta_sum(const Tensor& first, const Tensor& second) {
+  const auto is_symbolic = [](const Tensor& x) {
+    return x.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
+  };
+  if (is_symbolic(first) || is_symbolic(second)) return at::add(first, second);
+  return at::TensorIteratorConfig()
+      .add_owned_output(Tensor())
+      .add_owned_const_input(first)
+      .add_owned_const_input(second)
+      .build()
+      .output();
+}
+
 // Native chooses the layout of `resized + other` from the strides of both. Two images of one shape and
-// format, the usual case, are recognised directly; otherwise native itself is called on meta tensors, for
-// which it computes nothing; for an empty batch, whose strides on the meta device are others, on the CPU.
+// format, the usual case, are recognised directly; otherwise native itself lays out meta tensors, for which
+// it computes nothing; for an empty batch, whose strides on the meta device are others, the CPU's.
 static Tensor empty_sum(const Tensor& input, const Tensor& other) {
   const SymInt shape[] = {input.sym_size(0), input.sym_size(1), other.sym_size(-2), other.sym_size(-1)};
   const at::MemoryFormat format = input.suggest_memory_format();
@@ -36,8 +53,9 @@ static Tensor empty_sum(const Tensor& input, const Tensor& other) {
     return at::empty_symint(shape, input.options(), format);
   }
   const auto options = input.options().device(is_empty ? at::kCPU : at::kMeta);
-  const Tensor sum = at::add(at::empty_symint(shape, options, format),
-                             at::empty_strided_symint(other.sym_sizes(), other.sym_strides(), options));
+  const Tensor resized = at::empty_symint(shape, options, format);
+  const Tensor beside = at::empty_strided_symint(other.sym_sizes(), other.sym_strides(), options);
+  const Tensor sum = is_empty ? at::add(resized, beside) : meta_sum(resized, beside);
   return at::empty_strided_symint(sum.sym_sizes(), sum.sym_strides(), input.options());
 }
 

@@ -275,7 +275,9 @@ inline void with_reach(const LogitsParams<acc>& x, int64_t b, F&& f) {
   switch (column_plan(x).blocks[b].reach) {
     case Reach::kShared:
       if (kPermutes) return f(ReachConstant<Reach::kShared>{});
-      [[fallthrough]];
+      return f(ReachConstant<Reach::kNear>{});
+    case Reach::kPair:
+      return f(ReachConstant<Reach::kPair>{});
     case Reach::kNear:
     case Reach::kGaps:  // every column of an interpolation has both taps
       return f(ReachConstant<Reach::kNear>{});

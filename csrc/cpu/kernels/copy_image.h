@@ -93,6 +93,8 @@ inline void transpose(From from, T* to, int64_t to_stride, int64_t rows, int64_t
     int64_t j = 0;
     for (; j + kSize <= columns; j += kSize) {
       transpose_block<T>([&](int64_t r) { return from(i + r) + j; }, to + j * to_stride + i, to_stride);
+      // The rows after these are far from them in memory, often: no prefetcher expects them.
+      for (int64_t r = kSize; r < smaller(2 * kSize, rows - i); ++r) __builtin_prefetch(from(i + r) + j);
     }
     one_by_one(i, i + kSize, j);
   }
@@ -172,16 +174,27 @@ inline V same_size_values(V v) {
   return multiply_add_vector(V{}, v, v);
 }
 
-// to[i] = 1 * from[i] + 0 * from[i]
+// to[i] = 1 * from[i] + 0 * from[i]. Four vectors are read before they are written: where the images lie a
+// little more than a multiple of 4 KiB apart, reads seem to depend on the writes before them.
 template <class T>
 void same_size_row(const void* from, void* to, int64_t count, bool streams) {
   using acc = acc_of<T>;
+  constexpr int64_t kVectors = 4;
   const T* x = static_cast<const T*>(from);
   T* y = static_cast<T*>(to);
   int64_t i = 0;
+  const auto copy_vectors = [&](auto&& write) {
+    for (; i + kVectors * lanes<acc> <= count; i += kVectors * lanes<acc>) {
+      vec<acc> v[kVectors];
+      for (int64_t k = 0; k < kVectors; ++k) v[k] = same_size_values(load(x + i + k * lanes<acc>));
+      for (int64_t k = 0; k < kVectors; ++k) write(y + i + k * lanes<acc>, v[k]);
+    }
+  };
   if (streams && streamable<acc>(y)) {
-    for (; i + lanes<acc> <= count; i += lanes<acc>) stream(y + i, same_size_values(load(x + i)));
+    copy_vectors([](T* p, vec<acc> v) { stream(p, v); });
     end_stream();
+  } else {
+    copy_vectors([](T* p, vec<acc> v) { store(p, v); });
   }
   for (; i + lanes<acc> <= count; i += lanes<acc>) store(y + i, same_size_values(load(x + i)));
   if (i < count) store_part(y + i, same_size_values(load_part(x + i, count - i)), count - i);

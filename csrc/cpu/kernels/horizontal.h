@@ -15,14 +15,15 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// How far apart the samples of a block are. kShared: one window holds all taps; kNear: one window per tap;
-// kGaps: the same, but some columns lack a tap; kWide, kWidest: two or four windows per tap, which columns
-// may lack; kFar: anything else.
-enum class Reach : int32_t { kShared, kNear, kGaps, kWide, kWidest, kFar };
+// How far apart the samples of a block are. kShared: one window holds all taps; kPair: two do; kNear: one
+// window per tap; kGaps: the same, but some columns lack a tap; kWide, kWidest: two or four windows per tap,
+// which columns may lack; kFar: anything else.
+enum class Reach : int32_t { kShared, kPair, kNear, kGaps, kWide, kWidest, kFar };
 
-constexpr int64_t kWindows[] = {1, 1, 1, 2, 4, 0};
+constexpr int64_t kWindows[] = {1, 2, 1, 1, 2, 4, 0};
 constexpr int64_t windows_of(Reach reach) { return kWindows[static_cast<int>(reach)]; }
-constexpr bool has_every_tap(Reach reach) { return reach == Reach::kShared || reach == Reach::kNear; }
+constexpr bool has_every_tap(Reach reach) { return reach <= Reach::kNear; }
+constexpr bool shares_windows(Reach reach) { return reach <= Reach::kPair; }
 
 // One tap of all columns of a block: samples base + offset + lane. An absent tap has the sign bit set.
 template <class acc>
@@ -182,17 +183,23 @@ inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& a
   ColumnBlock<acc> block{0, next, taps, 1, Reach::kNear, false};
   TapSamples<acc> samples_of[kMostBlockTaps];
   int64_t least = INT64_MAX, most = 0;
+  bool everywhere = true;
   for (int64_t t = 0; t < taps; ++t) {
     samples_of[t] = samples_of_tap(axis, first, t);
+    everywhere = everywhere && samples_of[t].everywhere;
     block.reach = farther(block.reach, reach_of(samples_of[t]));
     least = smaller(least, samples_of[t].least);
     most = larger(most, samples_of[t].most);
   }
   if (block.reach == Reach::kFar) return block;
-  if (kPermutes && block.reach == Reach::kNear && most - least < lanes<acc>) block.reach = Reach::kShared;
+  if (kPermutes && everywhere && most - least < 2 * lanes<acc>) {
+    block.reach = most - least < lanes<acc>     ? Reach::kShared
+                  : block.reach == Reach::kWide ? Reach::kPair
+                                                : block.reach;
+  }
   for (int64_t t = 0; t < taps; ++t) {
     const TapSamples<acc>& samples = samples_of[t];
-    const int64_t start = block.reach == Reach::kShared ? least : samples.least;
+    const int64_t start = shares_windows(block.reach) ? least : samples.least;
     const int64_t latest = axis.in_size - windows_of(block.reach) * lanes<acc>;
     const int64_t base = kPermutes ? larger(0, smaller(start, latest)) : start;
     if (t == 0) block.base = base;
@@ -339,8 +346,27 @@ inline vec<acc> fetch(const T* p, vec_index<acc> lane) {
       const vec<acc> upper = permute_two(load(p + 2 * lanes<acc>), load(p + 3 * lanes<acc>), lane);
       v = (lane & 2 * lanes<acc>) != 0 ? upper : v;
     }
+    if constexpr (has_every_tap(kReach)) return v;
     return lane < 0 ? vec<acc>{} : v;
   }
+}
+
+// The one or two windows that all taps of a block share.
+template <Reach kReach, class acc>
+struct SharedWindows {
+  static_assert(shares_windows(kReach), "each tap has windows of its own");
+  vec<acc> first, second;
+
+  vec<acc> pick(vec_index<acc> lane) const {
+    if constexpr (kReach == Reach::kPair) return permute_two(first, second, lane);
+    return permute(first, lane);
+  }
+};
+
+template <Reach kReach, class acc, class T>
+inline SharedWindows<kReach, acc> load_windows(const T* p) {
+  if constexpr (kReach == Reach::kPair) return {load(p), load(p + lanes<acc>)};
+  return {load(p), vec<acc>{}};
 }
 
 // A block's columns: the sum over its taps of a row of samples.
@@ -389,6 +415,8 @@ inline void write_block(E finish, typename E::result* out, const acc* row, const
   const ColumnTap<acc>* taps = plan.taps + block.tap;
   if (block.reach == Reach::kFar || block.taps == 0) {
     for (int64_t o = 0; o < count; ++o) finish.put_one(out + o, sum_taps(row, axis, b * lanes<acc> + o));
+  } else if (block.reach == Reach::kPair) {
+    finish.template put<kPut>(out, sum_block<Reach::kPair>(row, block, taps), count);
   } else if (has_every_tap(block.reach)) {
     finish.template put<kPut>(out, sum_block<Reach::kNear>(row, block, taps), count);
   } else if (windows_of(block.reach) == 1) {
@@ -430,11 +458,51 @@ inline void write_shared(E finish, typename E::result* out, const acc* row, cons
   }
 }
 
+// Whole blocks begin .. end of two taps each, which no column lacks. kShares: their taps are the same.
+template <Reach kReach, bool kShares, Put kPut, class E, class acc>
+inline void write_two_taps(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
+                           int64_t begin, int64_t end) {
+  const ColumnTap<acc>* taps = plan.taps + plan.blocks[begin].tap;
+  const ColumnTap<acc> tap0 = taps[0], tap1 = taps[1];
+  for (int64_t b = begin; b < end; ++b) {
+    const acc* p = row + plan.blocks[b].base;
+    if (!kShares) taps = plan.taps + plan.blocks[b].tap;
+    const ColumnTap<acc>&first = kShares ? tap0 : taps[0], &second = kShares ? tap1 : taps[1];
+    vec<acc> left, right;
+    if constexpr (shares_windows(kReach)) {
+      const auto windows = load_windows<kReach, acc>(p);
+      left = windows.pick(first.lane), right = windows.pick(second.lane);
+    } else {
+      left = fetch<kReach, acc>(p, first.lane), right = fetch<kReach, acc>(p + second.offset, second.lane);
+    }
+    finish.template put<kPut>(out + b * lanes<acc>,
+                              multiply_add_vector(second.weight, right, first.weight * left), lanes<acc>);
+  }
+}
+
+template <Reach kReach, Put kPut, class E, class acc>
+inline void write_two_taps(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
+                           int64_t begin, int64_t end) {
+  if (plan.blocks[begin].shares) {
+    write_two_taps<kReach, true, kPut>(finish, out, row, plan, begin, end);
+  } else {
+    write_two_taps<kReach, false, kPut>(finish, out, row, plan, begin, end);
+  }
+}
+
 // Whole blocks begin .. end, a run.
 template <Put kPut, class E, class acc>
 inline void write_run(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
                       const AxisTaps<acc>& axis, int64_t begin, int64_t end) {
   const ColumnBlock<acc>& block = plan.blocks[begin];
+  if (block.taps == 2) {
+    if (block.reach == Reach::kShared)
+      return write_two_taps<Reach::kShared, kPut>(finish, out, row, plan, begin, end);
+    if (block.reach == Reach::kPair)
+      return write_two_taps<Reach::kPair, kPut>(finish, out, row, plan, begin, end);
+    if (block.reach == Reach::kNear)
+      return write_two_taps<Reach::kNear, kPut>(finish, out, row, plan, begin, end);
+  }
   if constexpr (!E::kTwoTapOnly) {
     if (kPermutes && block.taps == 4 && block.reach == Reach::kShared) {  // four taps, enlarging
       if (block.shares) return write_shared<Reach::kShared, 4, kPut>(finish, out, row, plan, begin, end);

@@ -19,7 +19,7 @@ constexpr ResampleKernel<acc> resample_kernel() {
   kernel.reads_y = E::kReads;
   kernel.plan_bytes = resample_plan_bytes<acc>;
   kernel.build_plan = resample_build_plan<E, acc>;
-  kernel.scratch_bytes = resample_scratch_bytes<acc>;
+  kernel.scratch_bytes = resample_scratch_bytes<T, E>;
   kernel.rows = resample_rows<T, E>;
   return kernel;
 }

@@ -6,8 +6,7 @@
 // order: the same bits for any number of threads.
 #pragma once
 
-#include "resample_channels_last.h"
-#include "resample_planar.h"
+#include "resample_split.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
@@ -26,9 +25,11 @@ void resample_build_plan(const ResampleParams<acc>& p, void* plan) {
 }
 
 // Scratch of one thread, in bytes.
-template <class acc>
+template <class T, class E, class acc = acc_of<T>>
 int64_t resample_scratch_bytes(const ResampleParams<acc>& p) {
-  return p.channels_last ? channels_last_scratch_bytes(p) : planar_scratch_bytes(p);
+  if (p.channels_last) return channels_last_scratch_bytes(p);
+  if (p.split != Split::kNone) return split_scratch_bytes<T, E>(p);
+  return widens_bytes<T, E>(p) ? planar_row_bytes(p) + fixed_rows_bytes(p, 1) : planar_scratch_bytes(p);
 }
 
 // Rows begin .. end of the work; scratch holds resample_scratch_bytes.
@@ -36,6 +37,10 @@ template <class T, class E, class acc = acc_of<T>>
 void resample_rows(const ResampleParams<acc>& p, int64_t begin, int64_t end, void* scratch) {
   if (p.channels_last) {
     resample_channels_last<T, E>(p, begin, end, static_cast<char*>(scratch));
+  } else if (p.split != Split::kNone) {
+    resample_split<T, E>(p, begin, end, static_cast<char*>(scratch));
+  } else if (widens_bytes<T, E>(p)) {
+    if constexpr (is_byte_resize<T, E>) widen_planes<T>(p, begin, end, static_cast<char*>(scratch));
   } else {
     resample_planar<T, E>(p, begin, end, static_cast<char*>(scratch));
   }

@@ -125,8 +125,6 @@ inline void interpolate_pixel_rows(const ResampleParams<acc>& p, E finish, const
 //
 // Four lanes hold a pixel. (If close together, such pixels are better treated as an interleaved row.)
 
-constexpr int64_t kFewChannels = 4;
-
 template <class acc>
 struct SmallPixel {
   typedef acc type __attribute__((vector_size(4 * sizeof(acc))));
@@ -141,6 +139,8 @@ template <class acc, class T>
 inline typename SmallPixel<acc>::type load_pixel(const T* p) {
   if constexpr (sizeof(T) == sizeof(acc)) {
     return load_bits<typename SmallPixel<acc>::type>(p);
+  } else if constexpr (UPSAMPLE_VECTOR_BYTES == 16 && sizeof(T) == 1) {
+    return load(p);
 #if UPSAMPLE_VECTOR_BYTES >= 32
   } else if constexpr (sizeof(T) == 1) {
     const __m128i bytes = _mm_cvtsi32_si128(load_bits<int>(p));
@@ -167,47 +167,82 @@ inline typename SmallPixel<acc>::type load_last_pixel(const T* p, int64_t channe
 template <class E, class V>
 inline void put_pixel(E finish, typename E::result* p, V v, int64_t channels, bool whole) {
   if constexpr (E::kUnchanged && sizeof(typename E::result) == 1) {
-    typedef uint8_t packed __attribute__((vector_size(4)));
-    typedef int32_t integers __attribute__((vector_size(16)));
-    // Between the smallest and the largest of four bytes: nothing to clamp.
-    if (whole)
+    if constexpr (sizeof v == sizeof(vec<float>)) {
+      if (whole) return store(p, v);
+    } else if (whole) {
+      typedef uint8_t packed __attribute__((vector_size(4)));
+      typedef int32_t integers __attribute__((vector_size(16)));
+      // Between the smallest and the largest of four bytes: nothing to clamp.
       return store_bits(p, __builtin_convertvector(__builtin_convertvector(v + 0.5f, integers), packed));
+    }
+  } else if constexpr (E::kUnchanged && sizeof(typename E::result) == sizeof(v[0])) {
+    if (whole) return store_bits(p, v);
   }
   for (int64_t c = 0; c < channels; ++c) finish.put_one(p + c, v[c]);
 }
 
-// Pixels begin .. end of a result row; kLast: the last pixel of a source row may be among what they read.
-template <bool kLast, class T, class E, class acc>
-inline void interpolate_small_pixels(const ResampleParams<acc>& p, const TwoTapRows<acc>& width, E finish,
-                                     const T* row0, const T* row1, acc down0, acc down1,
-                                     typename E::result* out, int64_t begin, int64_t end) {
-  using Pixel = typename SmallPixel<acc>::type;
-  const Pixel above = Pixel{} + down0, below = Pixel{} + down1;
-  const bool dense = p.y_strides.width == p.channels;
-  const auto blend = [&](int64_t x) {
-    const T *p0 = row0 + x * p.x_strides.width, *p1 = row1 + x * p.x_strides.width;
-    if (kLast && x == p.width.in_size - 1) {
-      return multiply_add_vector(below, load_last_pixel<acc>(p1, p.channels),
-                                 above * load_last_pixel<acc>(p0, p.channels));
+// What a result row of small pixels is made of: two source rows, and their weights.
+template <class T, class acc>
+struct SmallPixelRows {
+  const T *row0, *row1;
+  int64_t channels, stride, last;  // the last pixel of a row may be the last of the tensor
+  acc down0, down1;
+
+  // Pixel x of the two rows' sum; kLast: it may be the last.
+  template <bool kLast>
+  typename SmallPixel<acc>::type blend(int64_t x) const {
+    using Pixel = typename SmallPixel<acc>::type;
+    const T *p0 = row0 + x * stride, *p1 = row1 + x * stride;
+    const Pixel above = Pixel{} + down0, below = Pixel{} + down1;
+    if (kLast && x == last) {
+      return multiply_add_vector(below, load_last_pixel<acc>(p1, channels),
+                                 above * load_last_pixel<acc>(p0, channels));
     }
     return multiply_add_vector(below, load_pixel<acc>(p1), above * load_pixel<acc>(p0));
-  };
+  }
+};
+
+// put(ox, pixel) for the result pixels begin .. end.
+template <bool kLast, class T, class acc, class Sink>
+inline void interpolate_small_pixels(const SmallPixelRows<T, acc>& rows, const TwoTapRows<acc>& width,
+                                     int64_t begin, int64_t end, Sink&& put) {
+  using Pixel = typename SmallPixel<acc>::type;
   for (int64_t ox = begin; ox < end; ++ox) {
-    const Pixel left = width.first_weight(ox) * blend(width.first(ox));
-    const Pixel sum = multiply_add_vector(Pixel{} + width.second_weight(ox), blend(width.second(ox)), left);
-    put_pixel(finish, out + ox * p.y_strides.width, sum, p.channels, dense && (!kLast || ox + 1 < end));
+    const Pixel left = width.first_weight(ox) * rows.template blend<kLast>(width.first(ox));
+    const Pixel right = rows.template blend<kLast>(width.second(ox));
+    put(ox, multiply_add_vector(Pixel{} + width.second_weight(ox), right, left));
   }
 }
 
-template <class T, class E, class acc>
-inline void interpolate_small_row(const ResampleParams<acc>& p, E finish, const T* row0, const T* row1,
-                                  acc down0, acc down1, typename E::result* out) {
-  const TwoTapRows<acc> width(p.width);
-  // The last result pixel is always among the careful ones: nothing may be written beyond its channels.
+// The result pixels before this one do not read the last pixel of a row, and are not the last themselves.
+template <class acc>
+inline int64_t first_careful_pixel(const TwoTapRows<acc>& width) {
   int64_t careful = width.out_size - 1;
   while (careful > 0 && width.second(careful - 1) == width.in_size - 1) --careful;
-  interpolate_small_pixels<false>(p, width, finish, row0, row1, down0, down1, out, 0, careful);
-  interpolate_small_pixels<true>(p, width, finish, row0, row1, down0, down1, out, careful, width.out_size);
+  return careful;
+}
+
+// Result row oy, which has two taps.
+template <class T, class acc>
+inline SmallPixelRows<T, acc> small_pixel_rows(const ResampleParams<acc>& p, const T* in, int64_t oy) {
+  const int64_t t = p.height.offset[oy];
+  const int64_t *index = p.height.index + t, stride = p.x_strides.height;
+  return {in + index[0] * stride, in + index[1] * stride, p.channels, p.x_strides.width, p.width.in_size - 1,
+          p.height.weight[t],     p.height.weight[t + 1]};
+}
+
+template <class T, class E, class acc>
+inline void interpolate_small_row(const ResampleParams<acc>& p, E finish, const SmallPixelRows<T, acc>& rows,
+                                  typename E::result* out) {
+  const TwoTapRows<acc> width(p.width);
+  const int64_t careful = first_careful_pixel(width), stride = p.y_strides.width;
+  const bool dense = stride == p.channels;
+  interpolate_small_pixels<false>(rows, width, 0, careful, [&](int64_t ox, auto pixel) {
+    put_pixel(finish, out + ox * stride, pixel, p.channels, dense);
+  });
+  interpolate_small_pixels<true>(rows, width, careful, width.out_size, [&](int64_t ox, auto pixel) {
+    put_pixel(finish, out + ox * stride, pixel, p.channels, dense && ox + 1 < width.out_size);
+  });
 }
 
 // ---- any tables -----------------------------------------------------------------------------------------
@@ -308,38 +343,81 @@ inline void zero_pixels(const ResampleParams<acc>& p, R* row, int64_t tile) {
   }
 }
 
+// Result columns begin .. end, and the source columns that they read.
+struct ColumnRange {
+  int64_t begin, end, source, source_end;
+};
+
+// The columns from `begin` on whose sources a buffer of kTileBytes holds, at `tile` channels each; some at
+// least.
+template <class acc>
+inline ColumnRange columns_from(const ResampleParams<acc>& p, int64_t begin, int64_t tile) {
+  const int64_t most = larger(8, kTileBytes / (static_cast<int64_t>(sizeof(acc)) * tile));
+  if (p.width.in_size <= most) return {begin, p.width.out_size, 0, p.width.in_size};
+  ColumnRange range{begin, begin, p.width.in_size, 0};
+  while (range.end < p.width.out_size) {
+    int64_t low = range.source, high = range.source_end;
+    for (int64_t t = p.width.offset[range.end]; t < p.width.offset[range.end + 1]; ++t) {
+      low = smaller(low, p.width.index[t]);
+      high = larger(high, p.width.index[t] + 1);
+    }
+    if (range.end > begin && high - low > most) break;
+    range.source = low, range.source_end = high;
+    ++range.end;
+  }
+  if (range.source > range.source_end) range.source = range.source_end;
+  return range;
+}
+
+// Channels c .. c + tile of result row oy, `row` being the sum of its source rows from column `source` on.
+template <class E, class acc>
+inline void write_pixels(const ResampleParams<acc>& p, E finish, typename E::result* out_row, const acc* row,
+                         int64_t tile, const ColumnRange& range) {
+  const bool streams =
+      p.stream && tile % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0 && streamable<acc>(out_row);
+  for (int64_t o = range.begin; o < range.end; ++o) {
+    typename E::result* pixel = out_row + o * p.y_strides.width;
+    if (!E::kTwoTapOnly && p.width.offset[o + 1] - p.width.offset[o] == 4) {
+      write_pixel_of<4>(finish, pixel, streams, row, tile, p.width, o);
+    } else {
+      write_pixel(finish, pixel, streams, row, tile, p.width, o);
+    }
+  }
+}
+
 // Channels c .. c + tile of result rows begin .. end.
 template <class T, class E, class acc>
 inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
                               int64_t tile, int64_t begin, int64_t end, char* scratch) {
   acc* buffer[] = {reinterpret_cast<acc*>(scratch),
                    reinterpret_cast<acc*>(scratch + channels_last_row_bytes(p))};
-  const RowShape shape = p.x_strides.width == tile ? RowShape{1, p.width.in_size * tile, 0}
-                                                   : RowShape{p.width.in_size, tile, p.x_strides.width};
-  const bool scatters = !E::kTwoTapOnly && scatters_rows(p);
-  RowScatter<T, acc> rows(in, p.x_strides.height, shape, p.height, p.height_forward, buffer[0], buffer[1]);
-  if (scatters) rows.start(begin, end);
+  const auto shape = [&](int64_t pixels) {
+    return p.x_strides.width == tile ? RowShape{1, pixels * tile, 0}
+                                     : RowShape{pixels, tile, p.x_strides.width};
+  };
+  if (!E::kTwoTapOnly && scatters_rows(p)) {
+    RowScatter<T, acc> rows(in, p.x_strides.height, shape(p.width.in_size), p.height, p.height_forward,
+                            buffer[0], buffer[1]);
+    rows.start(begin, end);
+    const ColumnRange all{0, p.width.out_size, 0, p.width.in_size};
+    for (int64_t oy = begin; oy < end; ++oy) {
+      write_pixels(p, finish, out + oy * p.y_strides.height, rows.produce(), tile, all);
+    }
+    return;
+  }
   for (int64_t oy = begin; oy < end; ++oy) {
-    const acc* row = buffer[0];
     typename E::result* out_row = out + oy * p.y_strides.height;
-    if (E::kUnchanged && !scatters && p.height.offset[oy] == p.height.offset[oy + 1]) {
+    if (E::kUnchanged && p.height.offset[oy] == p.height.offset[oy + 1]) {
       zero_pixels(p, out_row, tile);
       continue;
     }
-    if (scatters) {
-      row = rows.produce();
-    } else {
-      blend_rows(buffer[0], in, p.x_strides.height, shape, p.height, oy);
-    }
-    const bool streams =
-        p.stream && tile % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0 && streamable<acc>(out_row);
-    for (int64_t o = 0; o < p.width.out_size; ++o) {
-      typename E::result* pixel = out_row + o * p.y_strides.width;
-      if (!E::kTwoTapOnly && p.width.offset[o + 1] - p.width.offset[o] == 4) {
-        write_pixel_of<4>(finish, pixel, streams, row, tile, p.width, o);
-      } else {
-        write_pixel(finish, pixel, streams, row, tile, p.width, o);
-      }
+    // A long row in parts, so that its sum is still in cache when it is read.
+    for (int64_t o = 0; o < p.width.out_size;) {
+      const ColumnRange range = columns_from(p, o, tile);
+      blend_rows(buffer[0], in + range.source * p.x_strides.width, p.x_strides.height,
+                 shape(range.source_end - range.source), p.height, oy);
+      write_pixels(p, finish, out_row, buffer[0] - range.source * tile, tile, range);
+      o = range.end;
     }
   }
 }
@@ -448,11 +526,8 @@ inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, 
         ++oy;
         continue;
       }
-      const int64_t t = p.height.offset[oy];
       if (p.channels <= kFewChannels) {
-        interpolate_small_row(p, finish, in + p.height.index[t] * p.x_strides.height,
-                              in + p.height.index[t + 1] * p.x_strides.height, p.height.weight[t],
-                              p.height.weight[t + 1], out + oy * p.y_strides.height);
+        interpolate_small_row(p, finish, small_pixel_rows(p, in, oy), out + oy * p.y_strides.height);
         ++oy;
         continue;
       }

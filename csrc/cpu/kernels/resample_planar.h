@@ -162,6 +162,8 @@ inline void interpolate_run(const RowGroup<T, E, acc>& group, const ColumnPlan<a
   switch (plan.blocks[begin].reach) {
     case Reach::kShared:
       return interpolate_run<Reach::kShared, kPut>(group, plan, begin, end, count);
+    case Reach::kPair:
+      return interpolate_run<Reach::kPair, kPut>(group, plan, begin, end, count);
     case Reach::kNear:
       return interpolate_run<Reach::kNear, kPut>(group, plan, begin, end, count);
     case Reach::kGaps:
@@ -381,19 +383,28 @@ inline void interpolate_rows_of_plane(const ResampleParams<acc>& p, E finish, co
   }
 }
 
-// Rows are (n, c, result row).
-template <class T, class E, class acc>
-inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
+// Rows are (n, c, result row). f(in, out, first, last) for those of one plane.
+template <class T, class R, class acc, class F>
+inline void each_plane(const ResampleParams<acc>& p, int64_t begin, int64_t end, F&& f) {
   const int64_t height = p.height.out_size;
-  const bool sparse = !E::kTwoTapOnly && is_sparse(p.width), shortly = !E::kTwoTapOnly && is_short(p);
-  const bool directly = !sparse && interpolates(p);
-  const E finish(p);
   int64_t n = begin / height / p.channels, c = begin / height % p.channels, first = begin % height;
   for (int64_t row = begin; row < end;) {
     const int64_t last = smaller(height, first + end - row);
-    const T* in = static_cast<const T*>(p.x) + n * p.x_strides.batch + c * p.x_strides.channel;
-    typename E::result* out =
-        static_cast<typename E::result*>(p.y) + n * p.y_strides.batch + c * p.y_strides.channel;
+    f(static_cast<const T*>(p.x) + n * p.x_strides.batch + c * p.x_strides.channel,
+      static_cast<R*>(p.y) + n * p.y_strides.batch + c * p.y_strides.channel, first, last);
+    row += last - first;
+    first = 0;
+    if (++c == p.channels) c = 0, ++n;
+  }
+}
+
+template <class T, class E, class acc>
+inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
+  using R = typename E::result;
+  const bool sparse = !E::kTwoTapOnly && is_sparse(p.width), shortly = !E::kTwoTapOnly && is_short(p);
+  const bool directly = !sparse && interpolates(p);
+  const E finish(p);
+  each_plane<T, R>(p, begin, end, [&](const T* in, R* out, int64_t first, int64_t last) {
     if (sparse) {
       fill_sparse_rows(p, finish, in, out, first, last);
     } else if (shortly && p.width.in_size == lanes<acc>) {
@@ -405,10 +416,7 @@ inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t
     } else {
       resample_rows_of_plane(p, finish, in, out, first, last, scratch);
     }
-    row += last - first;
-    first = 0;
-    if (++c == p.channels) c = 0, ++n;
-  }
+  });
 }
 
 }  // namespace UPSAMPLE_LEVEL

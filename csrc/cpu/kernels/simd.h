@@ -64,6 +64,8 @@ using lane_index = typename LaneIndex<acc>::type;
 typedef uint8_t packed_u8 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 4)));
 typedef uint16_t packed_u16 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 2)));
 typedef uint32_t vec_u32 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
+typedef int16_t vec_i16 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
+typedef uint8_t vec_u8 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
 
 template <class V>
 inline V load_bits(const void* p) {
@@ -248,6 +250,10 @@ inline vec<float> load(const uint8_t* p) {
   return (vec<float>)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)));
 #elif UPSAMPLE_VECTOR_BYTES == 32
   return (vec<float>)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+#elif defined(__x86_64__)
+  const __m128i zero = _mm_setzero_si128();
+  const __m128i words = _mm_unpacklo_epi8(_mm_cvtsi32_si128(load_bits<int>(p)), zero);
+  return (vec<float>)_mm_cvtepi32_ps(_mm_unpacklo_epi16(words, zero));
 #else
   return __builtin_convertvector(load_bits<packed_u8>(p), vec<float>);
 #endif
@@ -278,6 +284,10 @@ inline void store(uint8_t* p, vec<float> v) {
   const __m128i words =
       _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
   _mm_storel_epi64((__m128i*)p, _mm_packus_epi16(words, words));
+#elif defined(__x86_64__)
+  const __m128i words = _mm_packs_epi32(_mm_cvttps_epi32((__m128)(v + 0.5f)), _mm_setzero_si128());
+  const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+  __builtin_memcpy(p, &bytes, sizeof bytes);
 #else
   for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
 #endif
@@ -301,6 +311,59 @@ inline void store(half_t* p, vec<float> v) {
   _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 #else
   for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
+#endif
+}
+
+// ---- 16-bit integers --------------------------------------------------------------------------------------
+
+// The integer parts of v, which fit.
+inline void store_integers(int16_t* p, vec<float> v) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(_mm512_cvttps_epi32((__m512)v)));
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  const __m256i integers = _mm256_cvttps_epi32((__m256)v);
+  _mm_storeu_si128((__m128i*)p,
+                   _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1)));
+#elif defined(__x86_64__)
+  const __m128i integers = _mm_cvttps_epi32((__m128)v);
+  _mm_storel_epi64((__m128i*)p, _mm_packs_epi32(integers, integers));
+#else
+  store_bits(p,
+             __builtin_convertvector(__builtin_convertvector(v, vec_index<float>), vec_of<float, int16_t>));
+#endif
+}
+
+// a * b / 2^15, to within 1; |a| < 2^14.
+inline vec_i16 multiply_fixed(vec_i16 a, vec_i16 b) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec_i16)_mm512_mulhrs_epi16((__m512i)a, (__m512i)b);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_i16)_mm256_mulhrs_epi16((__m256i)a, (__m256i)b);
+#elif defined(__x86_64__)
+  return (vec_i16)_mm_mulhi_epi16((__m128i)(a + a), (__m128i)b);
+#else
+  vec_i16 r;
+  for (unsigned i = 0; i < sizeof r / sizeof r[0]; ++i)
+    r[i] = static_cast<int16_t>((a[i] * b[i] + (1 << 14)) >> 15);
+  return r;
+#endif
+}
+
+// The lanes of a, then those of b, all of them from 0 to 255.
+inline vec_u8 join_bytes(vec_i16 a, vec_i16 b) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const __m512i in_parts = _mm512_packus_epi16((__m512i)a, (__m512i)b);
+  return (vec_u8)_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), in_parts);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_u8)_mm256_permute4x64_epi64(_mm256_packus_epi16((__m256i)a, (__m256i)b), 0xd8);
+#elif defined(__x86_64__)
+  return (vec_u8)_mm_packus_epi16((__m128i)a, (__m128i)b);
+#else
+  vec_u8 r;
+  constexpr int kHalf = sizeof r / 2;
+  for (int i = 0; i < kHalf; ++i)
+    r[i] = static_cast<uint8_t>(a[i]), r[kHalf + i] = static_cast<uint8_t>(b[i]);
+  return r;
 #endif
 }
 
@@ -335,6 +398,11 @@ inline void stream(bfloat16_t* p, vec<float> v) {
   stream_bits(p, bits);
 }
 #endif
+#else
+template <class P, class V>
+inline void stream_bits(P* p, V v) {
+  store_bits(p, v);
+}
 #endif
 // Makes streamed stores visible to other threads.
 inline void end_stream() {
@@ -584,6 +652,40 @@ inline V even_lanes(V a, V b) {
 template <class V>
 inline V odd_lanes(V a, V b) {
   return every_second<1>(a, b, typename CountLanes<sizeof(V) / sizeof(a[0])>::list{});
+}
+
+// The values of each channel of as many pixels as there are lanes, from vectors of adjacent ones: channel c
+// of pixel i is lane kChannels * i + c of what the vectors hold together.
+template <int kChannels, class V>
+struct PixelVectors {
+  V of[kChannels];
+};
+
+// Three is prime to the number of lanes: the values of a channel are in different lanes of the three vectors,
+// so that one vector takes them all, in an order that a permutation then mends.
+template <int64_t kChannel, int64_t... i, class V>
+inline V channel_of_three(const PixelVectors<3, V>& v, LaneList<i...>) {
+  constexpr int64_t n = sizeof...(i);
+  constexpr auto from = [](int64_t lane, int64_t vector) { return (lane + vector * n) % 3 == kChannel; };
+  const V two = choose_lanes<(from(i, 1) ? n + i : i)...>(v.of[0], v.of[1]);
+  const V all = choose_lanes<(from(i, 2) ? n + i : i)...>(two, v.of[2]);
+  return choose_lanes<((3 * i + kChannel) % n)...>(all, all);
+}
+
+template <int kChannels, class V>
+inline PixelVectors<kChannels, V> split_channels(const PixelVectors<kChannels, V>& v) {
+  static_assert(kChannels >= 2 && kChannels <= 4, "pixels of a few channels");
+  if constexpr (kChannels == 2) {
+    return {even_lanes(v.of[0], v.of[1]), odd_lanes(v.of[0], v.of[1])};
+  } else if constexpr (kChannels == 3) {
+    using Numbers = typename CountLanes<sizeof(V) / sizeof(v.of[0][0])>::list;
+    return {channel_of_three<0>(v, Numbers{}), channel_of_three<1>(v, Numbers{}),
+            channel_of_three<2>(v, Numbers{})};
+  } else {
+    const V even0 = even_lanes(v.of[0], v.of[1]), even1 = even_lanes(v.of[2], v.of[3]);
+    const V odd0 = odd_lanes(v.of[0], v.of[1]), odd1 = odd_lanes(v.of[2], v.of[3]);
+    return {even_lanes(even0, even1), even_lanes(odd0, odd1), odd_lanes(even0, even1), odd_lanes(odd0, odd1)};
+  }
 }
 
 }  // namespace UPSAMPLE_LEVEL

@@ -27,12 +27,14 @@ template <Reach kReach, int kRows, class T, class acc, class Sink>
 inline void interpolate_block(const T* source0, const T* source1, const vec<acc>* down0,
                               const vec<acc>* down1, const ColumnTap<acc>& tap0, const ColumnTap<acc>& tap1,
                               Sink&& sink) {
-  if constexpr (kReach == Reach::kShared) {
-    const vec<acc> above = load(source0), below = load(source1);
+  if constexpr (shares_windows(kReach)) {
+    const auto above = load_windows<kReach, acc>(source0), below = load_windows<kReach, acc>(source1);
     for (int r = 0; r < kRows; ++r) {
-      const vec<acc> row = multiply_add_vector(down1[r], below, down0[r] * above);
-      const vec<acc> left = tap0.weight * pick<kReach, acc>(row, tap0.lane);
-      sink(r, multiply_add_vector(tap1.weight, pick<kReach, acc>(row, tap1.lane), left));
+      SharedWindows<kReach, acc> row;
+      row.first = multiply_add_vector(down1[r], below.first, down0[r] * above.first);
+      row.second = multiply_add_vector(down1[r], below.second, down0[r] * above.second);
+      const vec<acc> left = tap0.weight * row.pick(tap0.lane);
+      sink(r, multiply_add_vector(tap1.weight, row.pick(tap1.lane), left));
     }
   } else {
     const vec<acc> corner00 = fetch<kReach, acc>(source0, tap0.lane);
