@@ -34,6 +34,9 @@ inline void interpolate_channels(const PixelTile<T, E, acc>& tile, int64_t c, in
   const vec<acc> corner01 = load_some<kPart>(tile.corner01 + c, count);
   const vec<acc> corner10 = load_some<kPart>(tile.corner10 + c, count);
   const vec<acc> corner11 = load_some<kPart>(tile.corner11 + c, count);
+  // Unrolled here, because g++ 12 for aarch64 loses track at -O2 of what out[r] points to, once it computes the
+  // address from that of down0[r]: it takes the function for one that writes nothing, and drops its calls.
+#pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
     const vec<acc> left =
         multiply_add_vector(splat(tile.down1[r]), corner10, splat(tile.down0[r]) * corner00);
