@@ -336,6 +336,15 @@ inline void store(bfloat16_t* p, vec<float> v) {
   const uint32x4_t u = (uint32x4_t)(v == v ? v : (vec<float>)(vec_u32{} + 0x7fc00000u));
   const uint32x4_t odd = vsraq_n_u32(u, vshlq_n_u32(u, 15), 31);  // u, and 1 if its upper half is odd
   store_bits(p, vaddhn_u32(odd, vdupq_n_u32(0x7fff)));
+#elif UPSAMPLE_VECTOR_BYTES == 64
+  const __m512i odd = (__m512i)(((vec_u32)v >> 16) & 1u),
+                half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+  const __mmask16 number = _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_ORD_Q);
+  const __m512i rounded = _mm512_mask_add_epi32(_mm512_set1_epi32(0x7fc00000), number, (__m512i)v, half);
+  // The upper halves: words 1, 3, 5, ...
+  const vec_u32 upper = {0x30001, 0x70005, 0xb0009, 0xf000d, 0x130011, 0x170015, 0x1b0019, 0x1f001d};
+  const __m512i words = _mm512_permutexvar_epi16((__m512i)upper, rounded);
+  _mm256_storeu_si256((__m256i*)p, _mm512_castsi512_si256(words));
 #else
   const vec_u32 u = (vec_u32)v;
   const vec_u32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
