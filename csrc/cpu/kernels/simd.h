@@ -293,7 +293,11 @@ inline vec<float> load(const uint8_t* p) {
 #endif
 }
 inline vec<float> load(const bfloat16_t* p) {
-#if UPSAMPLE_NEON
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec<float>)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec<float>)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16);
+#elif UPSAMPLE_NEON
   return (vec<float>)vshll_n_u16(load_bits<uint16x4_t>(p), 16);
 #else
   return (vec<float>)(__builtin_convertvector(load_bits<packed_u16>(p), vec_u32) << 16);
