@@ -25,13 +25,15 @@ from dataclasses import dataclass, replace
 # What the table says before its first line.
 LEGEND = """# Inner loops, by llvm-mca
 
-Written by `python -m benchmarks.loops --write`; [NOTES.md](NOTES.md#inner-loops-on-other-processors) says what to read in it.
+Written by `python -m benchmarks.loops --write`; how to read it is in
+[NOTES.md](NOTES.md#inner-loops-on-other-processors).
 
-A cell is: cycles for 16 results; bytes of the images that are read and written in a cycle; the unit that is in use
-most (`latency`: none is for more than 85% of the time; `front end`: the decoder), and instructions that are slow on
-that processor. In **bold** where fewer than 8 bytes a cycle are moved: there a core waits for arithmetic, not for
-memory, which gives it some 8 to 10 bytes a cycle (34 to 44 GB/s at 4.4 GHz). llvm-mca has all memory in the first
-cache and predicts every branch; it knows no clock that falls for 64-byte vectors (Intel before Ice Lake).
+A cell is: cycles for 16 results; bytes of the images that are read and written in a cycle; the unit that is
+in use most (`latency`: none is for more than 85% of the time; `front end`: the decoder), and instructions
+that are slow on that processor. In **bold** where fewer than 8 bytes a cycle are moved: there a core waits
+for arithmetic, not for memory, which gives it some 8 to 10 bytes a cycle (34 to 44 GB/s at 4.4 GHz). llvm-
+mca has all memory in the first cache and predicts every branch; it knows no clock that falls for 64-byte
+vectors (Intel before Ice Lake).
 """
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -78,50 +80,44 @@ class Loop:
     without: str = "never"  # an instruction that other loops of the function have
 
 
-def blend(name, element, reach, rows, shares, put, moved):
-    types = f"{element}, Store<{element}>, float"
-    return Loop(name, f"interpolate_blocks<Reach::{reach}, {rows}, {shares}, Put::{put}, {types}>", rows, moved)
+def blend(name, types, reach, rows, shares, put, moved):
+    return Loop(
+        name, f"interpolate_blocks<Reach::{reach}, {rows}, {shares}, Put::{put}, {types}>", rows, moved
+    )
 
 
+FLOAT, HALF = "float, Store<float>, float", "half_t, Store<half_t>, float"
+BFLOAT16, UINT8 = "bfloat16_t, Store<bfloat16_t>, float", "uint8_t, Store<uint8_t>, float"
+TO_FLOAT, TO_BFLOAT16 = "Store<float>, float", "Store<bfloat16_t>, float"  # from a row of float
 COMPARES_INDEX = r"pcmp|\tcm(ge|gt|hi|le|lt)\b"  # as the blocks at a row's ends do
-# A factor of two reads one sample for four results.
+# Enlarged twice, an image has a sample for four results.
 LOOPS = (
-    blend("resize x2, float32", "float", "kShared", 1, "true", "kStore", 5),
-    blend("resize x2, float32, streamed", "float", "kShared", 4, "true", "kStream", 5),
-    blend("resize x2, bfloat16", "bfloat16_t", "kShared", 2, "true", "kStore", 2.5),
-    blend("resize x2, float16", "half_t", "kShared", 2, "true", "kStore", 2.5),
-    blend("resize x2, uint8", "uint8_t", "kShared", 2, "true", "kStore", 1.25),
-    blend("resize x1.37, float32", "float", "kShared", 1, "false", "kStore", 6.1),
-    blend("resize x1.37, bfloat16", "bfloat16_t", "kNear", 1, "false", "kStore", 3.1),
-    blend("resize x0.6, float32", "float", "kWide", 1, "false", "kStore", 15),
-    Loop(
-        "threshold x2, float32",
-        "interpolate_blocks<Reach::kShared, 2, true, Put::kStore, float, Threshold, float>",
-        2,
-        2,
-    ),
-    Loop(
-        "resize x2, NHWC, float32",
-        "interpolate_pixels<2, 2, float, Store<float>, float>",
-        4,
-        5,
-    ),
-    Loop("resize x2, NHWC, bfloat16", "interpolate_pixels<2, 2, bfloat16_t, Store<bfloat16_t>, float>", 4, 2.5),
-    Loop("resize x2, NHWC, uint8", "interpolate_pixels<2, 2, uint8_t, Store<uint8_t>, float>", 4, 1.25),
+    blend("resize x2, float32", FLOAT, "kShared", 1, "true", "kStore", 5),
+    blend("resize x2, float32, streamed", FLOAT, "kShared", 4, "true", "kStream", 5),
+    blend("resize x2, bfloat16", BFLOAT16, "kShared", 2, "true", "kStore", 2.5),
+    blend("resize x2, float16", HALF, "kShared", 2, "true", "kStore", 2.5),
+    blend("resize x2, uint8", UINT8, "kShared", 2, "true", "kStore", 1.25),
+    blend("resize x1.37, float32", FLOAT, "kShared", 1, "false", "kStore", 6.1),
+    blend("resize x1.37, bfloat16", BFLOAT16, "kNear", 1, "false", "kStore", 3.1),
+    blend("resize x0.6, float32", FLOAT, "kWide", 1, "false", "kStore", 15),
+    blend("threshold x2, float32", "float, Threshold, float", "kShared", 2, "true", "kStore", 2),
+    Loop("resize x2, NHWC, float32", f"interpolate_pixels<2, 2, {FLOAT}>", 4, 5),
+    Loop("resize x2, NHWC, bfloat16", f"interpolate_pixels<2, 2, {BFLOAT16}>", 4, 2.5),
+    Loop("resize x2, NHWC, uint8", f"interpolate_pixels<2, 2, {UINT8}>", 4, 1.25),
     Loop("rows of a gradient, float32", "scatter_segment<2, false, float, float>", 2, 4),
     Loop("rows of a gradient, bfloat16", "scatter_segment<2, false, bfloat16_t, float>", 2, 2),
     Loop(
-        "columns of a gradient, x2, float32", "write_shared<Reach::kWide, 4, Put::kStore, Store<float>, float>", 1, 20
+        "columns of a gradient, x2, float32", f"write_shared<Reach::kWide, 4, Put::kStore, {TO_FLOAT}>", 1, 20
     ),
     Loop(
         "columns of a gradient, x2, bfloat16",
-        "write_shared<Reach::kWide, 4, Put::kStore, Store<bfloat16_t>, float>",
+        f"write_shared<Reach::kWide, 4, Put::kStore, {TO_BFLOAT16}>",
         1,
         10,
     ),
     Loop(
         "columns of a gradient, x4, float32",
-        "write_shared<Reach::kWidest, 8, Put::kStore, Store<float>, float>",
+        f"write_shared<Reach::kWidest, 8, Put::kStore, {TO_FLOAT}>",
         1,
         68,
     ),
@@ -185,7 +181,7 @@ def assembly(target, loops):
 def functions_of(text):
     """The lines of each function by its symbol."""
     found = {}
-    for symbol, body in re.findall(r"^([\w.$]+):(?:[ \t]+#[^\n]*)?\n(.*?)^\t\.size\t\1,", text, re.MULTILINE | re.DOTALL):
+    for symbol, body in re.findall(r"^([\w.$]+):\n(.*?)^\t\.size\t\1,", text, re.MULTILINE | re.DOTALL):
         found[symbol] = body.splitlines()
     return found
 
@@ -200,7 +196,7 @@ def basic_blocks(lines):
     blocks, label_of, jumps = [[]], {}, {}
     ended = False
     for line in lines:
-        line = re.split(r"//|\s##?\s", line)[0].rstrip()
+        line = line.split("//")[0].rstrip()
         label = re.fullmatch(r"(\.L\w+):", line)
         if label or ended:
             blocks.append([])
@@ -326,8 +322,8 @@ def rows_of(target, loops, mca, show=None):
             done = estimate(mca, target, processor, body, show == processor)
             results = loop.vectors * target.vector_bytes / 4
             notes = [done.bottleneck]
-            for pattern, words, processors in SLOW:
-                if (not processors or processor in processors) and any(re.search(pattern, line) for line in body):
+            for pattern, words, slow in SLOW:
+                if processor in (slow or [processor]) and any(re.search(pattern, line) for line in body):
                     notes.append(words)
             moved, cycles = loop.bytes * results / done.cycles, f"{16 * done.cycles / results:.1f}"
             if loop.bytes > 0 and moved < MEMORY_RATE:
