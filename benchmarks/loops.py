@@ -31,8 +31,8 @@ Written by `python -m benchmarks.loops --write`; how to read it is in
 A cell is: cycles for 16 results; bytes of the images that are read and written in a cycle; the unit that is
 in use most (`latency`: none is for more than 85% of the time; `front end`: the decoder), and instructions
 that are slow on that processor. In **bold** where fewer than 8 bytes a cycle are moved: there a core waits
-for arithmetic, not for memory, which gives it some 8 to 10 bytes a cycle (34 to 44 GB/s at 4.4 GHz). llvm-
-mca has all memory in the first cache and predicts every branch; it knows no clock that falls for 64-byte
+for arithmetic, not for memory, which gives it some 8 to 10 bytes a cycle (34 to 44 GB/s at 4.4 GHz).
+llvm-mca has all memory in the first cache and predicts every branch; it knows no clock that falls for 64-byte
 vectors (Intel before Ice Lake).
 """
 
