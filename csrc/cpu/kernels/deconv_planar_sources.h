@@ -20,7 +20,7 @@ inline vec<acc> pick_existing(const acc* row, const lane_index<acc>* source, con
                               bool narrow, vec_index<acc>* exists) {
   const vec_index<acc> index = load_bits<vec_index<acc>>(source) + static_cast<lane_index<acc>>(from.shift);
   *exists = (index >= 0) & (index < static_cast<lane_index<acc>>(from.limit));
-#if UPSAMPLE_VECTOR_BYTES >= 32
+#if UPSAMPLE_PERMUTES
   if (narrow) return permute(load(row + from.start), index);  // lanes without a source get any sample
 #endif
   static_cast<void>(narrow);

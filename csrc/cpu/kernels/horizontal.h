@@ -25,7 +25,7 @@ constexpr int64_t windows_of(Reach reach) { return kWindows[static_cast<int>(rea
 constexpr bool has_every_tap(Reach reach) { return reach <= Reach::kNear; }
 constexpr bool shares_windows(Reach reach) { return reach <= Reach::kPair; }
 
-// One tap of all columns of a block: samples base + offset + lane. An absent tap has the sign bit set.
+// One tap of all columns of a block: samples base + offset + lane, or lane -1 where it is absent.
 template <class acc>
 struct ColumnTap {
   vec_index<acc> lane;
@@ -175,7 +175,6 @@ template <class acc>
 inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis, int64_t first,
                                    int64_t next) {
   using Lane = lane_index<acc>;
-  const Lane absent = static_cast<Lane>(uint64_t{1} << (8 * sizeof(Lane) - 1));
   int64_t taps = axis.max_taps > 2 ? 0 : axis.max_taps;
   for (int64_t o = first; o < smaller(first + lanes<acc>, axis.out_size); ++o) {
     taps = larger(taps, axis.offset[o + 1] - axis.offset[o]);
@@ -206,7 +205,7 @@ inline ColumnBlock<acc> plan_block(ColumnPlan<acc>& plan, const AxisTaps<acc>& a
     ColumnTap<acc>& tap = plan.taps[next + t];
     tap.offset = base - block.base;
     for (int64_t i = 0; i < lanes<acc>; ++i) {
-      tap.lane[i] = samples.index[i] < 0 ? absent : static_cast<Lane>(samples.index[i] - base);
+      tap.lane[i] = samples.index[i] < 0 ? Lane{-1} : static_cast<Lane>(samples.index[i] - base);
       tap.weight[i] = samples.weight[i];
     }
   }
@@ -322,7 +321,7 @@ inline void build_column_plan(void* memory, const AxisTaps<acc>& axis) {
 template <Reach kReach, class acc>
 inline vec<acc> pick(vec<acc> window, vec_index<acc> lane) {
   const vec<acc> v = permute(window, lane);
-  if constexpr (has_every_tap(kReach)) {
+  if constexpr (has_every_tap(kReach) || kAbsentIsZero) {
     return v;
   } else {
     return lane < 0 ? vec<acc>{} : v;
@@ -341,12 +340,14 @@ inline vec<acc> fetch(const T* p, vec_index<acc> lane) {
   } else if constexpr (windows_of(kReach) == 1) {
     return pick<kReach, acc>(load(p), lane);
   } else {
-    vec<acc> v = permute_two(load(p), load(p + lanes<acc>), lane);
+    vec<acc> v;
     if constexpr (kReach == Reach::kWidest) {
-      const vec<acc> upper = permute_two(load(p + 2 * lanes<acc>), load(p + 3 * lanes<acc>), lane);
-      v = (lane & 2 * lanes<acc>) != 0 ? upper : v;
+      v = permute_four(load(p), load(p + lanes<acc>), load(p + 2 * lanes<acc>), load(p + 3 * lanes<acc>),
+                       lane);
+    } else {
+      v = permute_two(load(p), load(p + lanes<acc>), lane);
     }
-    if constexpr (has_every_tap(kReach)) return v;
+    if constexpr (has_every_tap(kReach) || kAbsentIsZero) return v;
     return lane < 0 ? vec<acc>{} : v;
   }
 }

@@ -34,6 +34,10 @@ inline void interpolate_channels(const PixelTile<T, E, acc>& tile, int64_t c, in
   const vec<acc> corner01 = load_some<kPart>(tile.corner01 + c, count);
   const vec<acc> corner10 = load_some<kPart>(tile.corner10 + c, count);
   const vec<acc> corner11 = load_some<kPart>(tile.corner11 + c, count);
+  // Unrolled here, because g++ 12 for aarch64 loses track at -O2 of what out[r] points to, once it computes
+  // the address from that of down0[r]: it takes the function for one that writes nothing, and drops its
+  // calls.
+#pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
     const vec<acc> left =
         multiply_add_vector(splat(tile.down1[r]), corner10, splat(tile.down0[r]) * corner00);
@@ -47,7 +51,8 @@ inline void interpolate_channels(const PixelTile<T, E, acc>& tile, int64_t c, in
 }
 
 template <int kRows, int kColumns, class T, class E, class acc>
-inline void interpolate_pixels(const PixelTile<T, E, acc>& tile, int64_t channels, bool streams) {
+inline void interpolate_pixels(const PixelTile<T, E, acc>& of, int64_t channels, bool streams) {
+  const PixelTile<T, E, acc> tile = of;  // a copy, which no store can change
   int64_t c = 0;
   if (streams) {
     for (; c < channels; c += lanes<acc>)
@@ -150,6 +155,8 @@ inline typename SmallPixel<acc>::type load_pixel(const T* p) {
     if constexpr (is_half<T>) return (typename SmallPixel<acc>::type)_mm_cvtph_ps(words);
     return (typename SmallPixel<acc>::type)_mm_slli_epi32(_mm_cvtepu16_epi32(words), 16);
 #endif
+  } else if constexpr (sizeof(typename SmallPixel<acc>::type) == kVectorBytes) {
+    return load(p);
   } else {
     return typename SmallPixel<acc>::type{to_acc(p[0]), to_acc(p[1]), to_acc(p[2]), to_acc(p[3])};
   }

@@ -99,12 +99,14 @@ inline void interpolate_blocks(const RowGroup<T, E, acc>& group, int first, cons
     down1[r] = splat(group.weight1[first + r]);
     out[r] = group.out[first + r];
   }
-  const ColumnTap<acc>* taps = plan.taps + plan.blocks[begin].tap;
+  const T *source0 = group.source0, *source1 = group.source1;  // copies, which no store can change
+  const ColumnBlock<acc>* blocks = plan.blocks;
+  const ColumnTap<acc>*all_taps = plan.taps, *taps = all_taps + blocks[begin].tap;
   const ColumnTap<acc> tap0 = taps[0], tap1 = taps[1];
   for (int64_t b = begin; b < end; ++b) {
-    const T *source0 = group.source0 + plan.blocks[b].base, *source1 = group.source1 + plan.blocks[b].base;
-    if (!kShares) taps = plan.taps + plan.blocks[b].tap;
-    write_interpolated<kReach, kRows, kPut>(finish, out, source0, source1, down0, down1,
+    const int64_t base = blocks[b].base;
+    if (!kShares) taps = all_taps + blocks[b].tap;
+    write_interpolated<kReach, kRows, kPut>(finish, out, source0 + base, source1 + base, down0, down1,
                                             kShares ? tap0 : taps[0], kShares ? tap1 : taps[1],
                                             b * lanes<acc>, count);
   }

@@ -1,8 +1,9 @@
 // Vectors of one instruction-set level, over the compiler's own vector types.
 //
-// The including level file sets UPSAMPLE_LEVEL (its namespace) and UPSAMPLE_VECTOR_BYTES, and enables its
-// instructions by a pragma. Everything here is in that namespace, and no template of the standard library is
-// used: the linker would merge a std function instantiated under AVX-512 with the baseline's.
+// The including level file sets UPSAMPLE_LEVEL (its namespace) and UPSAMPLE_VECTOR_BYTES, on aarch64
+// UPSAMPLE_NEON, and enables its instructions by a pragma. Everything here is in that namespace, and no
+// template of the standard library is used: the linker would merge a std function instantiated under AVX-512
+// with the baseline's.
 #pragma once
 
 #include "../../params.h"
@@ -80,7 +81,7 @@ inline void store_bits(void* p, V v) {
 
 template <class acc>
 inline vec<acc> splat(acc a) {
-  return vec<acc>{} + a;
+  return a - vec<acc>{};  // a + 0 is not a where that is -0, so that the compiler would add
 }
 
 // a * b + c, rounded once if the level has an FMA instruction, otherwise twice. Never left to the compiler's
@@ -116,12 +117,57 @@ inline V multiply_add_vector(V a, V b, V c) {
     return (V)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 #endif
 #else
+#if UPSAMPLE_NEON
+  if constexpr (sizeof(a[0]) == 4 && sizeof(V) == 16)
+    return (V)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+  if constexpr (sizeof(a[0]) == 8 && sizeof(V) == 16)
+    return (V)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#endif
   V r;
   for (unsigned i = 0; i < sizeof(V) / sizeof(a[0]); ++i) r[i] = multiply_add(a[i], b[i], c[i]);
   return r;
 #endif
 }
 
+// Whether permuting lanes in registers is cheaper than loading them one by one.
+#if UPSAMPLE_VECTOR_BYTES > 16 || UPSAMPLE_NEON
+#define UPSAMPLE_PERMUTES 1
+#else
+#define UPSAMPLE_PERMUTES 0
+#endif
+constexpr bool kPermutes = UPSAMPLE_PERMUTES;
+// Whether a permutation gives 0 where the index is -1.
+#if UPSAMPLE_NEON
+constexpr bool kAbsentIsZero = true;
+#else
+constexpr bool kAbsentIsZero = false;
+#endif
+
+#if UPSAMPLE_NEON
+// Of lanes, the numbers of their bytes, by which NEON permutes. Those of lane -1 are beyond every table,
+// which gives 0.
+inline uint8x16_t bytes_of(vec_index<float> lane) {
+  return (uint8x16_t)((vec_u32)lane * 0x04040404u + 0x03020100u);
+}
+inline uint8x16_t bytes_of(vec_index<double> lane) {
+  const vec_u32 twice = (vec_u32)vtrn1q_u32((uint32x4_t)lane, (uint32x4_t)lane);
+  const vec_u32 first = {0x03020100u, 0x07060504u, 0x03020100u, 0x07060504u};
+  return (uint8x16_t)(twice * 0x08080808u + first);
+}
+// lane i of the result is lane index[i] of v, or of the concatenation of all; 0 where the index is -1
+template <class V, class I>
+inline V permute(V v, I index) {
+  return (V)vqtbl1q_u8((uint8x16_t)v, bytes_of(index));
+}
+template <class V, class I>
+inline V permute_two(V a, V b, I index) {
+  return (V)vqtbl2q_u8({{(uint8x16_t)a, (uint8x16_t)b}}, bytes_of(index));
+}
+template <class V, class I>
+inline V permute_four(V a, V b, V c, V d, I index) {
+  return (V)vqtbl4q_u8({{(uint8x16_t)a, (uint8x16_t)b, (uint8x16_t)c, (uint8x16_t)d}}, bytes_of(index));
+}
+#else
 // lane i of the result is lane index[i] of v
 inline vec<float> permute(vec<float> v, vec_index<float> index) {
 #if UPSAMPLE_VECTOR_BYTES == 64
@@ -165,8 +211,13 @@ inline V permute_two(V a, V b, I index) {
 }
 #endif
 
-// Whether permuting lanes in registers is cheaper than loading them one by one.
-constexpr bool kPermutes = kVectorBytes > 16;
+// ... of four
+template <class V, class I>
+inline V permute_four(V a, V b, V c, V d, I index) {
+  const V lower = permute_two(a, b, index), upper = permute_two(c, d, index);
+  return (index & static_cast<int64_t>(2 * sizeof(V) / sizeof(a[0]))) != 0 ? upper : lower;
+}
+#endif
 
 // 16 bytes, and a choice among them: byte i of the result is byte index[i] of v, 0 where index[i] is above
 // 127.
@@ -176,7 +227,7 @@ constexpr bool kShufflesBytes = true;
 inline bytes16 shuffle_bytes(bytes16 v, bytes16 index) {
   return (bytes16)_mm_shuffle_epi8((__m128i)v, (__m128i)index);
 }
-#elif defined(__aarch64__)
+#elif UPSAMPLE_NEON
 constexpr bool kShufflesBytes = true;
 inline bytes16 shuffle_bytes(bytes16 v, bytes16 index) {
   return (bytes16)vqtbl1q_u8((uint8x16_t)v, (uint8x16_t)index);
@@ -204,6 +255,11 @@ inline float to_acc(float x) { return x; }
 inline float to_acc(uint8_t x) { return static_cast<float>(x); }
 inline float to_acc(bfloat16_t x) { return bits_to_float(static_cast<uint32_t>(x.bits) << 16); }
 inline float to_acc(half_t x) {
+#if UPSAMPLE_NEON
+  float16_t half;
+  __builtin_memcpy(&half, &x, sizeof half);
+  return half;
+#else
   // Shifts exponent and mantissa into place and rebiases the exponent. A subnormal, m * 2^-24, is computed as
   // (2^-14 + m * 2^-24) - 2^-14, so that no subnormal float32 occurs, which the processor may be set to flush
   // to 0. An exponent of all ones (inf, NaN) is kept.
@@ -212,6 +268,7 @@ inline float to_acc(half_t x) {
   if (magnitude < 0x00800000u) u = float_to_bits(bits_to_float(magnitude + 0x38800000u) - 0x1p-14f);
   if (magnitude >= 0x0f800000u) u = magnitude | 0x7f800000u;
   return bits_to_float(u | sign);
+#endif
 }
 
 inline void from_acc(double x, double* p) { *p = x; }
@@ -226,6 +283,10 @@ inline void from_acc(float x, bfloat16_t* p) {
                    : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);  // nearest, ties to even
 }
 inline void from_acc(float x, half_t* p) {
+#if UPSAMPLE_NEON
+  const float16_t half = static_cast<float16_t>(x);
+  __builtin_memcpy(p, &half, sizeof half);
+#else
   const uint32_t sign = float_to_bits(x) & 0x80000000u;
   uint32_t u = float_to_bits(x) ^ sign;
   uint32_t h;
@@ -239,6 +300,7 @@ inline void from_acc(float x, half_t* p) {
     h = u >> 13;
   }
   p->bits = static_cast<uint16_t>(h | (sign >> 16));
+#endif
 }
 
 // ---- one vector ------------------------------------------------------------------------------------------
@@ -254,18 +316,31 @@ inline vec<float> load(const uint8_t* p) {
   const __m128i zero = _mm_setzero_si128();
   const __m128i words = _mm_unpacklo_epi8(_mm_cvtsi32_si128(load_bits<int>(p)), zero);
   return (vec<float>)_mm_cvtepi32_ps(_mm_unpacklo_epi16(words, zero));
+#elif UPSAMPLE_NEON
+  const uint8x8_t bytes = (uint8x8_t)vset_lane_u32(load_bits<uint32_t>(p), vdup_n_u32(0), 0);
+  return (vec<float>)vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))));
 #else
   return __builtin_convertvector(load_bits<packed_u8>(p), vec<float>);
 #endif
 }
 inline vec<float> load(const bfloat16_t* p) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec<float>)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec<float>)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16);
+#elif UPSAMPLE_NEON
+  return (vec<float>)vshll_n_u16(load_bits<uint16x4_t>(p), 16);
+#else
   return (vec<float>)(__builtin_convertvector(load_bits<packed_u16>(p), vec_u32) << 16);
+#endif
 }
 inline vec<float> load(const half_t* p) {
 #if UPSAMPLE_VECTOR_BYTES == 64
   return (vec<float>)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
 #elif UPSAMPLE_VECTOR_BYTES == 32
   return (vec<float>)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#elif UPSAMPLE_NEON
+  return (vec<float>)vcvt_f32_f16(load_bits<float16x4_t>(p));
 #else
   vec<float> v;
   for (int i = 0; i < lanes<float>; ++i) v[i] = to_acc(p[i]);
@@ -288,11 +363,28 @@ inline void store(uint8_t* p, vec<float> v) {
   const __m128i words = _mm_packs_epi32(_mm_cvttps_epi32((__m128)(v + 0.5f)), _mm_setzero_si128());
   const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
   __builtin_memcpy(p, &bytes, sizeof bytes);
+#elif UPSAMPLE_NEON
+  const uint16x4_t words = vqmovn_u32(vcvtq_u32_f32((float32x4_t)(v + 0.5f)));
+  store_bits(p, vget_lane_u32((uint32x2_t)vqmovn_u16(vcombine_u16(words, words)), 0));
 #else
   for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
 #endif
 }
 inline void store(bfloat16_t* p, vec<float> v) {
+#if UPSAMPLE_NEON
+  const uint32x4_t u = (uint32x4_t)(v == v ? v : (vec<float>)(vec_u32{} + 0x7fc00000u));
+  const uint32x4_t odd = vsraq_n_u32(u, vshlq_n_u32(u, 15), 31);  // u, and 1 if its upper half is odd
+  store_bits(p, vaddhn_u32(odd, vdupq_n_u32(0x7fff)));
+#elif UPSAMPLE_VECTOR_BYTES == 64
+  const __m512i odd = (__m512i)(((vec_u32)v >> 16) & 1u),
+                half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+  const __mmask16 number = _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_ORD_Q);
+  const __m512i rounded = _mm512_mask_add_epi32(_mm512_set1_epi32(0x7fc00000), number, (__m512i)v, half);
+  // The upper halves: words 1, 3, 5, ...
+  const vec_u32 upper = {0x30001, 0x70005, 0xb0009, 0xf000d, 0x130011, 0x170015, 0x1b0019, 0x1f001d};
+  const __m512i words = _mm512_permutexvar_epi16((__m512i)upper, rounded);
+  _mm256_storeu_si256((__m256i*)p, _mm512_castsi512_si256(words));
+#else
   const vec_u32 u = (vec_u32)v;
   const vec_u32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   const vec_u32 bits = v != v ? vec_u32{} + 0x7fc0u : rounded;
@@ -303,12 +395,15 @@ inline void store(bfloat16_t* p, vec<float> v) {
 #else
   store_bits(p, __builtin_convertvector(bits, packed_u16));
 #endif
+#endif
 }
 inline void store(half_t* p, vec<float> v) {
 #if UPSAMPLE_VECTOR_BYTES == 64
   _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 #elif UPSAMPLE_VECTOR_BYTES == 32
   _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif UPSAMPLE_NEON
+  store_bits(p, vcvt_f16_f32((float32x4_t)v));
 #else
   for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
 #endif
@@ -432,6 +527,10 @@ inline void store_greater(uint8_t* p, vec<float> a, vec<float> b) {
   const __m128i words =
       _mm_packs_epi32(_mm256_castsi256_si128(greater), _mm256_extracti128_si256(greater, 1));
   _mm_storel_epi64((__m128i*)p, _mm_and_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(1)));
+#elif UPSAMPLE_NEON
+  const uint16x4_t words = vmovn_u32((uint32x4_t)(a > b));
+  const uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
+  store_bits(p, vget_lane_u32((uint32x2_t)vshr_n_u8(bytes, 7), 0));
 #else
   store_bits(p, __builtin_convertvector((a > b) & 1, packed_u8));
 #endif
@@ -450,6 +549,8 @@ inline float sum_lanes(vec<float> v) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+#elif UPSAMPLE_NEON
+  return vaddvq_f32((float32x4_t)v);
 #else
   return (v[0] + v[2]) + (v[1] + v[3]);
 #endif
@@ -504,9 +605,19 @@ inline vec<acc_of<T>> load_part(const T* p, int64_t count) {
     return (vec<float>)_mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), number));
   }
 #endif
+#if UPSAMPLE_NEON
+  vec<acc_of<T>> v{};
+#pragma GCC unroll 4
+  for (int i = 0; i < lanes<acc_of<T>>;
+       ++i) {  // lane by lane: a vector read from memory would wait for parts
+    if (i < count) v[i] = to_acc(p[i]);
+  }
+  return v;
+#else
   T whole[lanes<acc_of<T>>] = {};
   for (int64_t i = 0; i < count; ++i) whole[i] = p[i];
   return load(whole);
+#endif
 }
 template <class T>
 inline void store_part(T* p, vec<acc_of<T>> v, int64_t count) {
@@ -531,14 +642,21 @@ inline void store_part(T* p, vec<acc_of<T>> v, int64_t count) {
 #endif
   T whole[lanes<acc_of<T>>];
   store(whole, v);
+#if UPSAMPLE_NEON
+#pragma GCC unroll 4
+  for (int i = 0; i < lanes<acc_of<T>>; ++i) {  // such a loop does not become a call of memcpy
+    if (i < count) p[i] = whole[i];
+  }
+#else
   for (int64_t i = 0; i < count; ++i) p[i] = whole[i];
+#endif
 }
 
 // Picks lanes: lane i of the result is p[index[i] + shift], all of them among the `lanes` elements at p.
 template <class acc>
 class LanePicker {
  public:
-#if UPSAMPLE_VECTOR_BYTES >= 32
+#if UPSAMPLE_PERMUTES
   explicit LanePicker(const lane_index<acc>* index) : index_(load_bits<vec_index<acc>>(index)) {}
   vec<acc> operator()(const acc* p, int64_t shift) const {
     return permute(load(p), index_ + static_cast<lane_index<acc>>(shift));
@@ -594,7 +712,11 @@ inline void keep_greater(vec<float>& best, vec_index<float>& where, vec<float> v
 #else
   where = value > best ? index : where;
 #endif
+#if UPSAMPLE_NEON
+  best = (vec<float>)vmaxnmq_f32((float32x4_t)value, (float32x4_t)best);
+#else
   best = larger_lanes(value, best);
+#endif
 }
 
 // 0, 1, 2, ...

@@ -7,7 +7,8 @@
 
 #define UPSAMPLE_LEVEL baseline
 #define UPSAMPLE_VECTOR_BYTES 16
-#if defined(__aarch64__)
+#if defined(__aarch64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define UPSAMPLE_NEON 1
 #define UPSAMPLE_HAS_FMA 1
 #else
 #define UPSAMPLE_HAS_FMA 0
