@@ -331,8 +331,9 @@ inline void fill_runs(int64_t* run, const Phases& phases, int64_t stride) {
   }
 }
 
-template <class T, class acc = acc_of<T>>
-void build_plan(const DeconvParams& p, void* memory) {
+// All but the weights and the bias: the same for all dtypes.
+template <class acc>
+[[gnu::noinline]] DeconvPlan<acc>* build_geometry(const DeconvParams& p, void* memory) {
   Arrays arrays(memory);
   DeconvPlan<acc> plan;
   DeconvPlan<acc>* place = take_plan(plan, p, arrays);
@@ -343,10 +344,16 @@ void build_plan(const DeconvParams& p, void* memory) {
     fill_blocks(plan.blocks, plan.width, p.width);
     fill_windows(plan.windows, p.width);
   }
+  *place = plan;
+  return place;
+}
+
+template <class T, class acc = acc_of<T>>
+void build_plan(const DeconvParams& p, void* memory) {
+  const DeconvPlan<acc>& plan = *build_geometry<acc>(p, memory);
   for (int64_t c = 0; c < p.channels; ++c) {
     plan.bias[c] = p.bias ? to_acc(static_cast<const T*>(p.bias)[c * p.bias_stride]) : acc(0);
   }
-  *place = plan;
   if (p.pass == DeconvPass::kBackwardWeight) return;  // it writes them
   const int64_t columns = p.width.kernel_size, taps = p.height.kernel_size * columns;
   for (int64_t c = 0; c < p.channels; ++c) {

@@ -24,6 +24,10 @@ constexpr int64_t kWindows[] = {1, 2, 1, 1, 2, 4, 0};
 constexpr int64_t windows_of(Reach reach) { return kWindows[static_cast<int>(reach)]; }
 constexpr bool has_every_tap(Reach reach) { return reach <= Reach::kNear; }
 constexpr bool shares_windows(Reach reach) { return reach <= Reach::kPair; }
+// Without permutations samples are taken one by one, wherever they are.
+constexpr bool occurs(Reach reach) {
+  return kPermutes || reach == Reach::kNear || reach == Reach::kGaps || reach == Reach::kFar;
+}
 
 // One tap of all columns of a block: samples base + offset + lane, or lane -1 where it is absent.
 template <class acc>
@@ -288,7 +292,7 @@ inline int64_t sparse_plan_bytes(const AxisTaps<acc>& axis) {
 }
 
 template <class acc>
-inline void build_sparse_plan(void* memory, const AxisTaps<acc>& axis) {
+[[gnu::noinline]] void build_sparse_plan(void* memory, const AxisTaps<acc>& axis) {
   ColumnPlan<acc>& plan = *static_cast<ColumnPlan<acc>*>(memory);
   plan.filled = reinterpret_cast<FilledColumn<acc>*>(static_cast<char*>(memory) + whole_vectors(sizeof plan));
   plan.filled_count = 0;
@@ -299,7 +303,7 @@ inline void build_sparse_plan(void* memory, const AxisTaps<acc>& axis) {
 }
 
 template <class acc>
-inline void build_column_plan(void* memory, const AxisTaps<acc>& axis) {
+[[gnu::noinline]] void build_column_plan(void* memory, const AxisTaps<acc>& axis) {
   ColumnPlan<acc>& plan = *static_cast<ColumnPlan<acc>*>(memory);
   char* rest = static_cast<char*>(memory) + whole_vectors(sizeof plan);
   plan.blocks = reinterpret_cast<ColumnBlock<acc>*>(rest);
@@ -416,11 +420,11 @@ inline void write_block(E finish, typename E::result* out, const acc* row, const
   const ColumnTap<acc>* taps = plan.taps + block.tap;
   if (block.reach == Reach::kFar || block.taps == 0) {
     for (int64_t o = 0; o < count; ++o) finish.put_one(out + o, sum_taps(row, axis, b * lanes<acc> + o));
-  } else if (block.reach == Reach::kPair) {
+  } else if (kPermutes && block.reach == Reach::kPair) {
     finish.template put<kPut>(out, sum_block<Reach::kPair>(row, block, taps), count);
   } else if (has_every_tap(block.reach)) {
     finish.template put<kPut>(out, sum_block<Reach::kNear>(row, block, taps), count);
-  } else if (windows_of(block.reach) == 1) {
+  } else if (!kPermutes || windows_of(block.reach) == 1) {
     finish.template put<kPut>(out, sum_block<Reach::kGaps>(row, block, taps), count);
   } else if (block.reach == Reach::kWide) {
     finish.template put<kPut>(out, sum_block<Reach::kWide>(row, block, taps), count);
@@ -497,15 +501,15 @@ inline void write_run(E finish, typename E::result* out, const acc* row, const C
                       const AxisTaps<acc>& axis, int64_t begin, int64_t end) {
   const ColumnBlock<acc>& block = plan.blocks[begin];
   if (block.taps == 2) {
-    if (block.reach == Reach::kShared)
+    if (kPermutes && block.reach == Reach::kShared)
       return write_two_taps<Reach::kShared, kPut>(finish, out, row, plan, begin, end);
-    if (block.reach == Reach::kPair)
+    if (kPermutes && block.reach == Reach::kPair)
       return write_two_taps<Reach::kPair, kPut>(finish, out, row, plan, begin, end);
     if (block.reach == Reach::kNear)
       return write_two_taps<Reach::kNear, kPut>(finish, out, row, plan, begin, end);
   }
-  if constexpr (!E::kTwoTapOnly) {
-    if (kPermutes && block.taps == 4 && block.reach == Reach::kShared) {  // four taps, enlarging
+  if constexpr (kPermutes && !E::kTwoTapOnly) {
+    if (block.taps == 4 && block.reach == Reach::kShared) {  // four taps, enlarging
       if (block.shares) return write_shared<Reach::kShared, 4, kPut>(finish, out, row, plan, begin, end);
       for (int64_t b = begin; b < end; ++b) {
         const vec<acc> sum = sum_shared_window<4>(row, plan.blocks[b], plan.taps + plan.blocks[b].tap);
