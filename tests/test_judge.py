@@ -14,7 +14,6 @@ from upsample_ext import _judge, interpolate, resample
 from upsample_ext._library import C
 
 MODES = (*_judge.MODES, "Bilinear", "", None, "lanczos")
-# Beyond native
 LABELS = (torch.int32, torch.bool)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.uint8, torch.complex64, *LABELS)
 NUMBERS = st.one_of(st.integers(-1, 9), st.sampled_from([0.3, 0.5, 1.0, 2.5, -0.5, 0.0, 2**62, 1e300, True]))
@@ -48,6 +47,14 @@ def general(input, size, scale_factor, mode, *others):
     return resample._general(input, size, scale_factor, mode, *others)
 
 
+def is_beyond_native(call):
+    """Label maps by nearest, and half types with antialias."""
+    dtype, mode, antialias = call[0].dtype, call[3], call[-1]
+    if antialias:
+        return dtype in (torch.bfloat16, torch.float16)
+    return dtype in LABELS and mode in ("nearest", "nearest-exact")
+
+
 def outcome(function, *arguments):
     try:
         result = function(*arguments)
@@ -74,7 +81,7 @@ def test_the_door_takes_what_the_general_path_takes(call):
 @given(calls())
 def test_what_is_taken_native_takes_too(call):
     ours = outcome(general, *call)
-    if ours is not None and not isinstance(ours, type) and call[0].dtype not in LABELS:
+    if ours is not None and not isinstance(ours, type) and not is_beyond_native(call):
         assert outcome(F.interpolate, *call) == ours
 
 
@@ -82,8 +89,7 @@ def test_what_is_taken_native_takes_too(call):
 @given(calls())
 def test_what_native_refuses_raises_the_same(call):
     ours, native = outcome(interpolate, *call), outcome(F.interpolate, *call)
-    picks = call[3] in ("nearest", "nearest-exact")
-    assert ours == native or (picks and call[0].dtype in LABELS and native is NotImplementedError)
+    assert ours == native or (is_beyond_native(call) and native is NotImplementedError)
 
 
 @pytest.mark.parametrize("mode", _judge.MODES)
