@@ -20,7 +20,7 @@ from .correctness import tensors
 from .environment import Neighbours
 from .measure import Effort, sample
 from .memory import Allocation, page_faults
-from .natural_inputs import GROUPS, OTHER_MODES, Case, case
+from .natural_inputs import GROUPS, Case, case
 from .report import Table, disturbance, milliseconds
 from .result import Result, checked
 
@@ -163,9 +163,8 @@ def lines(results: Sequence[Result], seed: int, shown: int | None = SHOWN) -> It
 
 def _summary(timed: Sequence[Result]) -> Iterator[str]:
     yield f"{'group':<25} {'thr':>3} {'count':>5} {'median':>6} {'worst':>6} {'< 1.0':>6} {f'< {_LEAST}':>6}"
-    ours = [result for result in timed if _is_ours(result)]
     parts = [(group, [result for result in timed if _group(result) == group]) for group in GROUPS]
-    for name, part in [*parts, (f"all but {OTHER_MODES}", ours)]:
+    for name, part in [*parts, ("all", timed)]:
         for threads in sorted({result.threads for result in part}):
             gains = [_gain(result) for result in part if result.threads == threads]
             slower = (f"{sum(gain < bound for gain in gains) / len(gains):.1%}" for bound in (1, _LEAST))
@@ -176,15 +175,15 @@ def _summary(timed: Sequence[Result]) -> Iterator[str]:
 
 
 def _verdict(results: Sequence[Result], timed: Sequence[Result], wrong: Sequence[Result]) -> str:
-    gains = [_gain(result) for result in timed if _is_ours(result)]
+    gains = [_gain(result) for result in timed]
     right = f"{len(wrong)} WRONG" if wrong else "all right"
     if not gains:
         return f"{len(results)} measurements: {right}"
     slow, middle = sum(gain < _LEAST for gain in gains), statistics.median(gains)
     met = "met" if not slow and middle >= _MEDIAN else "missed"
     return (
-        f"{len(results)} measurements: {right}; without {OTHER_MODES} the median is {middle:.2f}, {slow} of "
-        f"{len(gains)} are below {_LEAST}: the aim (none, and a median of {_MEDIAN:g}) is {met}"
+        f"{len(results)} measurements: {right}; the median is {middle:.2f}, {slow} of {len(gains)} are "
+        f"below {_LEAST}: the aim (none, and a median of {_MEDIAN:g}) is {met}"
     )
 
 
@@ -201,7 +200,3 @@ def _gain(result: Result) -> float:
 def _group(result: Result) -> str:
     assert isinstance(result.row, Case)
     return result.row.group
-
-
-def _is_ours(result: Result) -> bool:
-    return _group(result) != OTHER_MODES

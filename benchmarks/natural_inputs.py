@@ -35,7 +35,6 @@ SCALAR = "scalar"
 """One number that stands for all, as the gradient of a sum."""
 LAYOUTS = (CONTIGUOUS, CHANNELS_LAST, HWC_ARRAY, CROP, CHANNELS_LAST_CROP, TRANSPOSED, EXPANDED)
 
-OTHER_MODES = "other modes"
 """The group of what runs on PyTorch's own kernels: ratios near 1."""
 
 # Larger cases are not drawn: bytes of all images of a case, multiply-adds of a transposed convolution
@@ -185,7 +184,7 @@ def _other_mode(rng: random.Random) -> Case | None:
         side = rng.choice((8, 16, 28, 32, 64))
         image = _flat_image(rng, (max(4, side // 2), side, side))
         arguments = {"mode": rng.choice(("trilinear", "trilinear", "nearest"))}
-    elif mode == "antialias":  # PyTorch has it for these dtypes only
+    elif mode == "antialias":  # PyTorch has it for these dtypes only, and ours for the others too
         choice = {dtype: weight for dtype, weight in dtypes.items() if dtype.itemsize != 2}
         image = _image(rng, choice, line=False)
         arguments = {"mode": rng.choice(("bilinear", "bicubic")), "antialias": True}
@@ -346,7 +345,7 @@ def _deconv(rng: random.Random) -> Case | None:
 _GROUPS: dict[str, tuple[int, Callable[[random.Random], Case | None]]] = {
     "bilinear": (36, partial(_resize, direction=FORWARD)),
     "bilinear backward": (14, partial(_resize, direction=BACKWARD)),
-    OTHER_MODES: (9, _other_mode),
+    "other modes": (9, _other_mode),
     "add": (7, _add),
     "concat": (7, _concat),
     "argmax": (6, _argmax),

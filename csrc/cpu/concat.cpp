@@ -14,10 +14,9 @@ using c10::SymIntArrayRef;
 static Tensor concat_cpu(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
   const Tensor output = fresh(make_concat_output(inputs, output_size));
   const bool stream = exceeds_cache(output);
-  fill_concat_output(output, inputs, output_size, align_corners, copy_pixels,
-                     [&](const Tensor& input, const Tensor& slice) {
-                       upsample_into(input, slice, align_corners, std::nullopt, std::nullopt, stream);
-                     });
+  fill_concat_output(output, inputs, copy_pixels, [&](const Tensor& input, const Tensor& slice) {
+    upsample_into(input, slice, align_corners, std::nullopt, std::nullopt, stream);
+  });
   return output;
 }
 

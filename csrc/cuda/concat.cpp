@@ -16,8 +16,7 @@ static Tensor concat_cuda(at::TensorList inputs, SymIntArrayRef output_size, boo
   const Tensor output = make_concat_output(inputs, output_size);
   const OnDeviceOf on(output);
   fill_concat_output(
-      output, inputs, output_size, align_corners,
-      [](const Tensor& input, const Tensor& slice) { slice.copy_(input); },
+      output, inputs, [](const Tensor& input, const Tensor& slice) { slice.copy_(input); },
       [&](const Tensor& input, const Tensor& slice) {
         upsample_into(input, slice, align_corners, std::nullopt, std::nullopt);
       });

@@ -48,18 +48,24 @@ Tensor make_concat_output(at::TensorList inputs, SymIntArrayRef output_size) {
                           channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
 }
 
-void fill_concat_output(const Tensor& output, at::TensorList inputs, SymIntArrayRef output_size,
-                        bool align_corners, FillSlice copy_into, FillSlice resize_into) {
+void fill_concat_output(const Tensor& output, at::TensorList inputs, FillSlice copy_into,
+                        FillSlice resize_into) {
+  const int64_t height = output.size(2), width = output.size(3);
   int64_t first = 0;
   for (const Tensor& input : inputs) {
     const Tensor slice = output.narrow(1, first, input.size(1));
     first += input.size(1);
-    if (input.size(2) == output.size(2) && input.size(3) == output.size(3)) {
-      input.scalar_type() == output.scalar_type() ? copy_into(input, slice) : (void)slice.copy_(input);
-    } else if (input.scalar_type() == output.scalar_type()) {
+    const bool same_size = input.size(2) == height && input.size(3) == width;
+    const bool same_dtype = input.scalar_type() == output.scalar_type();
+    if (same_size) {
+      same_dtype ? copy_into(input, slice) : (void)slice.copy_(input);
+    } else if (same_dtype) {
       resize_into(input, slice);
     } else {  // rounded to its own dtype first
-      slice.copy_(upsample_op().call(input, output_size, align_corners, std::nullopt, std::nullopt));
+      const SymInt size[] = {height, width};
+      const Tensor resized = make_upsample_output(input, size);
+      resize_into(input, resized);
+      slice.copy_(resized);
     }
   }
 }
