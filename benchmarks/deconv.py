@@ -60,6 +60,23 @@ def make_learnable(row: Row, device: torch.device) -> Contest:
     return contest(row, [random_input(row, device), weight, bias], ours=ours, native=native)
 
 
+def make_line(row: Row, device: torch.device) -> Contest:
+    """``conv_transpose1d`` with a weight per channel and a bias."""
+    channels = row.shape[1]
+    size, stride, padding = _geometry(_factor(row))
+    generator = torch.Generator(device).manual_seed(2)
+    weight = torch.randn(channels, 1, size, generator=generator, device=device).to(row.dtype)
+    bias = torch.randn(channels, generator=generator, device=device).to(row.dtype)
+
+    def ours(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return upsample_ext.conv_transpose1d(x, w, b, stride, padding, groups=channels)
+
+    def native(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return F.conv_transpose1d(x, w, b, stride, padding, groups=channels)
+
+    return contest(row, [random_input(row, device), weight, bias], ours=ours, native=native)
+
+
 def make_fixed(row: Row, device: torch.device) -> Contest:
     """``fixed_conv_transpose2d``; native gets the same kernel expanded to all channels beforehand."""
     channels = row.shape[1]
@@ -175,5 +192,7 @@ def _learnable() -> Iterator[Row]:
                 quick=quick,
                 headline=shown,
             )
+    for direction in (FORWARD, BOTH):
+        yield Row("conv_transpose1d", (8, 64, 4096), "x2", make_line, direction=direction)
     yield Row(op, FPN, "x2", make_learnable, dtype=torch.bfloat16)
     yield Row(op, FPN_DETECTION, "x2", make_learnable, layout=CHANNELS_LAST)

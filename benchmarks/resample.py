@@ -1,4 +1,4 @@
-"""Rows of bilinear resize: ``interpolate`` into a new tensor, ``upsample_bilinear2d`` into ``out=``."""
+"""Rows of resize: ``interpolate`` into a new tensor, ``upsample_bilinear2d`` into ``out=``, and all modes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .contest import (
     BACKWARD,
     BOTH,
     CHANNELS_LAST,
+    CONTIGUOUS,
     FORWARD,
     FRESH,
     MAPPED,
@@ -44,13 +45,11 @@ PYRAMID = (16, 256, 64, 64)
 BATCHES = (1, 8, 16)
 
 
-def output_size(row: Row) -> tuple[int, int]:
-    """``x1.37`` or ``224x224`` as (height, width)."""
+def output_size(row: Row) -> tuple[int, ...]:
+    """``x1.37`` or ``224x224`` as (height, width), or as the sizes of as many axes as the image has."""
     if row.to.startswith("x"):
-        height, width = (int(extent * float(row.to[1:])) for extent in row.shape[-2:])
-    else:
-        height, width = map(int, row.to.split("x"))
-    return height, width
+        return tuple(int(extent * float(row.to[1:])) for extent in row.shape[2:])
+    return tuple(map(int, row.to.split("x")))
 
 
 def make(row: Row, device: torch.device) -> Contest:
@@ -86,7 +85,24 @@ def make(row: Row, device: torch.device) -> Contest:
     return result
 
 
-def opencv_resize(row: Row, input: Tensor, size: tuple[int, int]) -> Side | None:
+def make_mode(row: Row, device: torch.device) -> Contest:
+    """The contest of a row whose variant is a mode, or a mode and "antialias"."""
+    mode, *antialias = row.variant.split()
+    size = output_size(row)
+    input = random_input(row, device)
+    bytes_are_rounded_twice = row.dtype == torch.uint8 and mode not in ("nearest", "nearest-exact")
+
+    def ours(x: Tensor) -> Tensor:
+        return upsample_ext.interpolate(x, size, mode=mode, antialias=bool(antialias))
+
+    def native(x: Tensor) -> Tensor:
+        result = F.interpolate(x, size, mode=mode, antialias=bool(antialias))
+        return result.clamp(0, 255) if bytes_are_rounded_twice else result  # bicubic ones may lie beyond
+
+    return contest(row, [input], ours=ours, native=native)
+
+
+def opencv_resize(row: Row, input: Tensor, size: tuple[int, ...]) -> Side | None:
     """``cv2.resize`` where it computes the same: per plane, or per image of up to 4 interleaved channels."""
     same_type = input.device.type == "cpu" and input.dtype in (torch.float32, torch.uint8)
     if row.direction != FORWARD or not same_type:
@@ -131,6 +147,7 @@ def rows() -> Iterator[Row]:
     yield from _factors()
     yield from _uint8()
     yield from _overhead()
+    yield from _modes()
 
 
 def batches(*shapes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -168,7 +185,35 @@ def gpu_rows() -> Iterator[Row]:
 
 def _row(shape: tuple[int, ...], to: str, **fields: object) -> Row:
     op = "upsample_bilinear2d" if fields.get("output") == OUT else "interpolate"
-    return Row(op=op, shape=shape, to=to, make=make, **fields)  # type: ignore[arg-type]
+    return Row(**{"op": op, "shape": shape, "to": to, "make": make, **fields})  # type: ignore[arg-type]
+
+
+MAPS, TOKENS, VOLUME, LINES = (2, 320, 64, 64), (1, 768, 37, 37), (1, 32, 32, 64, 64), (8, 256, 4096)
+MAP = (1, 64, 128, 128)
+
+
+def _modes() -> Iterator[Row]:
+    shapes = [(MAPS, "x2", "nearest"), (MAP, "x2", "bicubic"), (MAP, "x0.5", "area")]
+    for shape, to, mode in [*shapes, (PHOTO, "224x224", "bilinear antialias"), (TOKENS, "64x64", "bicubic")]:
+        for layout in (CONTIGUOUS, CHANNELS_LAST):
+            for dtype in (torch.float32, torch.bfloat16):
+                if dtype == torch.bfloat16 and "antialias" in mode:
+                    continue  # not there natively
+                same = {"variant": mode, "layout": layout, "dtype": dtype}
+                quick = dtype == torch.float32 and layout == CONTIGUOUS and shape != TOKENS
+                base = _row(shape, to, make=make_mode, quick=quick, **same)
+                yield base
+                yield replace(base, direction=BACKWARD, quick=False)
+    others = [(VOLUME, "x2", "trilinear"), (VOLUME, "x2", "nearest"), (LINES, "x2", "linear")]
+    for shape, to, mode in [*others, (PHOTO, "540x960", "bicubic antialias"), (PHOTO, "x2", "bicubic")]:
+        base = _row(shape, to, make=make_mode, variant=mode)
+        yield base
+        yield replace(base, direction=BACKWARD)
+    for layout in (CONTIGUOUS, CHANNELS_LAST):
+        for to, mode in (("x2", "nearest"), ("x2", "bicubic"), ("x2", "bilinear antialias")):
+            yield _row(PHOTO, to, make=make_mode, variant=mode, layout=layout, dtype=torch.uint8)
+    for mode in ("nearest", "bicubic", "area", "bilinear antialias"):
+        yield _row(TINY, "x2", make=make_mode, variant=mode)
 
 
 def _float32() -> Iterator[Row]:

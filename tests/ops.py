@@ -149,6 +149,22 @@ def _conv_transpose(*, bias):
     )
 
 
+def _conv_transpose_of_lines():
+    def call(function):
+        return lambda x, weight, bias: function(
+            x[:, :, 0], weight, bias, stride=3, padding=2, output_padding=1, groups=3, dilation=2
+        )
+
+    return Op(
+        upsample_ext.conv_transpose1d,
+        call(upsample_ext.conv_transpose1d),
+        call(F.conv_transpose1d),
+        lambda n, c, h, w: [(n, 3, h, w), (3, 1, KERNEL[0]), (3,)],
+        "depthwise_conv_transpose2d",
+        differentiable=(0, 1, 2),
+    )
+
+
 LINES = [0.25, 0.75, 0.5], [1.0, 0.5, -0.25, 0.125]
 PLANE = [[a * b for b in LINES[1]] for a in LINES[0]]
 
@@ -303,6 +319,7 @@ ROWS = {
     "upsample_bilinear2d": _interpolate(upsample_ext.upsample_bilinear2d, size=(9, 5), fixed_size=True),
     "conv_transpose2d": _conv_transpose(bias=True),
     "conv_transpose2d without bias": _conv_transpose(bias=False),
+    "conv_transpose1d": _conv_transpose_of_lines(),
     "fixed_conv_transpose2d of a pair": _fixed(LINES),
     "fixed_conv_transpose2d of a plane": _fixed(PLANE),
     "fixed_conv_transpose2d of a plane a channel": _fixed([PLANE, PLANE[::-1], PLANE]),

@@ -28,7 +28,8 @@ OVERRIDDEN = [
     f"aten::{name}{form}" for name in RESIZES for form in ("", ".out", "_backward", "_backward.grad_input")
 ]
 NATIVE = {
-    name: getattr(F, name) for name in ("interpolate", "upsample", "upsample_bilinear", "conv_transpose2d")
+    name: getattr(F, name)
+    for name in ("interpolate", "upsample", "upsample_bilinear", "conv_transpose1d", "conv_transpose2d")
 }
 DISPATCHER_TABLES = [torch._C._dispatch_dump(name) for name in OVERRIDDEN]
 

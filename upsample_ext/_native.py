@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 interpolate = F.interpolate
 upsample = F.upsample
+conv_transpose1d = torch.conv_transpose1d
 conv_transpose2d = torch.conv_transpose2d
 # The op, which unlike the function has out=; torch's stub leaves that away
 upsample_bilinear2d: Callable[..., Tensor] = torch._C._nn.upsample_bilinear2d

@@ -1,4 +1,4 @@
-"""Transposed convolution: the drop-in `conv_transpose2d`, fixed kernels, and Caffe's bilinear layer."""
+"""Transposed convolution: drop-ins for two axes and for one, fixed kernels, and Caffe's bilinear layer."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -93,6 +93,93 @@ def conv_transpose2d(
             input, weight, bias, stride, padding, output_padding, groups, dilation
         )
     return _depthwise(input, weight, bias, geometry, False)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Tensor:
+    """Drop-in for `torch.nn.functional.conv_transpose1d`: same signature, results and errors.
+
+    A depthwise one (``groups == in_channels == out_channels``) runs on this package's kernels, as an image of
+    one row. Every other call, including one with invalid arguments, is passed to PyTorch unchanged, which
+    then raises its own errors.
+
+    Args:
+        input: ``(N, C, W)`` or ``(C, W)``, float64, float32, float16 or bfloat16, any strides.
+        weight: ``(C, 1, kW)`` in the input's dtype, any strides.
+        bias: ``(C,)`` or None.
+        stride: output samples per input sample, an int or a list of one; at least 1.
+        padding: output samples cut off at each end.
+        output_padding: output samples added at the end; smaller than the stride or the dilation.
+        groups: C for a depthwise convolution.
+        dilation: output samples between neighbouring kernel taps; at least 1.
+
+    Returns:
+        ``(N, C, (W - 1) * stride - 2 * padding + dilation * (kW - 1) + output_padding + 1)``. Half types are
+        summed in float32.
+
+    Raises:
+        What `torch.nn.functional.conv_transpose1d` raises for the same arguments.
+
+    Example:
+        >>> x = torch.tensor([[[1.0, 2.0]]])
+        >>> conv_transpose1d(x, torch.tensor([[[0.25, 0.75, 0.75, 0.25]]]), stride=2, padding=1)
+        tensor([[[0.7500, 1.2500, 1.7500, 1.5000]]])
+    """
+    if has_torch_function_variadic(input, weight, bias):
+        return handle_torch_function(
+            conv_transpose1d,
+            (input, weight, bias),
+            input,
+            weight,
+            bias=bias,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            groups=groups,
+            dilation=dilation,
+        )
+    output = _as_a_row(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    if output is not None:
+        return output
+    return _native.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def _as_a_row(
+    input: object,
+    weight: object,
+    bias: Any,
+    stride: object,
+    padding: object,
+    output_padding: object,
+    groups: object,
+    dilation: object,
+) -> Tensor | None:
+    """A depthwise `conv_transpose1d`; None if PyTorch must decide."""
+    if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
+        return None
+    if input.dim() not in (2, 3) or weight.dim() != 3 or input.layout is not torch.strided:
+        return None
+    numbers = [as_ints(value, 1) for value in (stride, padding, output_padding, dilation)]
+    if None in numbers:
+        return None
+    along = [[at_height, *number] for at_height, number in zip((1, 0, 0, 1), numbers, strict=True) if number]
+    # Natively the result is contiguous, whatever the input is.
+    arguments = (input.contiguous().unsqueeze(-2), weight.unsqueeze(-2), bias, *along[:3], groups, along[3])
+    output = None if _is_compiling() else _door(*arguments)
+    if output is None:
+        geometry = _untraced(_depthwise_geometry, *arguments)
+        if geometry is None:
+            return None
+        output = _depthwise(arguments[0], arguments[1], bias, geometry, False)
+    return output.squeeze(-2)
 
 
 def fixed_conv_transpose2d(

@@ -2,11 +2,11 @@
 
 There are two levels, which may be nested and undone in any order:
 
-`"function"` replaces the attributes `torch.nn.functional.interpolate` and
-    `torch.nn.functional.conv_transpose2d`. This affects all code that looks them up at call time:
-    `F.upsample` and `F.upsample_bilinear` (which still warn of their deprecation), `nn.Upsample`,
-    `nn.UpsamplingBilinear2d`, `nn.ConvTranspose2d`, and any library that calls `F.interpolate(...)`. Code
-    that did `from torch.nn.functional import interpolate` before keeps the original, as does
+`"function"` replaces the attributes `interpolate`, `conv_transpose1d` and `conv_transpose2d` of
+    `torch.nn.functional`. This affects all code that looks them up at call time: `F.upsample` and
+    `F.upsample_bilinear` (which still warn of their deprecation), `nn.Upsample`, `nn.UpsamplingBilinear2d`,
+    `nn.ConvTranspose1d`, `nn.ConvTranspose2d`, and any library that calls `F.interpolate(...)`. Code that did
+    `from torch.nn.functional import interpolate` before keeps the original, as does
     `torch.conv_transpose2d`. Functions compiled by `torch.compile` notice the change and are recompiled.
 
 `"dispatcher"` overrides the kernels of `aten::upsample_bilinear2d` and its backward, and on the CPU those of
@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from upsample_ext import _devices
 from upsample_ext._judge import is_ours
 from upsample_ext._library import C
-from upsample_ext.deconv import conv_transpose2d
+from upsample_ext.deconv import conv_transpose1d, conv_transpose2d
 from upsample_ext.resample import interpolate
 
 Level = Literal["function", "dispatcher"]
@@ -103,7 +103,14 @@ class _Dispatcher:
 
 
 _levels: dict[Level, _Attributes | _Dispatcher] = {
-    "function": _Attributes(F.__name__, {"interpolate": interpolate, "conv_transpose2d": conv_transpose2d}),
+    "function": _Attributes(
+        F.__name__,
+        {
+            "interpolate": interpolate,
+            "conv_transpose1d": conv_transpose1d,
+            "conv_transpose2d": conv_transpose2d,
+        },
+    ),
     "dispatcher": _Dispatcher(),
 }
 _active = dict.fromkeys(_levels, 0)  # patches in force at each level: the first installs, the last removes
@@ -117,8 +124,9 @@ class patch:
     `with` block.
 
     Args:
-        level: `"function"` replaces `F.interpolate` and `F.conv_transpose2d`, and with them `F.upsample`,
-            `nn.Upsample`, `nn.UpsamplingBilinear2d` and `nn.ConvTranspose2d`. `"dispatcher"` overrides
+        level: `"function"` replaces `F.interpolate`, `F.conv_transpose1d` and `F.conv_transpose2d`, and with
+            them `F.upsample`, `nn.Upsample`, `nn.UpsamplingBilinear2d`, `nn.ConvTranspose1d` and
+            `nn.ConvTranspose2d`. `"dispatcher"` overrides
             `aten::upsample_bilinear2d` and its backward for the devices this package has kernels for (the
             CPU, and CUDA in a build with it), and the resize ops of the other modes but area on the CPU, so
             that code that imported `interpolate` by name and C++
