@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from dispatched_ops import dispatched_ops
 from dtypes import HALVES
 from image_layouts import LAYOUTS
 
@@ -347,3 +348,67 @@ def test_a_result_that_no_sample_reaches_is_zeros(default_device, level, layout)
         assert torch.equal(ours, native)
         grad_output = LAYOUTS[layout](torch.randn(ours.shape))
         assert torch.equal(*(torch.autograd.grad(y, x, grad_output)[0] for y in (ours, native)))
+
+
+# ---- lines -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_lines(dtype, device):
+    for width, kernel, stride, padding, output_padding, dilation in [
+        *((1, 1, 1, 0, 0, 1), (1, 5, 2, 1, 1, 1), (7, 4, 2, 1, 0, 1), (9, 3, 3, 2, 2, 2)),
+        *((64, 4, 2, 1, 0, 1), (33, 31, 1, 15, 0, 1), (12, 2, 4, 0, 3, 3)),
+    ]:
+        for shape in ((2, 3, width), (1, 1, width), (3, width)):
+            channels = shape[-2]
+            x = torch.randn(shape, dtype=torch.float64)
+            w, b = torch.randn(channels, 1, kernel, dtype=torch.float64), torch.randn(channels).double()
+            numbers = (stride, padding, output_padding, channels, dilation)
+            exact = F.conv_transpose1d(
+                x.to(dtype).double(), w.to(dtype).double(), b.to(dtype).double(), *numbers
+            )
+            tensors = [t.to(device, dtype) for t in (x, w, b)]
+            ours, ops = dispatched_ops(upsample_ext.conv_transpose1d, *tensors, *numbers)
+            assert "upsample_ext::depthwise_conv_transpose2d" in ops
+            limit = 4 * torch.finfo(dtype).eps * max(1, exact.abs().max().item())
+            assert ours.shape == exact.shape and (ours.double().cpu() - exact).abs().max() <= limit
+            layouts = (tensors[0].mT.contiguous().mT, tensors[0][..., :: 1 if width == 1 else 2])
+            for other in layouts:
+                again = upsample_ext.conv_transpose1d(other, *tensors[1:], *numbers)
+                same = upsample_ext.conv_transpose1d(other.clone(), *tensors[1:], *numbers)
+                assert torch.equal(again, same)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"groups": 1},
+        {"groups": 3, "stride": 0},
+        {"groups": 3, "stride": (2, 2)},
+        {"groups": 3, "output_padding": 2},
+        {"groups": 3, "padding": 9},
+        {"groups": 3, "dilation": 0},
+        {"groups": 3, "stride": "2"},
+    ],
+)
+def test_lines_that_are_wrong_raise_what_native_raises(numbers):
+    x, w = torch.rand(1, 3, 4), torch.rand(3, 1, 4)
+    for tensors in ((x, w), (x, w[:2]), (x[None], w), (x, w[..., 0]), (x, w.double()), (x[0, 0], w)):
+        outcomes = []
+        for function in (upsample_ext.conv_transpose1d, F.conv_transpose1d):
+            try:
+                outcomes.append(function(*tensors, **numbers).shape)
+            except Exception as error:
+                outcomes.append(type(error))
+        assert outcomes[0] == outcomes[1], (tensors[0].shape, tensors[1].shape)
+
+
+def test_patched_lines():
+    x, w = torch.rand(1, 3, 40), torch.rand(3, 1, 4)
+    layer = torch.nn.ConvTranspose1d(3, 3, 4, stride=2, groups=3)
+    expected = layer(x)
+    with upsample_ext.patch():
+        found, ops = dispatched_ops(layer, x)
+        assert "upsample_ext::depthwise_conv_transpose2d" in ops
+        assert torch.nn.functional.conv_transpose1d(x, w).shape == (1, 1, 43)  # mixes channels: native
+    torch.testing.assert_close(found, expected)
