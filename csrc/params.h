@@ -34,6 +34,7 @@ struct PickParams {
   const int64_t *row, *column;
   int64_t from_pixels, to_pixels, pixel_bytes;  // of a row; of a pixel
   int64_t from_row, to_row;                     // strides, in bytes
+  int64_t rows;                                 // of all planes
   bool stream;  // the result is too large to stay in cache: use streaming stores
   const void* plan;
 };

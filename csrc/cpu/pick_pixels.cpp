@@ -17,8 +17,8 @@ using at::Tensor;
 
 namespace {
 
-// Bytes of the result that a thread gets at least.
-constexpr int64_t kPickGrain = 1 << 19;
+// Bytes of the result that a thread gets at least, and that are picked before they change their order.
+constexpr int64_t kPickGrain = 1 << 19, kPickBlock = 1 << 15;
 
 bool by_pixel(const Tensor& image) {
   return image.size(1) > 1 && image.stride(1) == 1 &&
@@ -50,6 +50,74 @@ void pick_one_by_one(const Tensor& from, const Tensor& to, const int64_t* row, c
   });
 }
 
+// What a kernel picks into, rows of planes or of pixels `to_row` bytes apart, and its plan.
+class PlannedPick {
+ public:
+  PlannedPick(const Tensor& from, const Tensor& to, const int64_t* row, const int64_t* column, bool pixels,
+              int64_t to_row, bool stream)
+      : planes_(pixels ? 1 : to.size(1)), params_{} {
+    const int64_t size = to.element_size();
+    params_.row = row;
+    params_.column = column;
+    params_.from_pixels = from.size(3);
+    params_.to_pixels = to.size(3);
+    params_.pixel_bytes = pixels ? size * to.size(1) : size;
+    params_.from_row = from.stride(2) * size;
+    params_.to_row = to_row;
+    params_.rows = to.size(0) * planes_ * to.size(2);
+    params_.stream = stream;
+    plan_.emplace(kernel_.plan_bytes(params_));
+    kernel_.build_plan(params_, plan_->data());
+    params_.plan = plan_->data();
+  }
+
+  int64_t planes() const { return planes_; }
+  int64_t rows() const { return params_.rows; }
+  int64_t row_bytes() const { return params_.to_pixels * params_.pixel_bytes; }
+  // Rows begin .. end of a plane of the result, which starts at `to`.
+  void rows_of_plane(const char* from, char* to, int64_t begin, int64_t end) const {
+    kernel_.rows(params_, from, to, begin, end);
+  }
+
+ private:
+  const PickKernel& kernel_ = active_level().pick;
+  int64_t planes_;
+  PickParams params_;
+  std::optional<ScratchBuffer<4096>> plan_;
+};
+
+// Between rows and pixels: some rows are picked in the order of `from`, and then copied into that of `to`.
+void pick_and_turn(const Tensor& from, const Tensor& to, const int64_t* row, const int64_t* column,
+                   bool from_pixels) {
+  const int64_t size = to.element_size(), channels = to.size(1), height = to.size(2), width = to.size(3);
+  const int64_t row_bytes = channels * width * size;
+  const int64_t rows = std::min(height, std::max<int64_t>(1, kPickBlock / row_bytes));
+  const int64_t blocks = (height + rows - 1) / rows;
+  const Strides f = strides_of(from), t = strides_of(to);
+  const Strides block =
+      from_pixels ? Strides{0, 1, channels * width, channels} : Strides{0, rows * width, width, 1};
+  const PlannedPick pick(from, to, row, column, from_pixels, block.height * size, false);
+  const char* source = static_cast<const char*>(from.const_data_ptr());
+  char* target = static_cast<char*>(to.mutable_data_ptr());
+  parallel_for(0, to.size(0) * blocks, std::max<int64_t>(1, kPickGrain / (rows * row_bytes)),
+               [&](int64_t begin, int64_t end) {
+                 ScratchBuffer<kPickBlock> picked(rows * row_bytes);
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t n = i / blocks, first = i % blocks * rows,
+                                 last = std::min(height, first + rows);
+                   // As if the whole plane were there, of which only these rows are written.
+                   char* const plane = static_cast<char*>(picked.data()) - first * block.height * size;
+                   for (int64_t c = 0; c < pick.planes(); ++c) {
+                     pick.rows_of_plane(source + (n * f.batch + c * f.channel) * size,
+                                        plane + c * block.channel * size, first, last);
+                   }
+                   active_level().copy({picked.data(), target + (n * t.batch + first * t.height) * size,
+                                        channels, last - first, width, block, t, nullptr},
+                                       size);
+                 }
+               });
+}
+
 }  // namespace
 
 void pick_pixels(const Tensor& from, const Tensor& to, const int64_t* row, const int64_t* column,
@@ -57,6 +125,7 @@ void pick_pixels(const Tensor& from, const Tensor& to, const int64_t* row, const
   const bool pixels = by_pixel(to);
   const int64_t size = to.element_size();
   if (!(pixels ? by_pixel(from) : by_row(from))) {
+    if (by_pixel(from) || by_row(from)) return pick_and_turn(from, to, row, column, by_pixel(from));
     if (from.numel() > to.numel()) {
       if (size == 1) return pick_one_by_one<uint8_t>(from, to, row, column);
       if (size == 2) return pick_one_by_one<uint16_t>(from, to, row, column);
@@ -69,29 +138,17 @@ void pick_pixels(const Tensor& from, const Tensor& to, const int64_t* row, const
     return pick_pixels(ordered, to, row, column, stream);
   }
   const Strides f = strides_of(from), t = strides_of(to);
-  PickParams params{row,
-                    column,
-                    from.size(3),
-                    to.size(3),
-                    pixels ? size * to.size(1) : size,
-                    f.height * size,
-                    t.height * size,
-                    stream,
-                    nullptr};
-  const PickKernel& kernel = active_level().pick;
-  ScratchBuffer<4096> plan(kernel.plan_bytes(params));
-  kernel.build_plan(params, plan.data());
-  params.plan = plan.data();
-  const int64_t planes_each = pixels ? 1 : to.size(1), height = to.size(2);
+  const PlannedPick pick(from, to, row, column, pixels, t.height * size, stream);
+  const int64_t height = to.size(2);
   const char* source = static_cast<const char*>(from.const_data_ptr());
   char* target = static_cast<char*>(to.mutable_data_ptr());
-  const int64_t grain = std::max<int64_t>(1, kPickGrain / (params.to_pixels * params.pixel_bytes));
-  parallel_for(0, to.size(0) * planes_each * height, grain, [&](int64_t begin, int64_t end) {
+  const int64_t grain = std::max<int64_t>(1, kPickGrain / pick.row_bytes());
+  parallel_for(0, pick.rows(), grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end;) {
       const int64_t plane = i / height, first = i % height, last = std::min(height, first + end - i);
-      const int64_t n = plane / planes_each, c = plane % planes_each;
-      kernel.rows(params, source + (n * f.batch + c * f.channel) * size,
-                  target + (n * t.batch + c * t.channel) * size, first, last);
+      const int64_t n = plane / pick.planes(), c = plane % pick.planes();
+      pick.rows_of_plane(source + (n * f.batch + c * f.channel) * size,
+                         target + (n * t.batch + c * t.channel) * size, first, last);
       i += last - first;
     }
   });

@@ -158,6 +158,16 @@ static void resample_bytes(const Tensor& input, const Tensor& output, const std:
                     exceeds_cache(output));
 }
 
+// Whether a resize to the same size is a copy. Of floating images it is not where a tap of weight 0 would
+// turn an infinity into NaN.
+static bool keeps_pixels(const ResampleSettings& settings, const Tensor& input, const Tensor& output) {
+  if (input.sizes() != output.sizes()) return false;
+  if (settings.antialias || settings.mode->mode == Mode::kArea) return true;
+  const auto is_whole = [](double scale) { return scale == 0.0 || scale == 1.0; };
+  return input.scalar_type() == at::kByte &&
+         std::all_of(settings.scales.begin(), settings.scales.end(), is_whole);
+}
+
 static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
                            bool align_corners, OptionalScales scale_factors) {
   const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
@@ -166,6 +176,10 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
   const at::ScalarType dtype = input.scalar_type();
   const bool bytes = dtype == at::kByte;
   const auto specs = settings.specs(input, output, bytes ? NativeRules::kCpuBytes : NativeRules::kCpu);
+  if (keeps_pixels(settings, input, output)) {
+    copy_pixels(as_planes(input), as_planes(output));
+    return output;
+  }
   if (settings.mode->picks()) {
     dtype == at::kDouble ? pick<double>(input, output, specs) : pick<float>(input, output, specs);
     return output;
@@ -189,6 +203,10 @@ static Tensor resample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
                                   scale_factors);
   Tensor grad_input = fresh(make_resampled_grad_input(grad_output, input_size, settings));
   if (grad_input.numel() == 0) return grad_input;
+  if (keeps_pixels(settings, grad_output, grad_input)) {
+    copy_pixels(as_planes(grad_output), as_planes(grad_input));
+    return grad_input;
+  }
   const auto specs = settings.specs(grad_input, grad_output, NativeRules::kCpu);
   dispatch_floating("resample_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     const auto rows = rows_table<decltype(sum)>(specs[0], specs[1]);

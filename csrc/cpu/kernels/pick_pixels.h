@@ -26,14 +26,16 @@ struct PickPlan {
 
 // A row shorter than this is copied into so many bytes first, from which blocks can be loaded.
 constexpr int64_t kLeastPickBytes = 32;
-// Pixels of more bytes are copied one by one.
-constexpr int64_t kMostPickBytes = 24;
+// Pixels of more bytes are copied one by one, and those of so few rows that a plan does not pay.
+constexpr int64_t kMostPickBytes = 24, kLeastPlannedRows = 12;
 
 inline int64_t pick_block_count(const PickParams& p) { return (p.to_pixels * p.pixel_bytes + 15) / 16; }
 inline int64_t pick_block_start(const PickParams& p, int64_t block) {
   return larger(0, smaller(16 * block, p.to_pixels * p.pixel_bytes - 16));
 }
-inline bool picks_blocks(const PickParams& p) { return kShufflesBytes && p.pixel_bytes <= kMostPickBytes; }
+inline bool picks_blocks(const PickParams& p) {
+  return kShufflesBytes && p.pixel_bytes <= kMostPickBytes && p.rows >= kLeastPlannedRows;
+}
 
 inline int64_t pick_plan_bytes(const PickParams& p) {
   const int64_t blocks = picks_blocks(p) ? pick_block_count(p) : 0;
