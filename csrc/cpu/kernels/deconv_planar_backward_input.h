@@ -270,11 +270,12 @@ inline void sum_row_two_windows(U* source, const DeconvParams& p, const DeconvPl
   const int64_t whole_end = windows.full ? windows.whole_end : blocks;
   vec<acc> early{}, late{};  // of block b - 1
   int64_t b = 0;
-  const auto finish = [&](vec<acc> next_late) {
+  // clang would call these as functions, and keep what they change in memory.
+  const auto finish = [&](vec<acc> next_late) __attribute__((always_inline)) {
     const int64_t i = (b - 1) * lanes<acc>;
     if (i >= 0 && i < extent) put_positions(source + i, early + from_lane_one(late, next_late), extent - i);
   };
-  const auto sum = [&](auto count, auto masked) {
+  const auto sum = [&](auto count, auto masked) __attribute__((always_inline)) {
     constexpr int kBlocks = decltype(count)::value;
     vec<acc> earlier[kBlocks], later[kBlocks];
     sum_two_windows<kStride, kBlocks, decltype(masked)::value, kRows>(earlier, later, p, plan, rows, b);

@@ -26,47 +26,74 @@ struct PixelTile {
   acc down0[kTileRows], down1[kTileRows], across0[kTileColumns], across1[kTileColumns];
 };
 
-template <int kRows, int kColumns, Put kPut, class T, class E, class acc>
-inline void interpolate_channels(const PixelTile<T, E, acc>& tile, int64_t c, int64_t count) {
+// A tile's rows and columns in registers, where no store can change them.
+template <int kRows, int kColumns, class T, class E, class acc>
+struct TileVectors {
+  explicit TileVectors(const PixelTile<T, E, acc>& tile)
+      : finish(tile.finish),
+        corner00(tile.corner00),
+        corner01(tile.corner01),
+        corner10(tile.corner10),
+        corner11(tile.corner11),
+        column_stride(tile.column_stride) {
+    // Unrolled here, because g++ 12 for aarch64 loses track at -O2 of what out[r] points to, once it computes
+    // its address from that of down0[r]: it takes the function for one that writes nothing, and drops its
+    // calls.
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+      out[r] = tile.out[r];
+      down0[r] = splat(tile.down0[r]);
+      down1[r] = splat(tile.down1[r]);
+    }
+    for (int s = 0; s < kColumns; ++s) {
+      across0[s] = splat(tile.across0[s]);
+      across1[s] = splat(tile.across1[s]);
+    }
+  }
+
+  const E finish;
+  const T *const corner00, *const corner01, *const corner10, *const corner11;
+  const int64_t column_stride;
+  typename E::result* out[kRows];
+  vec<acc> down0[kRows], down1[kRows], across0[kColumns], across1[kColumns];
+};
+
+template <Put kPut, int kRows, int kColumns, class T, class E, class acc>
+[[gnu::always_inline]] inline void interpolate_channels(const TileVectors<kRows, kColumns, T, E, acc>& tile,
+                                                        int64_t c, int64_t count) {
   constexpr bool kPart = kPut == Put::kPart;
-  const E finish = tile.finish;
   const vec<acc> corner00 = load_some<kPart>(tile.corner00 + c, count);
   const vec<acc> corner01 = load_some<kPart>(tile.corner01 + c, count);
   const vec<acc> corner10 = load_some<kPart>(tile.corner10 + c, count);
   const vec<acc> corner11 = load_some<kPart>(tile.corner11 + c, count);
-  // Unrolled here, because g++ 12 for aarch64 loses track at -O2 of what out[r] points to, once it computes
-  // the address from that of down0[r]: it takes the function for one that writes nothing, and drops its
-  // calls.
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
-    const vec<acc> left =
-        multiply_add_vector(splat(tile.down1[r]), corner10, splat(tile.down0[r]) * corner00);
-    const vec<acc> right =
-        multiply_add_vector(splat(tile.down1[r]), corner11, splat(tile.down0[r]) * corner01);
+    const vec<acc> left = multiply_add_vector(tile.down1[r], corner10, tile.down0[r] * corner00);
+    const vec<acc> right = multiply_add_vector(tile.down1[r], corner11, tile.down0[r] * corner01);
+#pragma GCC unroll 4
     for (int s = 0; s < kColumns; ++s) {
-      const vec<acc> sum = multiply_add_vector(splat(tile.across1[s]), right, splat(tile.across0[s]) * left);
-      finish.template put<kPut>(tile.out[r] + s * tile.column_stride + c, sum, count);
+      const vec<acc> sum = multiply_add_vector(tile.across1[s], right, tile.across0[s] * left);
+      tile.finish.template put<kPut>(tile.out[r] + s * tile.column_stride + c, sum, count);
     }
   }
 }
 
 template <int kRows, int kColumns, class T, class E, class acc>
 inline void interpolate_pixels(const PixelTile<T, E, acc>& of, int64_t channels, bool streams) {
-  const PixelTile<T, E, acc> tile = of;  // a copy, which no store can change
+  const TileVectors<kRows, kColumns, T, E, acc> tile(of);
   int64_t c = 0;
   if (streams) {
-    for (; c < channels; c += lanes<acc>)
-      interpolate_channels<kRows, kColumns, Put::kStream>(tile, c, lanes<acc>);
+    for (; c < channels; c += lanes<acc>) interpolate_channels<Put::kStream>(tile, c, lanes<acc>);
     return;
   }
   for (; c + lanes<acc> <= channels; c += lanes<acc>) {
-    interpolate_channels<kRows, kColumns, Put::kStore>(tile, c, lanes<acc>);
+    interpolate_channels<Put::kStore>(tile, c, lanes<acc>);
   }
   if (c == channels) return;
   if (c > 0 && tile.finish.repeats()) {  // the remainder as a whole vector too, overlapping the one before
-    interpolate_channels<kRows, kColumns, Put::kStore>(tile, channels - lanes<acc>, lanes<acc>);
+    interpolate_channels<Put::kStore>(tile, channels - lanes<acc>, lanes<acc>);
   } else {
-    interpolate_channels<kRows, kColumns, Put::kPart>(tile, c, channels - c);
+    interpolate_channels<Put::kPart>(tile, c, channels - c);
   }
 }
 
@@ -183,6 +210,9 @@ inline void put_pixel(E finish, typename E::result* p, V v, int64_t channels, bo
       return store_bits(p, __builtin_convertvector(__builtin_convertvector(v + 0.5f, integers), packed));
     }
   } else if constexpr (E::kUnchanged && sizeof(typename E::result) == sizeof(v[0])) {
+    if (whole) return store_bits(p, v);
+  }
+  if constexpr (E::kUnchanged && sizeof(typename E::result) == sizeof(v[0])) {
     if (whole) return store_bits(p, v);
   }
   for (int64_t c = 0; c < channels; ++c) finish.put_one(p + c, v[c]);

@@ -619,6 +619,28 @@ inline vec<acc_of<T>> load_part(const T* p, int64_t count) {
   return load(whole);
 #endif
 }
+#if UPSAMPLE_VECTOR_BYTES >= 32
+// The first `count` <= 16 bytes, in pieces: the processor may take a masked store of bytes from microcode.
+inline void store_bytes(char* p, __m128i v, int64_t count) {
+  if (count & 16) return _mm_storeu_si128((__m128i*)p, v);
+  if (count & 8) {
+    _mm_storel_epi64((__m128i*)p, v);
+    v = _mm_unpackhi_epi64(v, v);
+    p += 8;
+  }
+  if (count & 4) {
+    store_bits(p, _mm_cvtsi128_si32(v));
+    v = _mm_srli_epi64(v, 32);
+    p += 4;
+  }
+  if (count & 2) {
+    store_bits(p, static_cast<uint16_t>(_mm_cvtsi128_si32(v)));
+    v = _mm_srli_epi64(v, 16);
+    p += 2;
+  }
+  if (count & 1) *p = static_cast<char>(_mm_cvtsi128_si32(v));
+}
+#endif
 template <class T>
 inline void store_part(T* p, vec<acc_of<T>> v, int64_t count) {
 #if UPSAMPLE_VECTOR_BYTES == 64
@@ -630,6 +652,11 @@ inline void store_part(T* p, vec<acc_of<T>> v, int64_t count) {
     store((T*)&bits, v);
     return _mm256_mask_storeu_epi16(p, static_cast<__mmask16>(mask), bits);
   }
+  if constexpr (sizeof(T) == 1) {
+    __m128i bits;
+    store((T*)&bits, v);
+    store_bytes((char*)p, bits, count);
+  }
 #elif UPSAMPLE_VECTOR_BYTES == 32
   const __m256i number = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   if constexpr (sizeof(T) == 8) {
@@ -639,7 +666,12 @@ inline void store_part(T* p, vec<acc_of<T>> v, int64_t count) {
   if constexpr (sizeof(T) == 4) {
     return _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), number), (__m256)v);
   }
-#endif
+  if constexpr (sizeof(T) <= 2) {
+    __m128i bits = _mm_setzero_si128();
+    store((T*)&bits, v);
+    store_bytes((char*)p, bits, count * static_cast<int64_t>(sizeof(T)));
+  }
+#else
   T whole[lanes<acc_of<T>>];
   store(whole, v);
 #if UPSAMPLE_NEON
@@ -649,6 +681,7 @@ inline void store_part(T* p, vec<acc_of<T>> v, int64_t count) {
   }
 #else
   for (int64_t i = 0; i < count; ++i) p[i] = whole[i];
+#endif
 #endif
 }
 
