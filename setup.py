@@ -37,6 +37,9 @@ TORCH_RANGE = ((2, 5), (2, 15))  # supported: first <= torch < second; the only 
 GIGABYTES_PER_JOB = 3  # what one compilation of torch's headers may take
 # gcc 12 takes the undefined vectors in its own AVX-512 header for mistakes; clang does not know that warning.
 WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option"]
+# In kilobytes, the heap below which g++ collects no garbage: going over all of torch's headers time and again
+# takes long, and saves little memory.
+GCC_HEAP = "--param=ggc-min-heapsize=1500000"
 # --fmad=false is nvcc's -ffp-contract=off: the kernels write fma where they mean it.
 # Compressed, the machine code of all architectures is a fifth in size.
 NVCC_FLAGS = ["-O3", "--fmad=false", "-Xfatbin", "-compress-all"]
@@ -133,6 +136,20 @@ def find(*patterns):
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
+def without_included(sources):
+    """The sources to compile: a file of csrc/units stands for those that it includes.
+
+    Whatever a source with torch's headers holds, g++ first instantiates the templates that they use, which
+    takes as long as a small source does and which precompiled headers do not save: few sources are best.
+    """
+    included = {
+        os.path.normpath(pathlib.Path(unit).parent / name)
+        for unit in find("units/*.cpp")
+        for name in re.findall(r'^#include "(.*\.cpp)"$', (ROOT / unit).read_text(), re.MULTILINE)
+    }
+    return [source for source in sources if source not in included]
+
+
 @functools.cache
 def compiler_is_gcc():
     """False of clang, which defines the macros of g++ too."""
@@ -171,9 +188,8 @@ def extension_and_build(torch):
     cuda_sources = find("cuda/**/*.cu", "cuda/**/*.cpp")
     reason = why_no_cuda(torch.__version__, torch.version.cuda, cpp_extension.CUDA_HOME, cuda_sources)
     with_cuda = reason is None
-    sources = [path for path in find("**/*.cpp") if path not in cuda_sources] + (
-        cuda_sources if with_cuda else []
-    )
+    sources = without_included(path for path in find("**/*.cpp") if path not in cuda_sources)
+    sources += cuda_sources if with_cuda else []
 
     architectures = ""
     if with_cuda:
@@ -187,8 +203,8 @@ def extension_and_build(torch):
     # -isystem silences warnings inside torch's headers; it takes precedence over the -I that torch adds.
     # A debug build is one with CFLAGS="-O0 -g"; distributions set -O2 for all, which would cost speed here.
     optimization = [] if re.search(r"-O[0g]\b", os.environ.get("CFLAGS", "")) else ["-O3"]
-    openmp = ["-fopenmp"] if compiler_is_gcc() else []
-    cxx = [*optimization, *openmp, "-ffp-contract=off", "-fvisibility=hidden", *WARNINGS]
+    of_gcc = ["-fopenmp", GCC_HEAP] if compiler_is_gcc() else []
+    cxx = [*optimization, *of_gcc, "-ffp-contract=off", "-fvisibility=hidden", *WARNINGS]
     cxx += [f"-isystem{path}" for path in cpp_extension.include_paths()]
     if "-g" not in os.environ.get("CFLAGS", ""):
         cxx.append("-g0")  # Python's own -g would double memory and time
@@ -206,7 +222,7 @@ def extension_and_build(torch):
     extension = make(
         "upsample_ext._C",
         sources=sources,
-        depends=[*find("**/*.h", "**/*.cuh"), "setup.py"],
+        depends=[*find("**/*.h", "**/*.cuh", "**/*.cpp"), "setup.py"],
         include_dirs=[str(ROOT / "csrc")],
         define_macros=macros,
         extra_compile_args={"cxx": cxx, "nvcc": nvcc},
