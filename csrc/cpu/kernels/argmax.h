@@ -55,9 +55,11 @@ inline void add_to_sum(vec<float>& sum, vec<float> before, vec<float> value, vec
 
 enum class Keep { kNumbers, kAny, kAnyWithScore };
 
-// Block b of the group's rows, the first of which begins at `offset` of the result.
+// Block b of the group's rows, the first of which begins at `offset` of the result. One function for all
+// dtypes of the logits.
 template <Reach kReach, int kRows, Keep kKeep>
-inline void argmax_block(const ArgmaxParams& p, const ClassGroup<float>& group, int64_t b, int64_t offset) {
+[[gnu::noinline]] void argmax_block(const ArgmaxParams& p, const ClassGroup<float>& group, int64_t b,
+                                    int64_t offset) {
   constexpr bool kScore = kKeep == Keep::kAnyWithScore;
   vec<float> best[kRows], sum[kRows];
   vec_index<float> where[kRows];

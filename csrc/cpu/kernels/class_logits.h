@@ -280,9 +280,11 @@ inline void with_reach(const LogitsParams<acc>& x, int64_t b, F&& f) {
     case Reach::kGaps:  // every column of an interpolation has both taps
       return f(ReachConstant<Reach::kNear>{});
     case Reach::kWide:
-      return f(ReachConstant<Reach::kWide>{});
+      if (kPermutes) return f(ReachConstant<Reach::kWide>{});
+      break;
     case Reach::kWidest:
-      return f(ReachConstant<Reach::kWidest>{});
+      if (kPermutes) return f(ReachConstant<Reach::kWidest>{});
+      break;
     case Reach::kFar:
       break;
   }

@@ -120,8 +120,8 @@ inline void read_targets(const CrossEntropyParams<acc>& p, int64_t pixel, int64_
 }
 
 template <Reach kReach, int kRows, class acc>
-inline void interpolate_tile(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows, int64_t b,
-                             acc* tile, PixelVector<acc>* pixels) {
+[[gnu::noinline]] void interpolate_tile(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows,
+                                        int64_t b, acc* tile, PixelVector<acc>* pixels) {
   vec<acc> maximum[kRows];
   for (int r = 0; r < kRows; ++r) maximum[r] = splat(static_cast<acc>(-__builtin_inf()));
   each_class<kReach, kRows>(p.logits, rows.group, b, [&](int64_t c, int r, vec<acc> value) {
@@ -236,11 +236,11 @@ inline void add_gradient(const CrossEntropyParams<acc>& p, const PixelRows<acc>&
   }
 }
 
-// Block b of a group of rows; returns the sum of its losses.
+// Block b of a group of rows; returns the sum of its losses. One function for all dtypes of the logits.
 template <int kRows, bool kSmooth, class acc>
-inline double cross_entropy_block(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows,
-                                  const LossStrip& strip, int64_t b,
-                                  const CrossEntropyScratch<acc>& scratch) {
+[[gnu::noinline]] double cross_entropy_block(const CrossEntropyParams<acc>& p, const PixelRows<acc>& rows,
+                                             const LossStrip& strip, int64_t b,
+                                             const CrossEntropyScratch<acc>& scratch) {
   const int64_t width = p.logits.width.out_size, column = b * lanes<acc>;
   const int64_t count = smaller(lanes<acc>, width - column);
   const int64_t pixel = rows.first * width + column;

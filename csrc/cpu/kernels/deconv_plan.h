@@ -331,9 +331,9 @@ inline void fill_runs(int64_t* run, const Phases& phases, int64_t stride) {
   }
 }
 
-// backward_weight writes p.weight instead of reading it.
-template <class T, class acc = acc_of<T>>
-void deconv_build_plan(const DeconvParams& p, bool reads_weight, void* memory) {
+// All but the weights and the bias: the same for all dtypes.
+template <class acc>
+[[gnu::noinline]] DeconvPlan<acc>* build_geometry(const DeconvParams& p, void* memory) {
   Arrays arrays(memory);
   DeconvPlan<acc> plan;
   DeconvPlan<acc>* place = take_plan(plan, p, arrays);
@@ -344,10 +344,17 @@ void deconv_build_plan(const DeconvParams& p, bool reads_weight, void* memory) {
     fill_blocks(plan.blocks, plan.width, p.width);
     fill_windows(plan.windows, p.width);
   }
+  *place = plan;
+  return place;
+}
+
+// backward_weight writes p.weight instead of reading it.
+template <class T, class acc = acc_of<T>>
+void deconv_build_plan(const DeconvParams& p, bool reads_weight, void* memory) {
+  const DeconvPlan<acc>& plan = *build_geometry<acc>(p, memory);
   for (int64_t c = 0; c < p.channels; ++c) {
     plan.bias[c] = p.bias ? to_acc(static_cast<const T*>(p.bias)[c * p.bias_stride]) : acc(0);
   }
-  *place = plan;
   if (!reads_weight) return;
   const int64_t columns = p.width.kernel_size, taps = p.height.kernel_size * columns;
   for (int64_t c = 0; c < p.channels; ++c) {

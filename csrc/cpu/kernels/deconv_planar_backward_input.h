@@ -284,10 +284,15 @@ inline void sum_row_two_windows(U* source, const DeconvParams& p, const DeconvPl
       late = later[j];
     }
   };
-  while (b < whole_begin && b < blocks) sum(Constant<1>{}, Constant<true>{});
-  while (b + kMany <= whole_end) sum(Constant<kMany>{}, Constant<false>{});
-  while (kMany > 1 && b < whole_end) sum(Constant<1>{}, Constant<false>{});
-  while (b < blocks) sum(Constant<1>{}, Constant<true>{});
+  while (b < blocks) {
+    if (b < whole_begin || b >= whole_end) {
+      sum(Constant<1>{}, Constant<true>{});
+    } else if (b + kMany <= whole_end) {
+      sum(Constant<kMany>{}, Constant<false>{});
+    } else {
+      sum(Constant<1>{}, Constant<false>{});
+    }
+  }
   finish(vec<acc>{});
 }
 

@@ -282,7 +282,7 @@ inline int64_t sparse_plan_bytes(const AxisTaps<acc>& axis) {
 }
 
 template <class acc>
-inline void build_sparse_plan(void* memory, const AxisTaps<acc>& axis) {
+[[gnu::noinline]] void build_sparse_plan(void* memory, const AxisTaps<acc>& axis) {
   ColumnPlan<acc>& plan = *static_cast<ColumnPlan<acc>*>(memory);
   plan.filled = reinterpret_cast<FilledColumn<acc>*>(static_cast<char*>(memory) + whole_vectors(sizeof plan));
   plan.filled_count = 0;
@@ -293,7 +293,7 @@ inline void build_sparse_plan(void* memory, const AxisTaps<acc>& axis) {
 }
 
 template <class acc>
-inline void build_column_plan(void* memory, const AxisTaps<acc>& axis) {
+[[gnu::noinline]] void build_column_plan(void* memory, const AxisTaps<acc>& axis) {
   ColumnPlan<acc>& plan = *static_cast<ColumnPlan<acc>*>(memory);
   char* rest = static_cast<char*>(memory) + whole_vectors(sizeof plan);
   plan.blocks = reinterpret_cast<ColumnBlock<acc>*>(rest);
@@ -391,7 +391,7 @@ inline void write_block(E finish, typename E::result* out, const acc* row, const
     for (int64_t o = 0; o < count; ++o) finish.put_one(out + o, sum_taps(row, axis, b * lanes<acc> + o));
   } else if (has_every_tap(block.reach)) {
     finish.template put<kPut>(out, sum_block<Reach::kNear>(row, block, taps), count);
-  } else if (windows_of(block.reach) == 1) {
+  } else if (!kPermutes || windows_of(block.reach) == 1) {
     finish.template put<kPut>(out, sum_block<Reach::kGaps>(row, block, taps), count);
   } else if (block.reach == Reach::kWide) {
     finish.template put<kPut>(out, sum_block<Reach::kWide>(row, block, taps), count);
@@ -421,7 +421,7 @@ template <Put kPut, class E, class acc>
 inline void write_run(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
                       const AxisTaps<acc>& axis, int64_t begin, int64_t end) {
   const ColumnBlock<acc>& block = plan.blocks[begin];
-  if constexpr (!E::kTwoTapOnly) {
+  if constexpr (kPermutes && !E::kTwoTapOnly) {
     if (block.shares && block.taps == 4 && block.reach == Reach::kWide) {  // the gradient of x2
       return write_shared<Reach::kWide, 4, kPut>(finish, out, row, plan, begin, end);
     }
