@@ -44,6 +44,23 @@ def test_build_without_a_fitting_torch_says_what_to_type(tmp_path, torch_stub, w
 
 
 @needs_checkout
+def test_every_source_is_compiled_once_by_itself_or_in_a_unit(build):
+    """None is forgotten, and none is in two units, whose registrations would be made twice."""
+    sources = build.find("**/*.cpp")
+    compiled = build.without_included(sources)
+    units = [path for path in compiled if "/units/" in path]
+    included = [
+        os.path.relpath((ROOT / unit).parent / line.split('"')[1], ROOT)
+        for unit in units
+        for line in (ROOT / unit).read_text().splitlines()
+        if line.startswith("#include")
+    ]
+    assert units
+    assert sorted([*compiled, *included]) == sources
+    assert not [path for path in compiled if path.startswith("csrc/ops/")]
+
+
+@needs_checkout
 def test_cuda_is_built_exactly_where_all_of_it_is_there(build, monkeypatch):
     there = ("2.13.0", "13.0", "/cuda", ["csrc/cuda/kernels/resample.cu"])
     assert build.why_no_cuda(*there) is None
@@ -98,7 +115,7 @@ def test_cuda_extension_honours_the_users_architectures(build, monkeypatch, tmp_
         extension, _ = build.extension_and_build(torch)
         assert os.environ["TORCH_CUDA_ARCH_LIST"] == expected
         assert "csrc/cuda/kernels/resample.cu" in extension.sources
-        assert "csrc/bindings.cpp" in extension.sources
+        assert "csrc/units/entry.cpp" in extension.sources
         assert build.cuda_architectures(torch, cpp_extension) == expected
         assert ("UPSAMPLE_EXT_WITH_CUDA", "1") in extension.define_macros
         assert not [flag for flag in extension.extra_compile_args["nvcc"] if "arch" in flag]

@@ -24,10 +24,6 @@ constexpr int64_t kWindows[] = {1, 2, 1, 1, 2, 4, 0};
 constexpr int64_t windows_of(Reach reach) { return kWindows[static_cast<int>(reach)]; }
 constexpr bool has_every_tap(Reach reach) { return reach <= Reach::kNear; }
 constexpr bool shares_windows(Reach reach) { return reach <= Reach::kPair; }
-// Without permutations samples are taken one by one, wherever they are.
-constexpr bool occurs(Reach reach) {
-  return kPermutes || reach == Reach::kNear || reach == Reach::kGaps || reach == Reach::kFar;
-}
 
 // One tap of all columns of a block: samples base + offset + lane, or lane -1 where it is absent.
 template <class acc>

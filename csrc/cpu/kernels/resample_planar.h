@@ -151,7 +151,6 @@ inline void interpolate_rows(const RowGroup<T, E, acc>& group, const ColumnPlan<
 template <Reach kReach, Put kPut, class T, class E, class acc>
 inline void interpolate_run(const RowGroup<T, E, acc>& group, const ColumnPlan<acc>& plan, int64_t begin,
                             int64_t end, int64_t count) {
-  if constexpr (!occurs(kReach)) return;
   if (has_every_tap(kReach) && plan.blocks[begin].shares) {
     return interpolate_rows<kReach, has_every_tap(kReach), kPut>(group, plan, begin, end, count);
   }
