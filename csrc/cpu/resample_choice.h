@@ -20,12 +20,12 @@ bool is_far_apart(const ResampleParams<acc>& p) {
 
 // Whether x has pixels of a few channels, one after the other, and y rows of planes, and how they get there.
 // Where columns are skipped, interpolation takes the others one by one. (Of a line there is one row, which
-// would be all of x.)
+// would be all of x; sparse rows have a plan of another kind.)
 template <class acc>
 Split choose_split(const ResampleParams<acc>& p) {
   constexpr int64_t kLongestRow = 1 << 14;
   const bool fits = p.channels > 1 && p.channels <= kFewChannels && p.width.in_size > 1 &&
-                    p.width.in_size < kLongestRow && p.x_strides.channel == 1 &&
+                    p.width.in_size < kLongestRow && p.x_strides.channel == 1 && !p.width.is_sparse() &&
                     p.x_strides.width == p.channels && p.y_strides.channel != 1 &&
                     (p.y_strides.width == 1 || p.width.out_size == 1);
   if (!fits) return Split::kNone;

@@ -52,6 +52,9 @@ struct AxisTaps {
   // Every output has at most two taps and some have two, on the same or neighbouring samples, and from one
   // output to the next samples never go back: true of resizing up or down, not of an upsampling's gradient.
   bool interpolates = false;
+
+  // Whether most outputs have no taps: the gradient of shrinking, by nearest or two taps.
+  bool is_sparse() const { return 4 * offset[out_size] < out_size; }
 };
 
 // The rows of a table in which every row has exactly two taps: 2 * o and 2 * o + 1, wherever they are stored.

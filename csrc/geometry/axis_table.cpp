@@ -95,9 +95,9 @@ AxisTable<T> AxisTable<T>::of(const AxisSpec& spec) {
   return with_axis<T>(spec, [](const auto& axis) { return of(axis); });
 }
 
-// As native rounds them for bytes: to integers of 16 bits, times a power of two; taps on the same source, as at
-// the border, count as one. Sums of products with bytes are then exact in float32, as long as the weights' sum
-// is near 1, and equal native's.
+// As native rounds them for bytes: to integers of 16 bits, times a power of two; taps on the same source, as
+// at the border, count as one. Sums of products with bytes are then exact in float32, as long as the weights'
+// sum is near 1, and equal native's.
 template <class T>
 void AxisTable<T>::round_weights() {
   for (int64_t o = 0; o < taps_.out_size; ++o) {

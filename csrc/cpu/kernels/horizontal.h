@@ -278,7 +278,7 @@ inline void plan_windows(ColumnPlan<acc>& plan, const AxisTaps<acc>& axis) {
 // gradient of shrinking. Rows shorter than two vectors gain by it even where many of their columns have one.
 template <class acc>
 inline bool is_sparse(const AxisTaps<acc>& axis) {
-  return 4 * axis.offset[axis.out_size] < axis.out_size;
+  return axis.is_sparse();
 }
 
 template <class acc>
