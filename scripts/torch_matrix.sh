@@ -36,7 +36,7 @@ if [ ${#versions[@]} -eq 0 ]; then
 fi
 
 work=$PWD/build/torch_matrix
-core=(resample resample_random resample_gradients resample_transforms resample_opinfo axes smoke contract deconv
+core=(resample resample_random resample_gradients resample_transforms resample_opinfo axes modes judge smoke contract deconv
   deconv_geometry deconv_transforms argmax threshold add concat cross_entropy modules convert patch devices)
 packages=("setuptools>=77.0.3" ninja numpy "pytest<9.2" pytest-xdist hypothesis expecttest onnx pillow)
 
