@@ -59,9 +59,9 @@ void fill_concat_output(const Tensor& output, at::TensorList inputs, FillSlice c
     const bool same_dtype = input.scalar_type() == output.scalar_type();
     if (same_size) {
       same_dtype ? copy_into(input, slice) : (void)slice.copy_(input);
-    } else if (same_dtype) {
+    } else if (same_dtype && input.scalar_type() != at::kByte) {
       resize_into(input, slice);
-    } else {  // rounded to its own dtype first
+    } else {  // rounded to its own dtype first; bytes by an arithmetic that depends on the memory order
       const SymInt size[] = {height, width};
       const Tensor resized = make_upsample_output(input, size);
       resize_into(input, resized);
