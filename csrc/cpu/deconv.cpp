@@ -26,10 +26,10 @@ static void with_kernel(const char* op, at::ScalarType dtype, F&& f) {
 }
 
 // Minimum number of multiply-adds per parallel task.
-constexpr int64_t kGrain = 1 << 20;
+constexpr int64_t kDeconvGrain = 1 << 20;
 
 static int64_t grain_size(int64_t multiply_adds_per_row) {
-  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, multiply_adds_per_row));
+  return std::max<int64_t>(1, kDeconvGrain / std::max<int64_t>(1, multiply_adds_per_row));
 }
 
 // The geometry of a call and the strides of its three tensors; `input` and `output` are the images of the

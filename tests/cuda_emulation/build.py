@@ -154,18 +154,16 @@ class Ninja:
             sys.exit(result.stdout + result.stderr)
 
 
-def host_objects():
-    """The objects of the ordinary build but for the CPU launchers that csrc/cuda takes the place of."""
-    built = ROOT / "build" / f"temp.{sysconfig.get_platform()}-{sys.implementation.cache_tag}" / "csrc"
+def host_objects(extension):
+    """The objects of the ordinary build but for those of the CPU launchers, csrc/units/cpu.cpp."""
+    built = ROOT / "build" / f"temp.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
     if not built.is_dir():
         sys.exit(f"{built} is not there: run `python setup.py build_ext --inplace` first")
-    replaced = {path.stem for path in (ROOT / "csrc/cuda").glob("*.cpp")}
+    sources = [pathlib.Path(source) for source in extension.sources]
     return sorted(
-        path
-        for path in built.rglob("*.o")
-        if (ROOT / "csrc" / path.relative_to(built)).with_suffix(".cpp").exists()  # not renamed since
-        and "cuda" not in path.relative_to(built).parts
-        and not (path.parent.name == "cpu" and path.stem in replaced)
+        (built / source.with_suffix(".o"))
+        for source in sources
+        if "cuda" not in source.parts and source.name != "cpu.cpp"
     )
 
 
@@ -203,7 +201,7 @@ def write_rules(ninja, torch, extension):
         ninja.add(
             "link",
             library(name),
-            [*host_objects(), *launchers, *kernels, *runtime],
+            [*host_objects(extension), *launchers, *kernels, *runtime],
             [*link, *of_torch],
             [script],
         )

@@ -36,6 +36,11 @@ def conv_transpose2d(input, weight, bias=None, *arguments, **options):
     return uncut.conv_transpose2d(double(input), double(weight), bias, *arguments, **options)
 
 
+def conv_transpose1d(input, weight, bias=None, *arguments, **options):
+    bias = None if bias is None else double(bias)
+    return F.conv_transpose1d(double(input), double(weight), bias, *arguments, **options)
+
+
 def cross_entropy(input, target, weight=None, **options):
     target = double(target) if target.is_floating_point() else target
     return F.cross_entropy(double(input), target, None if weight is None else double(weight), **options)

@@ -94,6 +94,12 @@ def _interpolate_arguments(draw):
 
 @target(_interpolate_arguments, same_messages=True, has_native_uint8=True)
 def interpolate(F, input, *arguments, **options):
+    dtype, nearest = input.dtype, str(options.get("mode", "nearest")).startswith("nearest")
+    # What native lacks: half types with antialias, labels by nearest.
+    if options.get("antialias") and dtype in (torch.float16, torch.bfloat16):
+        return F.interpolate(input.float(), *arguments, **options).to(dtype)
+    if nearest and not (dtype.is_floating_point or dtype.is_complex or dtype == torch.uint8):
+        return F.interpolate(input.double(), *arguments, **options).to(dtype)
     return F.interpolate(input, *arguments, **options)
 
 
@@ -193,6 +199,22 @@ def _conv_transpose2d_arguments(draw):
 @target(_conv_transpose2d_arguments, same_messages=True, cuts_numbers=True)
 def conv_transpose2d(F, input, weight, *arguments, **options):
     return F.conv_transpose2d(input, weight, *arguments, **options)
+
+
+def _conv_transpose1d_arguments(draw):
+    """Those of two axes, the images' rows one after the other and of each pair of numbers the first."""
+    arguments = _conv_transpose2d_arguments(draw)
+    for name in ("input", "weight"):
+        arguments[name] = f"({arguments[name]}).flatten(-2)"
+    for name in ("stride", "padding", "output_padding", "dilation"):
+        if arguments.get(name, "").startswith(("(", "[")):
+            arguments[name] = f"{arguments[name]}[:1]"
+    return arguments
+
+
+@target(_conv_transpose1d_arguments, cuts_numbers=True)
+def conv_transpose1d(F, input, weight, *arguments, **options):
+    return F.conv_transpose1d(input, weight, *arguments, **options)
 
 
 def _pair(n):

@@ -1,4 +1,5 @@
-// Runs the copies of images and the resize to the same size without torch, and compares every element.
+// Runs the copies of images, of picked pixels and the resize to the same size without torch, and compares
+// every element.
 // test_levels.py builds it natively under sanitizers, for each level, and for aarch64.
 //
 // All memory is on the heap in blocks of the exact size, so that a sanitizer sees one element too many.
@@ -129,6 +130,68 @@ int wrong_copies() {
   return wrong;
 }
 
+// ---- pixels picked from others ----------------------------------------------------------------------------
+
+// Rows whose pixels are picked, near each other or far apart, repeated or not; rows of the result have a gap.
+int wrong_bytes_picked(int64_t pixel_bytes, int64_t from_pixels, int64_t to_pixels, int64_t rows,
+                       bool stream) {
+  constexpr int64_t kGap = 16;
+  std::vector<int64_t> row, column;
+  for (int64_t y = 0; y < rows; ++y) row.push_back(y * 3 / 5);
+  for (int64_t x = 0; x < to_pixels; ++x) column.push_back(x * from_pixels / to_pixels);
+  const int64_t from_row = from_pixels * pixel_bytes, to_bytes = to_pixels * pixel_bytes;
+  const int64_t to_row = (to_bytes + 15) / 16 * 16 + kGap, from_count = from_row * (row.back() + 1);
+  const std::unique_ptr<uint8_t[]> from(new uint8_t[from_count]);
+  void* memory = nullptr;
+  if (posix_memalign(&memory, 64, to_row * (rows - 1) + to_bytes) != 0) std::abort();
+  const std::unique_ptr<void, decltype(&std::free)> owner(memory, &std::free);
+  uint8_t* to = static_cast<uint8_t*>(memory);
+  for (int64_t i = 0; i < from_count; ++i) from[i] = static_cast<uint8_t>((i + 1) * 0x9e3779b97f4a7c15u >> 5);
+  std::memset(to, 0x55, to_row * (rows - 1) + to_bytes);
+  PickParams p{row.data(), column.data(), from_pixels, to_pixels, pixel_bytes,
+               from_row,   to_row,        rows,        stream,    nullptr};
+  const PickKernel& kernel = active_level().pick;
+  void* plan = nullptr;
+  if (posix_memalign(&plan, 64, kernel.plan_bytes(p)) != 0) std::abort();
+  const std::unique_ptr<void, decltype(&std::free)> plan_owner(plan, &std::free);
+  kernel.build_plan(p, plan);
+  p.plan = plan;
+  const int64_t half = rows / 2;
+  kernel.rows(p, from.get(), to, 0, half);
+  kernel.rows(p, from.get(), to, half, rows);
+  int wrong = 0;
+  for (int64_t y = 0; y < rows; ++y) {
+    for (int64_t i = 0; i < (y + 1 < rows ? to_row : to_bytes); ++i) {
+      const int64_t source =
+          i < to_bytes ? row[y] * from_row + column[i / pixel_bytes] * pixel_bytes + i % pixel_bytes : -1;
+      wrong += to[y * to_row + i] != (source < 0 ? 0x55 : from[source]);
+    }
+  }
+  return wrong;
+}
+
+int wrong_picks() {
+  int wrong = 0;
+  for (const int64_t bytes : {1, 2, 3, 4, 6, 8, 12, 15, 16, 17, 24, 25, 40, 64, 100, 200}) {
+    for (const int64_t from : {1, 2, 3, 7, 16, 31, 64, 101}) {
+      for (const int64_t to : {1, 2, 3, 5, 15, 16, 17, 33, 64, 127, 202}) {
+        for (const int64_t rows : {1, 2, 5, 20}) {
+          for (const bool stream : {false, true}) {
+            const int picked = wrong_bytes_picked(bytes, from, to, rows, stream);
+            if (picked != 0) {
+              std::printf("%d pixels of %d bytes from %d, %d rows: %d bytes are wrong\n",
+                          static_cast<int>(to), static_cast<int>(bytes), static_cast<int>(from),
+                          static_cast<int>(rows), picked);
+            }
+            wrong += picked;
+          }
+        }
+      }
+    }
+  }
+  return wrong;
+}
+
 // ---- a resize to the same size ----------------------------------------------------------------------------
 
 // Bits of 1, -3, 0, -0, the smallest subnormal, the largest, both infinities and NaN.
@@ -189,7 +252,7 @@ int main() {
   using namespace upsample_ext;
   return report([] {
     return wrong_copies<uint8_t>() + wrong_copies<uint16_t>() + wrong_copies<uint32_t>() +
-           wrong_copies<uint64_t>() + wrong_rows<double>("float64", kDoubles) +
+           wrong_copies<uint64_t>() + wrong_picks() + wrong_rows<double>("float64", kDoubles) +
            wrong_rows<float>("float32", kFloats) + wrong_rows<half_t>("float16", kHalves) +
            wrong_rows<bfloat16_t>("bfloat16", kBfloats);
   });

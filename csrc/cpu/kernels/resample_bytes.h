@@ -50,6 +50,8 @@ inline int64_t fixed_rows_bytes(const ResampleParams<acc>& p, int64_t planes) {
   return 2 * planes * fixed_row_bytes(p);
 }
 
+typedef uint16_t vec_u16 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
+
 // out[i] = the integer part of above[i] + weight / 2^15 * (below[i] - above[i]), i < count.
 inline void blend_fixed(const int16_t* above, const int16_t* below, int16_t weight, uint8_t* out,
                         int64_t count, bool streams) {
@@ -57,7 +59,9 @@ inline void blend_fixed(const int16_t* above, const int16_t* below, int16_t weig
   const vec_i16 w = vec_i16{} + weight;
   const auto blend = [&](int64_t i) {
     const vec_i16 a = load_bits<vec_i16>(above + i), b = load_bits<vec_i16>(below + i);
-    return (a + multiply_fixed(b - a, w)) >> kFractionBits;
+    // Beyond the end of a row there is anything, of which the difference may wrap.
+    const auto difference = (vec_i16)((vec_u16)b - (vec_u16)a);
+    return (vec_i16)((vec_u16)a + (vec_u16)multiply_fixed(difference, w)) >> kFractionBits;
   };
   int64_t i = 0;
   if (streams && reinterpret_cast<uintptr_t>(out) % kVectorBytes == 0) {

@@ -1,5 +1,0 @@
-// Compiled as one source, see setup.py: depthwise transposed convolution.
-
-#include "../ops/deconv.cpp"
-
-#include "../cpu/deconv.cpp"
