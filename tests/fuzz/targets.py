@@ -94,7 +94,7 @@ def _interpolate_arguments(draw):
 
 @target(_interpolate_arguments, same_messages=True, has_native_uint8=True)
 def interpolate(F, input, *arguments, **options):
-    dtype, nearest = input.dtype, str(options.get("mode", "nearest")).startswith("nearest")
+    dtype, nearest = getattr(input, "dtype", torch.float32), "nearest" in str(options.get("mode", "nearest"))
     # What native lacks: half types with antialias, labels by nearest.
     if options.get("antialias") and dtype in (torch.float16, torch.bfloat16):
         return F.interpolate(input.float(), *arguments, **options).to(dtype)
