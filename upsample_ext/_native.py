@@ -13,5 +13,5 @@ interpolate = F.interpolate
 upsample = F.upsample
 conv_transpose1d = torch.conv_transpose1d
 conv_transpose2d = torch.conv_transpose2d
-# The op, which unlike the function has out=; torch's stub leaves that away
+# The op, which unlike the function has out=, which torch's stub omits
 upsample_bilinear2d: Callable[..., Tensor] = torch._C._nn.upsample_bilinear2d
