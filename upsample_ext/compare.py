@@ -87,7 +87,7 @@ class Comparison:
 
     @property
     def reference(self) -> str:
-        """The way that the others are compared with: `align_corners=False`, of shrinking `antialias`."""
+        """The way that the others are compared with, `align_corners=False` or, to shrink, `antialias`."""
         return reference_of(self.shrink)
 
     def difference(self, first: str, second: str | None = None) -> Difference:
