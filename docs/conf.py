@@ -19,8 +19,9 @@ version = release = upsample_ext.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = f"upsample_ext {version}"
-html_copy_source = html_show_sphinx = False
-html_static_path = []
+html_copy_source = html_show_sphinx = html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 myst_heading_anchors = 3
 
 # Docstrings are Google's, with `code` between single backticks
@@ -104,6 +105,13 @@ def _directive(name: str) -> str:
     return f".. auto{kind}:: upsample_ext.{name}{members}"
 
 
+def _without_signature(app, what, name, obj, options, signature, returns):
+    """Those that this package makes itself are not shown with the arguments that it makes them of."""
+    if what == "class" and hasattr(obj, "__dataclass_fields__"):
+        return "", None
+    return signature, returns
+
+
 def _as_fields(app, what, name, obj, options, lines: list[str]) -> None:
     """Makes fields of the sections "Returns" and "Raises", which are sentences here, not lists of types."""
     made, section = [], None
@@ -159,6 +167,7 @@ def _follow_links(app, page: str, source: list[str]) -> None:
 
 def setup(app) -> None:
     app.connect("autodoc-process-docstring", _as_fields, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", _without_signature)
     app.connect("source-read", _follow_links)
 
 

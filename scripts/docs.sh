@@ -5,5 +5,5 @@ set -euo pipefail
 # shellcheck source=prepare.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh" docs
 
-python -m sphinx -b html -q -W --keep-going "$@" docs build/docs
+python -m sphinx -b html -q -E -a -W --keep-going "$@" docs build/docs
 echo "build/docs/index.html"
