@@ -72,10 +72,18 @@ GROUPS = {
             "UpsamplingNearest2d",
             "UpsampleCrossEntropyLoss",
             "DepthwiseConvTranspose2d",
+            "DepthwiseConvTranspose1d",
             "BilinearConvTranspose2d",
+            "DiagonalConvTranspose2d",
         ],
     ),
-    "tools": ("Tools", ["patch", "fuse", "convert", "revert", "report", "info", "Info"]),
+    "tools": (
+        "Tools",
+        [
+            *("patch", "fuse", "report", "Report", "convert", "revert", "conversions", "Conversions"),
+            *("decompositions", "info", "Info"),
+        ],
+    ),
     "comparison": ("Comparison", ["compare", "Comparison"]),
 }
 
@@ -101,7 +109,7 @@ def reference() -> dict[str, str]:
 
 def _directive(name: str) -> str:
     kind = "class" if isinstance(getattr(upsample_ext, name), type) else "function"
-    members = "\n   :members:" if name == "Comparison" else ""
+    members = "\n   :members:" if name in ("Comparison", "Report") else ""
     return f".. auto{kind}:: upsample_ext.{name}{members}"
 
 
