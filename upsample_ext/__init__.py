@@ -22,6 +22,7 @@ from upsample_ext.deconv import (
     fixed_conv_transpose2d,
     make_bilinear_weights,
 )
+from upsample_ext.fuse import fuse
 from upsample_ext.info import Info, info
 from upsample_ext.modules import (
     BilinearConvTranspose2d,
@@ -53,6 +54,7 @@ __all__ = [
     "conv_transpose2d",
     "convert",
     "fixed_conv_transpose2d",
+    "fuse",
     "info",
     "interpolate",
     "make_bilinear_weights",

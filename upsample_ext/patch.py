@@ -24,16 +24,20 @@ import importlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 
-from upsample_ext import _devices
+from upsample_ext import _devices, _fuse_graphs
 from upsample_ext._judge import is_ours
+from upsample_ext._lazy_interpolate import interpolate as lazy_interpolate
 from upsample_ext._library import C
 from upsample_ext.deconv import conv_transpose1d, conv_transpose2d
 from upsample_ext.resample import interpolate
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 Level = Literal["function", "dispatcher"]
 
@@ -41,29 +45,41 @@ _logger = logging.getLogger("upsample_ext")
 
 
 class _Attributes:
-    """Attributes of a module that are replaced; `remove` restores the very objects that were found."""
+    """Attributes of a module that are replaced; `remove` restores the very objects that were found.
 
-    def __init__(self, module: str, ours: dict[str, Callable[..., Any]]) -> None:
+    Where both these and `above` are in force, it is what `above` found that is replaced: they may come and go
+    in any order.
+    """
+
+    def __init__(
+        self, module: str, ours: dict[str, Callable[..., Any]], above: "_Attributes | None" = None
+    ) -> None:
         self._module = module
         self._ours = ours
-        self.found: dict[str, Any] = {}
+        self._above = above
+        self.found: dict[str, Any] = {}  # empty unless in force
+
+    def _place(self) -> dict[str, Any]:
+        if self._above is not None and self._above.found:
+            return self._above.found
+        return vars(importlib.import_module(self._module))
 
     def install(self) -> None:
-        module = importlib.import_module(self._module)
-        self.found = {name: getattr(module, name) for name in self._ours}
-        for name, function in self._ours.items():
-            setattr(module, name, function)
+        place = self._place()
+        self.found = {name: place[name] for name in self._ours}
+        place.update(self._ours)
 
     def remove(self) -> None:
-        module = importlib.import_module(self._module)
+        place = self._place()
         for name, function in self.found.items():
-            if getattr(module, name) is self._ours[name]:
-                setattr(module, name, function)
+            if place[name] is self._ours[name]:
+                place[name] = function
             else:
                 # Other code wrapped or replaced it after us: restoring the original would undo that
                 _logger.warning(
                     "patch: left %s.%s alone: other code has replaced it since", self._module, name
                 )
+        self.found = {}
 
 
 class _Dispatcher:
@@ -102,22 +118,74 @@ class _Dispatcher:
         return original(input, output_size, align_corners, scale_factors)
 
 
-_levels: dict[Level, _Attributes | _Dispatcher] = {
-    "function": _Attributes(
-        F.__name__,
-        {
-            "interpolate": interpolate,
-            "conv_transpose1d": conv_transpose1d,
-            "conv_transpose2d": conv_transpose2d,
-        },
-    ),
+_CONVOLUTIONS = {"conv_transpose1d": conv_transpose1d, "conv_transpose2d": conv_transpose2d}
+_lazy = _Attributes(F.__name__, {"interpolate": lazy_interpolate, **_CONVOLUTIONS})
+
+
+class _Fusing:
+    """What `fuse()` changes: the functions, and the passes of torch.compile."""
+
+    def install(self) -> None:
+        _lazy.install()
+        _fuse_graphs.install()
+
+    def remove(self) -> None:
+        _fuse_graphs.remove()
+        _lazy.remove()
+
+
+_levels: dict[str, _Attributes | _Dispatcher | _Fusing] = {
+    "function": _Attributes(F.__name__, {"interpolate": interpolate, **_CONVOLUTIONS}, above=_lazy),
     "dispatcher": _Dispatcher(),
+    "fuse": _Fusing(),
 }
-_active = dict.fromkeys(_levels, 0)  # patches in force at each level: the first installs, the last removes
+_active = dict.fromkeys(_levels, 0)  # handles in force at each level: the first installs, the last removes
 _lock = threading.Lock()
 
 
-class patch:
+class Handle:
+    """One use of a level, from its creation to `undo()` or the end of a `with` block."""
+
+    def __init__(self, level: str) -> None:
+        self._level = level
+        self._in_force = False
+        self._entered = 0
+        self._apply()
+
+    def _apply(self) -> None:
+        with _lock:
+            if self._in_force:
+                return
+            if _active[self._level] == 0:
+                _levels[self._level].install()
+            _active[self._level] += 1
+            self._in_force = True
+
+    def undo(self) -> None:
+        """Ends this use; the last one of a level to be undone restores PyTorch's functions."""
+        with _lock:
+            if not self._in_force:
+                return
+            self._in_force = False
+            _active[self._level] -= 1
+            if _active[self._level] == 0:
+                _levels[self._level].remove()
+
+    def __enter__(self) -> "Self":
+        self._apply()
+        self._entered += 1
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._entered -= 1
+        if self._entered == 0:
+            self.undo()
+
+    def _state(self) -> str:
+        return "in force" if self._in_force else "undone"
+
+
+class patch(Handle):
     """Routes PyTorch's upsampling and depthwise transposed convolution through this package.
 
     It takes effect for the whole process as soon as it is called, and lasts until `undo()` or the end of the
@@ -160,41 +228,10 @@ class patch:
     """
 
     def __init__(self, level: Level = "function") -> None:
-        if level not in _levels:
+        if level not in get_args(Level):
             raise ValueError(f'patch: expected level to be "function" or "dispatcher", got {level!r}')
         self.level: Level = level
-        self._in_force = False
-        self._entered = 0
-        self._apply()
-
-    def _apply(self) -> None:
-        with _lock:
-            if self._in_force:
-                return
-            if _active[self.level] == 0:
-                _levels[self.level].install()
-            _active[self.level] += 1
-            self._in_force = True
-
-    def undo(self) -> None:
-        """Ends this patch; the last one of a level to be undone restores PyTorch's functions."""
-        with _lock:
-            if not self._in_force:
-                return
-            self._in_force = False
-            _active[self.level] -= 1
-            if _active[self.level] == 0:
-                _levels[self.level].remove()
-
-    def __enter__(self) -> "patch":
-        self._apply()
-        self._entered += 1
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._entered -= 1
-        if self._entered == 0:
-            self.undo()
+        super().__init__(level)
 
     def __repr__(self) -> str:
-        return f"patch(level={self.level!r}, {'in force' if self._in_force else 'undone'})"
+        return f"patch(level={self.level!r}, {self._state()})"
