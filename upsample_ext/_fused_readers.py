@@ -18,8 +18,7 @@ from torch import Tensor
 from upsample_ext import _events, _native, _recipe
 from upsample_ext._chain import Stage
 from upsample_ext._judge import resolve, takes_align_corners
-from upsample_ext._lazy_resize import LazyResize, readers
-from upsample_ext._numbers import Int
+from upsample_ext._lazy_resize import Image, LazyResize, as_meta, readers
 from upsample_ext._recipe import Recipe
 from upsample_ext.resample import interpolate
 
@@ -36,7 +35,7 @@ class Pending(Protocol):
 
     source: Tensor
     recipe: Recipe
-    like: Tensor
+    like: Tensor | Image
 
     def is_pending(self) -> bool: ...
 
@@ -108,7 +107,8 @@ def _run(decide: Reader, *args: Any, **kwargs: Any) -> Any:
 def _carry_out(decision: Any) -> Any:
     match decision:
         case Call():
-            _events.record_fused(decision.name)
+            if _events.listeners:
+                _events.record_fused(decision.name)
             for lazy in decision.passed:
                 lazy.let_gradient_pass_by()
             return decision.function(*_images(decision.args))
@@ -125,12 +125,12 @@ def _carry_out(decision: Any) -> Any:
 def _derive(derived: Derived) -> Any:
     lazy, source = derived.of, derived.of.source
     if not derived.is_view:
-        return LazyResize.make(source, derived.recipe, derived.function(lazy.like))
+        return LazyResize.make(source, derived.recipe, derived.function(as_meta(lazy.like)))
     if source.requires_grad and not torch.is_grad_enabled():
         return NotImplemented  # natively such a view still claims the history of what it views
     if derived.detached:
         source = source.detach()
-    return LazyResize.make(source, derived.recipe, derived.function(lazy.like), (lazy, derived.function))
+    return LazyResize.make(source, derived.recipe, derived.function(as_meta(lazy.like)), (lazy, derived.function))
 
 
 def _images(args: Sequence[Any]) -> list[Any]:
@@ -227,7 +227,7 @@ def _compare(or_equal: bool, below: bool) -> Reader:
         if not _is_pending(input, _SINGLE, ((), ("sigmoid",))):
             return NotImplemented
         if input.recipe.then:
-            if below or input.like.device.type == "cuda":  # whose sigmoid rounds otherwise
+            if below or input.source.is_cuda:  # whose sigmoid rounds otherwise
                 return NotImplemented
             threshold = _last_logit_below(other, or_equal)
         else:
@@ -341,7 +341,7 @@ def _fits_add(lazy: Any, other: Any) -> bool:
         return False
     image = other.like if hasattr(other, "recipe") else other
     return (
-        isinstance(image, Tensor)
+        isinstance(image, (Tensor, Image))
         and image.dtype is lazy.like.dtype
         and (image is not other or image.device == lazy.source.device)
         and _same(image.shape, lazy.like.shape)
@@ -359,8 +359,8 @@ def _cat(tensors: Any, dim: Any = 0) -> Any:
     for t in tensors:
         image = t.like if hasattr(t, "recipe") else t
         if (
-            not isinstance(image, Tensor)
-            or image.dim() != 4
+            not isinstance(image, (Tensor, Image))
+            or len(image.shape) != 4
             or image.dtype is not first.like.dtype
             or not _same((image.shape[0], *image.shape[2:]), (first.like.shape[0], *size))
         ):
@@ -441,7 +441,7 @@ def _cpu(input: Any) -> Any:
 
 @reads(Tensor.contiguous)
 def _contiguous(input: Any) -> Any:
-    return input if _is_pending(input) and input.like.is_contiguous() else NotImplemented
+    return input if _is_pending(input) and as_meta(input.like).is_contiguous() else NotImplemented
 
 
 _ANYTHING = (*_ORDER_KEPT, ("sigmoid",), ("float",))
@@ -564,45 +564,45 @@ def _interpolate(
     """A resize of a resize."""
     if not _is_pending(input) or len(input.recipe.axes) != 4:
         return NotImplemented
-    stage = stage_of(input.like, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+    if mode != "bilinear" or antialias:
+        return NotImplemented
+    stage = stage_of(as_meta(input.like), size, scale_factor, align_corners, recompute_scale_factor)
     if stage is None:
         return NotImplemented
     recipe = input.recipe._replace(stages=(*input.recipe.stages, stage))
-    return Derived(input, recipe, lambda image: resized_like(image, stage.size))
+    return Derived(input, recipe, lambda image: image_of(image, stage.size).as_meta())
 
 
 def stage_of(
-    input: Tensor,
-    size: Any,
-    scale_factor: Any,
-    mode: Any,
-    align_corners: Any,
-    recompute_scale_factor: Any,
-    antialias: Any,
+    input: Tensor, size: Any, scale_factor: Any, align_corners: Any, recompute_scale_factor: Any
 ) -> Stage | None:
-    """The stage that these arguments of `F.interpolate` ask for; None if it is not one, or not valid."""
-    if mode != "bilinear" or antialias or not takes_align_corners("bilinear", align_corners):
+    """The stage that these arguments of a bilinear `F.interpolate` ask for; None if they are not valid."""
+    if not takes_align_corners("bilinear", align_corners):
         return None
     resolved = resolve(input, size, scale_factor, recompute_scale_factor)
     if resolved is None:
         return None
     (height, width), scales = resolved
-    return Stage((height, width), tuple(scales) if scales else None, bool(align_corners))  # type: ignore[arg-type]
+    return Stage((height, width), (scales[0], scales[1]) if scales else None, bool(align_corners))
 
 
-def resized_like(input: Tensor, size: Sequence[Int]) -> Tensor:
-    """A meta tensor with the shape, strides and dtype of the input resized to `size`."""
-    shape = (input.shape[0], input.shape[1], *size)
-    image = torch.empty(shape, dtype=input.dtype, device="meta")
-    return image.to(memory_format=torch.channels_last) if _is_channels_last(input) else image
+def image_of(input: Tensor, size: Sequence[Any]) -> Image:
+    """The description of the input resized to `size`."""
+    images, channels = input.shape[:2]
+    height, width = size
+    if _is_channels_last(input):
+        strides = (height * width * channels, 1, width * channels, channels)
+    else:
+        strides = (channels * height * width, height * width, width, 1)
+    return Image((images, channels, height, width), strides, input.dtype)
 
 
 def _is_channels_last(input: Tensor) -> bool:
     """Whether the resize of an image has its channels last: by ATen's ``is_channels_last_strides_2d``."""
-    strides, shape = input.stride(), input.shape
-    if strides[1] == 0:
+    strides = input.stride()
+    if strides[1] == 0 or strides[1] > strides[3]:  # the second follows from the loop, and ends most calls
         return False
-    least = 0
+    shape, least = input.shape, 0
     for d in (1, 3, 2, 0):
         if shape[d] == 0 or strides[d] < least or (d == 0 and least == strides[1]):
             return False

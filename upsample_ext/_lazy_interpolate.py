@@ -4,17 +4,22 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from upsample_ext import _devices, _events
-from upsample_ext._fused_readers import HALF_OR_SINGLE, resized_like, stage_of
+from upsample_ext._fused_readers import HALF_OR_SINGLE, image_of, stage_of
 from upsample_ext._lazy_resize import LazyResize
 from upsample_ext._numbers import Int
 from upsample_ext._recipe import Recipe
 from upsample_ext.resample import interpolate as interpolate_at_once
 
 _is_compiling = torch.compiler.is_compiling
+_tracing_state = torch._C._get_tracing_state
+_in_functorch = torch._C._are_functorch_transforms_active
+_count_dispatch_modes = torch._C._len_torch_dispatch_stack
+_count_function_modes = torch._C._len_torch_function_stack
 # Elements of an image below which to put it off costs more than fusing saves
 _FEWEST_ELEMENTS = 1 << 16
 # A view of a storage so many times its size is copied: a lazy resize would keep all of it alive
@@ -31,7 +36,7 @@ def interpolate(
     antialias: bool = False,
 ) -> Tensor:
     """`upsample_ext.interpolate`, or a lazy resize that equals its result."""
-    if mode == "bilinear" and not _is_compiling():
+    if mode == "bilinear" and not antialias and not _is_compiling():
         if isinstance(input, LazyResize):
             return torch.overrides.handle_torch_function(
                 interpolate_at_once,
@@ -45,42 +50,38 @@ def interpolate(
                 antialias,
             )
         if _may_wait(input):
-            stage = stage_of(
-                input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
-            )
-            if stage is not None and _pays(input, stage.size):
+            stage = stage_of(input, size, scale_factor, align_corners, recompute_scale_factor)
+            if stage is not None and _pays(input.shape, stage.size):
                 source = _copy_on_write(input)
                 if source is not None:
-                    _events.record_lazy()
-                    return LazyResize.make(source, Recipe((stage,)), resized_like(input, stage.size))
+                    if _events.listeners:
+                        _events.record_lazy()
+                    return LazyResize.make(source, Recipe((stage,)), image_of(input, stage.size))
     return interpolate_at_once(
         input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
     )
 
 
-def _pays(input: Tensor, size: Sequence[Int]) -> bool:
+def _pays(shape: Sequence[int], size: Sequence[Int]) -> bool:
+    images, channels, height, width = shape
     pixels = size[0] * size[1]
-    return (
-        pixels >= input.shape[2] * input.shape[3]
-        and pixels * input.shape[0] * input.shape[1] >= _FEWEST_ELEMENTS
-    )
+    return pixels >= height * width and pixels * images * channels >= _FEWEST_ELEMENTS
 
 
 def _may_wait(input: object) -> bool:
     """Whether nothing would notice: neither what the tensor is, nor who watches."""
     return (
         type(input) is Tensor
-        and not isinstance(input._base, nn.Parameter)  # an optimizer writes to it while its memory is shared
         and input.dim() == 4
         and input.dtype in HALF_OR_SINGLE
+        and (input.is_cpu or (input.is_cuda and _devices.is_ours(input.device)))
         and input.layout is torch.strided
-        and input.device.type != "meta"
-        and _devices.is_ours(input.device)
-        and torch._C._get_tracing_state() is None  # torch.jit.trace
-        and not torch._C._are_functorch_transforms_active()  # torch.func
-        and torch._C._len_torch_dispatch_stack() == 0  # FakeTensorMode, make_fx, FlopCounterMode
-        and torch.autograd.forward_ad._current_level < 0
-        and (torch._C._len_torch_function_stack() == 0 or _watched_by_devices_alone())
+        and not isinstance(input._base, nn.Parameter)  # an optimizer writes to it while its memory is shared
+        and _tracing_state() is None  # torch.jit.trace
+        and not _in_functorch()  # torch.func
+        and _count_dispatch_modes() == 0  # FakeTensorMode, make_fx, FlopCounterMode
+        and forward_ad._current_level < 0
+        and (_count_function_modes() == 0 or _watched_by_devices_alone())
     )
 
 

@@ -16,7 +16,7 @@ Four decisions carry it:
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,11 +48,27 @@ _ASKS_FOR_GRADIENT = {
 }
 
 
+class Image(NamedTuple):
+    """What is known of an image that does not exist."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+
+    def as_meta(self) -> Tensor:
+        return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device="meta")
+
+
+def as_meta(like: Tensor | Image) -> Tensor:
+    """A tensor without data, to ask what a function would make of the image."""
+    return like.as_meta() if isinstance(like, Image) else like
+
+
 class _Node(torch.autograd.Function):
     """Puts a lazy resize into the graph. Its backward runs where a C++ caller used the tensor itself."""
 
     @staticmethod
-    def forward(ctx: Any, source: Tensor, recipe: Recipe, like: Tensor) -> Tensor:
+    def forward(ctx: Any, source: Tensor, recipe: Recipe, like: Tensor | Image) -> Tensor:
         ctx.save_for_backward(source)
         ctx.recipe = recipe
         return _wrapper(like, source.device)
@@ -64,6 +80,10 @@ class _Node(torch.autograd.Function):
             x = source.detach().requires_grad_()
             y = _recipe.image(x, ctx.recipe)
         return torch.autograd.grad(y, x, grad, create_graph=torch.is_grad_enabled())[0], None, None
+
+
+# Without the checks for torch.func, inside which nothing is put off
+_apply_node = super(torch.autograd.Function, _Node).apply  # type: ignore[misc]
 
 
 class _Reattach(torch.autograd.Function):
@@ -78,10 +98,11 @@ class _Reattach(torch.autograd.Function):
     backward = _Node.backward
 
 
-def _wrapper(like: Tensor, device: torch.device) -> "LazyResize":
+def _wrapper(like: Tensor | Image, device: torch.device) -> "LazyResize":
     """A tensor without data. To read its memory raises; C code would otherwise get a null pointer."""
+    strides = like.strides if isinstance(like, Image) else like.stride()
     wrapper: LazyResize = Tensor._make_wrapper_subclass(
-        LazyResize, like.shape, strides=like.stride(), dtype=like.dtype, device=device
+        LazyResize, like.shape, strides=strides, dtype=like.dtype, device=device
     )
     torch._C._set_throw_on_mutable_data_ptr(wrapper)
     return wrapper
@@ -98,7 +119,7 @@ class LazyResize(Tensor):
 
     source: Tensor
     recipe: Recipe
-    like: Tensor  # a meta tensor with the image's shape, strides and dtype
+    like: Tensor | Image  # a meta tensor, or the description, of the image
     _view: "tuple[LazyResize, Callable[[Tensor], Tensor]] | None"  # what it is natively a view of, and how
     _plain: Tensor | None  # the image
     _values_only: Tensor | None  # the image, for callers below autograd
@@ -111,20 +132,22 @@ class LazyResize(Tensor):
     def make(
         source: Tensor,
         recipe: Recipe,
-        like: Tensor,
+        like: Tensor | Image,
         view: "tuple[LazyResize, Callable[[Tensor], Tensor]] | None" = None,
     ) -> "LazyResize":
-        if torch.is_grad_enabled() and source.requires_grad:
-            self = _Node.apply(source, recipe, like)
+        grad_enabled = torch.is_grad_enabled()
+        if grad_enabled and source.requires_grad:
+            self = _apply_node(source, recipe, like)
+            self._made_with = _history(self)
         else:
             source = source.detach() if source.requires_grad else source
             self = _wrapper(like, source.device)
+            self._made_with = False, None
         self.source, self.recipe, self.like, self._view = source, recipe, like, view
         self._plain = self._values_only = None
         self._gradient_passes_by = False
         self._lock = view[0]._lock if view else threading.RLock()
-        self._made_in = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        self._made_with = _history(self)
+        self._made_in = grad_enabled, torch.is_inference_mode_enabled()
         return self
 
     # ---- the image -----------------------------------------------------------------------------------------
@@ -142,10 +165,14 @@ class LazyResize(Tensor):
 
     def image(self) -> Tensor:
         """The image, computed in the modes in which it was asked for, not in those in which it is used."""
-        grad_enabled, in_inference_mode = self._made_in
-        with self._lock, torch.inference_mode(in_inference_mode), torch.set_grad_enabled(grad_enabled):
+        with self._lock:
             if self._plain is None:
-                self._plain = self._compute()
+                grad_enabled, in_inference_mode = self._made_in
+                if self._made_in == (torch.is_grad_enabled(), torch.is_inference_mode_enabled()):
+                    self._plain = self._compute()
+                else:
+                    with torch.inference_mode(in_inference_mode), torch.set_grad_enabled(grad_enabled):
+                        self._plain = self._compute()
         return self._plain
 
     def _compute(self) -> Tensor:
@@ -212,22 +239,24 @@ class LazyResize(Tensor):
         if torch.compiler.is_compiling():
             return super().__torch_function__(func, types, args, kwargs or {})
         kwargs = kwargs or {}
-        if func in _METADATA and args[0]._plain is None:
-            with _without_torch_function():
-                return func(*args, **kwargs)
         reader = readers.get(func)
         if reader is not None:
             result = reader(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        return func(*_with_images(args, func), **_with_images(kwargs, func))
+        elif func in _METADATA and args[0]._plain is None:
+            with _without_torch_function():
+                return func(*args, **kwargs)
+        args = _with_images(args, func)
+        return func(*args, **_with_images(kwargs, func)) if kwargs else func(*args)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Callers in C++: autograd has recorded the op on this tensor already, which only needs values."""
-        _events.record_image(f"{func} (from C++)")
+        if _events.listeners:
+            _events.record_image(f"{func} (from C++)")
         args, kwargs = tree_map_only(LazyResize, LazyResize._image_below_autograd, (args, kwargs or {}))
         return func(*args, **kwargs)
 
@@ -237,7 +266,9 @@ def _with_images(value: Any, func: Any) -> Any:
     if isinstance(value, LazyResize):
         if func in _ASKS_FOR_GRADIENT:
             value.check_gradient_arrives(func)
-        if value._plain is None:
+        if value._plain is not None:
+            return value._plain
+        if _events.listeners:
             _events.record_image(getattr(func, "__qualname__", str(func)))
         return value.image()
     if type(value) in (tuple, list):
