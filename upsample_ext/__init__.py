@@ -33,6 +33,7 @@ from upsample_ext.modules import (
     UpsamplingNearest2d,
 )
 from upsample_ext.patch import patch
+from upsample_ext.report import Report, report
 from upsample_ext.resample import interpolate, upsample_bilinear2d
 from upsample_ext.threshold import upsample_threshold
 
@@ -41,6 +42,7 @@ __all__ = [
     "Comparison",
     "DepthwiseConvTranspose2d",
     "Info",
+    "Report",
     "Upsample",
     "UpsampleCrossEntropyLoss",
     "UpsamplingBilinear2d",
@@ -59,6 +61,7 @@ __all__ = [
     "interpolate",
     "make_bilinear_weights",
     "patch",
+    "report",
     "upsample_add",
     "upsample_argmax",
     "upsample_bilinear2d",

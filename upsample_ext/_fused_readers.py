@@ -130,7 +130,9 @@ def _derive(derived: Derived) -> Any:
         return NotImplemented  # natively such a view still claims the history of what it views
     if derived.detached:
         source = source.detach()
-    return LazyResize.make(source, derived.recipe, derived.function(as_meta(lazy.like)), (lazy, derived.function))
+    return LazyResize.make(
+        source, derived.recipe, derived.function(as_meta(lazy.like)), (lazy, derived.function)
+    )
 
 
 def _images(args: Sequence[Any]) -> list[Any]:

@@ -22,6 +22,8 @@ _count_dispatch_modes = torch._C._len_torch_dispatch_stack
 _count_function_modes = torch._C._len_torch_function_stack
 # Elements of an image below which to put it off costs more than fusing saves
 _FEWEST_ELEMENTS = 1 << 16
+# Function modes that do not care whether they see a resize; the first is that of torch.set_default_device
+UNCONCERNED_MODES: list[type] = [DeviceContext]
 # A view of a storage so many times its size is copied: a lazy resize would keep all of it alive
 _LARGEST_STORAGE = 8
 
@@ -81,13 +83,12 @@ def _may_wait(input: object) -> bool:
         and not _in_functorch()  # torch.func
         and _count_dispatch_modes() == 0  # FakeTensorMode, make_fx, FlopCounterMode
         and forward_ad._current_level < 0
-        and (_count_function_modes() == 0 or _watched_by_devices_alone())
+        and (_count_function_modes() == 0 or _modes_are_unconcerned())
     )
 
 
-def _watched_by_devices_alone() -> bool:
-    """Whether the modes in force are those of `torch.set_default_device`, which resizes do not concern."""
-    return all(isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
+def _modes_are_unconcerned() -> bool:
+    return all(type(mode) in UNCONCERNED_MODES for mode in _get_current_function_mode_stack())
 
 
 def _copy_on_write(input: Tensor) -> Tensor | None:

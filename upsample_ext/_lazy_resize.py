@@ -83,7 +83,7 @@ class _Node(torch.autograd.Function):
 
 
 # Without the checks for torch.func, inside which nothing is put off
-_apply_node = super(torch.autograd.Function, _Node).apply  # type: ignore[misc]
+_apply_node = super(torch.autograd.Function, _Node).apply
 
 
 class _Reattach(torch.autograd.Function):

@@ -143,6 +143,11 @@ _active = dict.fromkeys(_levels, 0)  # handles in force at each level: the first
 _lock = threading.Lock()
 
 
+def is_in_force(level: str) -> bool:
+    """Whether there is a handle of this level that was not undone."""
+    return _active[level] > 0
+
+
 class Handle:
     """One use of a level, from its creation to `undo()` or the end of a `with` block."""
 
