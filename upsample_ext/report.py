@@ -1,8 +1,10 @@
 """`report`: which resizes and transposed convolutions ran on this package's kernels, and why not."""
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -47,6 +49,7 @@ _NATIVE: dict[Any, str] = {
     _native.conv_transpose2d: "conv_transpose2d",
     torch.conv_transpose3d: "conv_transpose3d",
 }
+_native_interpolate = _native.interpolate
 _INTERPOLATE_ARGUMENTS = (
     *("input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias"),
 )
@@ -148,6 +151,18 @@ def _unwatch_native() -> None:
             _found.clear()
 
 
+def _is_called_by(function: Any) -> bool:
+    """Whether this function is what handed the call over to the mode."""
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(3):
+        if frame is None:
+            return False
+        if frame.f_code is function.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
 class _Watcher(TorchFunctionMode):
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -159,6 +174,9 @@ class _Watcher(TorchFunctionMode):
         kwargs = kwargs or {}
         if torch.compiler.is_compiling() or not (func in _OURS or func in _NATIVE):
             return func(*args, **kwargs)
+        if func is not _native_interpolate and _is_called_by(_native_interpolate):
+            # It names itself by what F.interpolate is now
+            func = _native_interpolate
         _thread.went_to_pytorch = False
         result = func(*args, **kwargs)
         call = _described(func, args, kwargs, getattr(_thread, "went_to_pytorch", False))
