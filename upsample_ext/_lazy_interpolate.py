@@ -8,7 +8,7 @@ from torch.autograd import forward_ad
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-from upsample_ext import _devices, _events
+from upsample_ext import _devices, _events, _fuse_graphs
 from upsample_ext._fused_readers import HALF_OR_SINGLE, image_of, stage_of
 from upsample_ext._lazy_resize import LazyResize
 from upsample_ext._numbers import Int
@@ -59,6 +59,8 @@ def interpolate(
                     if _events.listeners:
                         _events.record_lazy()
                     return LazyResize.make(source, Recipe((stage,)), image_of(input, stage.size))
+    if _is_compiling():
+        _fuse_graphs.hook()
     return interpolate_at_once(
         input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
     )
