@@ -201,12 +201,16 @@ _ORDER_KEPT: tuple[tuple[str, ...], ...] = ((), ("softmax",), ("log_softmax",))
 def _argmax(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     if not _is_pending(input, _SINGLE, _ORDER_KEPT) or not _is_channel(input, dim):
         return NotImplemented
+    if "log_softmax" in input.recipe.then and not _recipe.is_known_to_be_finite(input.source):
+        return NotImplemented  # where one logit is NaN, all are, and the first is taken
     return Call("argmax", _recipe.argmax, (input.source, input.recipe, bool(keepdim)))
 
 
 @reads(torch.max, Tensor.max)
 def _max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     if not _is_pending(input, _SINGLE, _ORDER_KEPT) or not _is_channel(input, dim):
+        return NotImplemented
+    if "log_softmax" in input.recipe.then and not _recipe.is_known_to_be_finite(input.source):
         return NotImplemented
     recipe, keepdim = input.recipe, bool(keepdim)
     if recipe.then == ("softmax",) and not _needs_gradient(input):
@@ -335,6 +339,8 @@ def _add(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     lazy, other = (input, other) if hasattr(input, "recipe") else (other, input)
     if type(alpha) is not int or alpha != 1 or not _fits_add(lazy, other):
         return NotImplemented
+    if other is input and as_meta(lazy.like).stride() != other.stride():
+        return NotImplemented  # the sum has the layout of its first operand
     return Call("add", _recipe.add, (lazy.source, lazy.recipe, other), (lazy,))
 
 

@@ -4,6 +4,7 @@ A `Recipe` is plain data. Every function here takes a source and a recipe and re
 as one node in a graph of torch.compile.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -95,12 +96,22 @@ def image(source: Tensor, recipe: Recipe) -> Tensor:
 
 
 def argmax(source: Tensor, recipe: Recipe, keepdim: bool) -> Tensor:
-    index: Any = _chain.chain_argmax(select(source.detach(), recipe), recipe.stages)
-    return _over_channels(index, recipe, keepdim)
+    x = select(source.detach(), recipe)
+    if recipe.then == ("softmax",) and not is_known_to_be_finite(x):
+        return max_of_softmax(source, recipe, keepdim)[1]
+    return _over_channels(_chain.chain_argmax(x, recipe.stages), recipe, keepdim)  # type: ignore[arg-type]
+
+
+def is_known_to_be_finite(x: Tensor) -> bool:
+    """False too where to ask would wait for a device, or while a graph is recorded."""
+    return type(x) is Tensor and x.is_cpu and math.isfinite(x.sum().item())
 
 
 def max_of_softmax(source: Tensor, recipe: Recipe, keepdim: bool) -> Any:
-    index, score = _chain.chain_argmax(select(source.detach(), recipe), recipe.stages, return_score=True)
+    x = select(source.detach(), recipe)
+    index, score = _chain.chain_argmax(x, recipe.stages, return_score=True)
+    # Of a pixel that has a NaN, or infinity, the softmax is NaN for every class, the first of which it takes
+    index = index.masked_fill(score.isnan(), 0)
     maps = (_over_channels(score, recipe, keepdim), _over_channels(index, recipe, keepdim))
     return torch.return_types.max(maps)
 

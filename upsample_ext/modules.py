@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.types import Device
 
+from upsample_ext._lazy_interpolate import interpolate as lazy_interpolate
 from upsample_ext.cross_entropy import upsample_cross_entropy
 from upsample_ext.deconv import (
     PaddingMode,
@@ -24,6 +25,7 @@ from upsample_ext.deconv import (
     conv_transpose2d,
     make_bilinear_weights,
 )
+from upsample_ext.patch import is_in_force
 from upsample_ext.resample import interpolate
 
 # Devices whose memory can be read without synchronisation
@@ -54,7 +56,8 @@ class Upsample(nn.Upsample):
     """
 
     def forward(self: nn.Upsample, input: Tensor) -> Tensor:
-        return interpolate(
+        resize = lazy_interpolate if is_in_force("fuse") else interpolate
+        return resize(
             input,
             self.size,
             self.scale_factor,
