@@ -9,6 +9,7 @@ import functools
 import hashlib
 import inspect
 import operator
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,16 @@ _RESIZE = torch.ops.upsample_ext.upsample_bilinear2d.default
 _OPERATORS = {
     **{getattr(operator, name): getattr(Tensor, f"__{name}__") for name in ("gt", "ge", "lt", "le", "add")},
     operator.getitem: Tensor.__getitem__,
+}
+# "__iadd__" and its kind: the names of methods, and the functions
+_IN_PLACE_NAMES = {name for name in dir(operator) if re.fullmatch("__i.*__", name)} & {
+    f"__i{name[2:]}" for name in dir(operator) if name.startswith("__")
+}
+_IN_PLACE = {
+    "__setitem__",
+    operator.setitem,
+    *_IN_PLACE_NAMES,
+    *(getattr(operator, n) for n in _IN_PLACE_NAMES),
 }
 _SETS_GRAD_MODE = torch._C._set_grad_enabled
 
@@ -194,11 +205,11 @@ def _writes(node: Node) -> bool:
         return bool(target._schema.is_mutable)
     if isinstance(target, torch._ops.HigherOrderOperator):
         return True
-    name = target if isinstance(target, str) else getattr(target, "__name__", "")
-    if name == "setitem" or (name.endswith("_") and not name.endswith("__")):
+    if target in _IN_PLACE:
         return True
-    if getattr(target, "__module__", None) == "_operator":
-        return name.startswith("i") and hasattr(operator, name[1:]) and name != "is_"
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    if name.endswith("_") and not name.endswith("__"):
+        return True
     if getattr(F, name, None) is target:
         return _is_told_to_write(node)
     return False
