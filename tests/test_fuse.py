@@ -529,3 +529,16 @@ def test_the_pass_of_another_runs_too_and_stays(compiler, monkeypatch, as_list):
 def test_without_fuse_nothing_is_hooked(compiler):
     _fuse_graphs.hook()
     assert compiler.pre_grad_custom_pass is None
+
+
+# ---- a PyTorch that lacks what it is built of --------------------------------------------------------------
+
+
+def test_without_copy_on_write_it_is_a_patch_and_says_so(monkeypatch):
+    monkeypatch.delattr(torch, "_lazy_clone")
+    native = F.interpolate
+    with pytest.warns(UserWarning, match="fuse: torch .* lacks _lazy_clone: .* not fused"):
+        handle = upsample_ext.fuse()
+    with handle:
+        assert F.interpolate is upsample_ext.interpolate
+    assert F.interpolate is native

@@ -2,7 +2,7 @@
 
 Every function below is such a snippet, run natively and under `fuse()`; the words of its name say what it
 does with the resized image, or with what the image is made from. Where PyTorch's result is not the same, the
-difference is documented in docs/fuse.md, and asserted at the end of this file.
+difference is documented in docs/fusing.md, and asserted at the end of this file.
 """
 
 import contextlib

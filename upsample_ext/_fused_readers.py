@@ -330,7 +330,7 @@ def _loss(
     return Call("cross_entropy", _recipe.cross_entropy, (input.source, recipe, *settings), (input,))
 
 
-def _extent(stage: Stage) -> tuple[Any, Any]:
+def _extent(stage: Stage) -> Sequence[Any]:
     return stage.size if stage.crop is None else stage.crop[2:]
 
 
