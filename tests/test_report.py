@@ -83,8 +83,8 @@ REASONS = {
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_why_pytorch_ran_it(name):
     call, place, reason = REASONS[name]
-    for found in reported(call, *PLACES[place]).calls:
-        assert found.where == "PyTorch" and reason in found.reason, found
+    calls = reported(call, *PLACES[place]).calls
+    assert any(found.where == "PyTorch" and reason in found.reason for found in calls), calls
 
 
 def test_by_name_is_caught_by_the_dispatcher_level():
@@ -150,7 +150,7 @@ def test_it_ends_with_an_exception():
 
 
 def test_errors_are_those_without_it():
-    with pytest.raises(ValueError, match="must match"), upsample_ext.patch(), upsample_ext.report():
+    with pytest.raises(ValueError, match="same number of spatial"), upsample_ext.patch(), upsample_ext.report():
         F.interpolate(IMAGE, size=(1, 2, 3))
 
 
