@@ -150,7 +150,11 @@ def test_it_ends_with_an_exception():
 
 
 def test_errors_are_those_without_it():
-    with pytest.raises(ValueError, match="same number of spatial"), upsample_ext.patch(), upsample_ext.report():
+    with (
+        pytest.raises(ValueError, match="same number of spatial"),
+        upsample_ext.patch(),
+        upsample_ext.report(),
+    ):
         F.interpolate(IMAGE, size=(1, 2, 3))
 
 

@@ -32,9 +32,13 @@ class Stage(NamedTuple):
     crop: Sequence[Int] | None = None  # top, left, height, width; None: all
 
 
+def _has_kernels(device: torch.device) -> bool:
+    return device.type != "cuda"
+
+
 def chain_resample(input: Tensor, stages: Sequence[Stage]) -> Tensor:
     """The image that the stages leave: ``(N, C, H, W)``, dense, in the input's dtype. Differentiable."""
-    if input.is_cuda:
+    if not _has_kernels(input.device):
         return _step_by_step(input, stages)
     return _OPS.upsample_chain(input, *_flat(stages))
 
@@ -43,7 +47,7 @@ def chain_threshold(input: Tensor, stages: Sequence[Stage], threshold: float) ->
     """``chain_resample(input.float(), stages) > threshold``."""
     if input.dtype is torch.float64:
         input = input.float()
-    if input.is_cuda:
+    if not _has_kernels(input.device):
         image, last = _before_last(input, stages)
         return _cropped(_OPS.upsample_threshold(image, *_single(last), threshold), last)
     return _OPS.upsample_chain_threshold(input, *_flat(stages), threshold)
@@ -53,7 +57,7 @@ def chain_argmax(
     input: Tensor, stages: Sequence[Stage], dtype: torch.dtype = torch.int64, return_score: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
     """``chain_resample(input.float(), stages).argmax(1)`` as `dtype`; with it, if asked, its probability."""
-    if input.is_cuda:
+    if not _has_kernels(input.device):
         image, last = _before_last(input, stages)
         op = _OPS.upsample_argmax_with_score if return_score else _OPS.upsample_argmax
         maps = op(image, *_single(last), dtype)
