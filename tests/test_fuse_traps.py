@@ -329,6 +329,37 @@ def autocast_around_loss():
     return loss, x.grad
 
 
+@trap
+def hook_of_the_node_before_the_loss():
+    x, t = data(True)
+    y = up(x)
+    seen = []
+    y.grad_fn.register_hook(lambda to, of: seen.append(of[0]))
+    F.cross_entropy(y, t).backward()
+    return *seen, x.grad
+
+
+@trap
+def a_subclass_beside_it():
+    class Mine(torch.Tensor):
+        pass
+
+    x, t = data()
+    mine = torch.ones(2, 5, 32, 32).as_subclass(Mine)
+    y = up(x)
+    results = y + mine, torch.cat([y, mine], 1), F.cross_entropy(y, t, torch.ones(5).as_subclass(Mine))
+    return *(str(type(r)) for r in results), *(r.as_subclass(torch.Tensor) for r in results)
+
+
+@trap
+def keys_and_sets():
+    x, _ = data()
+    y, z = up(x), up(x)
+    names = {y: "y", z: "z"}
+    y.sum()
+    return names[y], names[z], len({y, z, y}), y.argmax(1)
+
+
 # ---- machinery ---------------------------------------------------------------------------------------------
 
 
@@ -861,7 +892,14 @@ def asks_by_attribute(y, loss):
     return y.grad
 
 
-@pytest.mark.parametrize("ask", [asks_by_hook, asks_by_retain_grad, asks_by_autograd_grad, asks_by_attribute])
+def asks_by_node(y, loss):
+    y.grad_fn.register_hook(print)
+
+
+ASKING = [asks_by_hook, asks_by_retain_grad, asks_by_autograd_grad, asks_by_attribute, asks_by_node]
+
+
+@pytest.mark.parametrize("ask", ASKING)
 @pytest.mark.parametrize("through_a_view", [False, True])
 def test_a_gradient_asked_for_after_a_fused_loss_is_an_error(ask, through_a_view):
     x, t = data(True)

@@ -111,7 +111,12 @@ def _carry_out(decision: Any) -> Any:
                 _events.record_fused(decision.name)
             for lazy in decision.passed:
                 lazy.let_gradient_pass_by()
-            return decision.function(*_images(decision.args))
+            args = _images(decision.args)
+            for source in args:
+                # Its user knows of the image alone, and on which streams that is used
+                if isinstance(source, Tensor) and source.is_cuda:
+                    source.record_stream(torch.cuda.current_stream(source.device))
+            return decision.function(*args)
         case Derived():
             return _derive(decision)
         case Maximum():
@@ -149,6 +154,16 @@ def _is_pending(
     x: Any, dtypes: frozenset[torch.dtype] = HALF_OR_SINGLE, then: Sequence[tuple[str, ...]] = ((),)
 ) -> TypeGuard[Pending]:
     return hasattr(x, "recipe") and x.is_pending() and x.like.dtype in dtypes and x.recipe.then in then
+
+
+def _is_plain(other: Any) -> bool:
+    """Whether it is a tensor, or the description of one, of no class that has a say in what is done."""
+    return isinstance(other, Image) or (
+        isinstance(other, Tensor)
+        and (
+            type(other) is Tensor or type(other).__torch_function__ is torch._C._disabled_torch_function_impl
+        )
+    )
 
 
 def _is_channel(x: Pending, dim: object) -> bool:
@@ -312,7 +327,7 @@ def _nll_loss(
 def _loss(
     input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any, label_smoothing: Any, then: Any
 ) -> Any:
-    if not _is_pending(input, HALF_OR_SINGLE, then) or hasattr(target, "recipe") or hasattr(weight, "recipe"):
+    if not _is_pending(input, HALF_OR_SINGLE, then) or not (weight is None or _is_plain(weight)):
         return NotImplemented
     recipe = input.recipe
     *earlier, last = recipe.stages
@@ -320,7 +335,7 @@ def _loss(
     if (
         len(recipe.axes) != 4
         or last.crop is not None
-        or not isinstance(target, Tensor)
+        or not _is_plain(target)
         or target.dtype is not torch.int64
         or not _same(target.shape, (input.like.shape[0], *last.size))
         or not _sizes_alone_place(last, height, width)
@@ -349,7 +364,7 @@ def _fits_add(lazy: Any, other: Any) -> bool:
         return False
     image = other.like if hasattr(other, "recipe") else other
     return (
-        isinstance(image, (Tensor, Image))
+        _is_plain(image)
         and image.dtype is lazy.like.dtype
         and (image is not other or image.device == lazy.source.device)
         and _same(image.shape, lazy.like.shape)
@@ -367,7 +382,7 @@ def _cat(tensors: Any, dim: Any = 0) -> Any:
     for t in tensors:
         image = t.like if hasattr(t, "recipe") else t
         if (
-            not isinstance(image, (Tensor, Image))
+            not _is_plain(image)
             or len(image.shape) != 4
             or image.dtype is not first.like.dtype
             or not _same((image.shape[0], *image.shape[2:]), (first.like.shape[0], *size))

@@ -78,7 +78,7 @@ def _may_wait(input: object) -> bool:
         type(input) is Tensor
         and input.dim() == 4
         and input.dtype in HALF_OR_SINGLE
-        and (input.is_cpu or (input.is_cuda and _devices.is_ours(input.device)))
+        and (input.is_cpu or _may_wait_on_cuda(input))
         and input.layout is torch.strided
         and not isinstance(input._base, nn.Parameter)  # an optimizer writes to it while its memory is shared
         and _tracing_state() is None  # torch.jit.trace
@@ -86,6 +86,15 @@ def _may_wait(input: object) -> bool:
         and _count_dispatch_modes() == 0  # FakeTensorMode, make_fx, FlopCounterMode
         and forward_ad._current_level < 0
         and (_count_function_modes() == 0 or _modes_are_unconcerned())
+    )
+
+
+def _may_wait_on_cuda(input: Tensor) -> bool:
+    return (
+        input.is_cuda
+        and _devices.is_ours(input.device)
+        # A graph would lack the resize if it is read after the capture
+        and not torch.cuda.is_current_stream_capturing()
     )
 
 

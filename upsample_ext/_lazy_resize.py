@@ -33,7 +33,7 @@ readers: dict[Any, Callable[..., Any]] = {}
 _METADATA = {
     getattr(Tensor, name).__get__
     for name in (
-        *("shape", "dtype", "device", "layout", "ndim", "requires_grad", "is_leaf", "grad_fn", "output_nr"),
+        *("shape", "dtype", "device", "layout", "ndim", "requires_grad", "is_leaf", "output_nr"),
         *("is_cuda", "is_cpu", "is_mps", "is_meta", "is_sparse", "is_quantized", "is_nested"),
         *("itemsize", "nbytes"),
     )
@@ -44,7 +44,7 @@ _METADATA = {
 }
 _ASKS_FOR_GRADIENT = {
     *(Tensor.register_hook, Tensor.retain_grad, torch.autograd.grad),
-    Tensor.grad.__get__,  # type: ignore[union-attr]
+    *(getattr(Tensor, name).__get__ for name in ("grad", "grad_fn")),
 }
 
 
@@ -198,6 +198,9 @@ class LazyResize(Tensor):
             if self._values_only is None:
                 self._values_only = _recipe.image(self.source.detach(), self.recipe)
             return self._values_only
+
+    def __hash__(self) -> int:
+        return id(self)
 
     def let_gradient_pass_by(self) -> None:
         """A fused op records its backward from the source: a gradient of this tensor is never computed."""
