@@ -13,6 +13,7 @@ from upsample_ext.compare import Comparison, compare
 from upsample_ext.concat import upsample_concat
 from upsample_ext.convert import convert
 from upsample_ext.cross_entropy import upsample_cross_entropy
+from upsample_ext.decompositions import decompositions
 from upsample_ext.deconv import (
     bilinear_conv_transpose2d,
     bilinear_kernel,
@@ -52,6 +53,7 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "convert",
+    "decompositions",
     "fixed_conv_transpose2d",
     "info",
     "interpolate",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeGuard
 import torch
 from torch import Tensor
 
-from upsample_ext import _devices
+from upsample_ext import _devices, _native
 from upsample_ext._library import C
 from upsample_ext._numbers import Int, Real, as_floats, as_ints
 from upsample_ext._transforms import is_distributed
@@ -74,6 +74,7 @@ def _is_dense(input: object, dtypes: Set[torch.dtype]) -> TypeGuard[Tensor]:
         and _devices.is_ours(input.device)
         and input.layout is torch.strided
         and not input.is_nested
+        and not _native.is_wanted()
     )
 
 

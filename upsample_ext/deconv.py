@@ -85,9 +85,7 @@ def conv_transpose2d(
         output = _door(input, weight, bias, stride, padding, output_padding, groups, dilation)
         if output is not None:
             return output
-    geometry = _untraced(
-        _depthwise_geometry, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+    geometry = _depthwise_geometry(input, weight, bias, stride, padding, output_padding, groups, dilation)
     if geometry is None:
         return _native.conv_transpose2d(
             input, weight, bias, stride, padding, output_padding, groups, dilation
@@ -175,7 +173,7 @@ def _as_a_row(
     arguments = (input.contiguous().unsqueeze(-2), weight.unsqueeze(-2), bias, *along[:3], groups, along[3])
     output = None if _is_compiling() else _door(*arguments)
     if output is None:
-        geometry = _untraced(_depthwise_geometry, *arguments)
+        geometry = _depthwise_geometry(*arguments)
         if geometry is None:
             return None
         output = _depthwise(arguments[0], arguments[1], bias, geometry, False)
@@ -263,7 +261,7 @@ def fixed_conv_transpose2d(
     weight = _depthwise_weight(input, kernels)
     if is_ours:
         return _depthwise(input, weight, None, geometry, replicate)
-    return _fixed_by_pytorch(input, weight, geometry, replicate)
+    return _conv_transpose_by_pytorch(input, weight, None, geometry, replicate)
 
 
 def bilinear_kernel(
@@ -394,6 +392,8 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
         if output is not None:
             return output
     factor = _checked_int("bilinear_conv_transpose2d", "factor", factor)
+    if padding_mode == "replicate" and _native.is_wanted() and input.dim() == 4:
+        return _native.interpolate(input, None, factor, "bilinear", False)
     _, stride, padding = caffe_upsample_params(factor)
     _check_fixed("bilinear_conv_transpose2d", input, None, padding_mode)
     line = _line_for(input, factor)
@@ -401,9 +401,8 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
     if is_floating_image(input) and not _untraced(_is_empty, input, (line, line), geometry):
         replicate = padding_mode == "replicate"
         return _separable(input, line, line, geometry, replicate, as_resize=replicate)
-    return _fixed_by_pytorch(
-        input, _depthwise_weight(input, (line, line)), geometry, padding_mode == "replicate"
-    )
+    weight = _depthwise_weight(input, (line, line))
+    return _conv_transpose_by_pytorch(input, weight, None, geometry, padding_mode == "replicate")
 
 
 # ---- which calls are ours, and their geometry --------------------------------------------------------------
@@ -445,7 +444,12 @@ def _untraced(judge: Callable[..., _Result], *arguments: object) -> _Result:
         torch._C._set_tracing_state(tracing)  # type: ignore[attr-defined]
 
 
-def _depthwise_geometry(
+def _depthwise_geometry(input: Tensor, weight: object, *settings: object) -> _Geometry | None:
+    """None where the call is PyTorch's."""
+    return None if _native.is_wanted() else _untraced(_judge_depthwise, input, weight, *settings)
+
+
+def _judge_depthwise(
     input: Tensor,
     weight: object,
     bias: object,
@@ -455,7 +459,6 @@ def _depthwise_geometry(
     groups: object,
     dilation: object,
 ) -> _Geometry | None:
-    """None where the call is PyTorch's."""
     if not (is_floating_image(input) and isinstance(weight, Tensor) and weight.dim() == 4):
         return None
     channels = input.shape[-3]
@@ -532,19 +535,28 @@ def _depthwise_weight(input: Tensor, kernels: Sequence[Tensor]) -> Tensor:
     return kernel.expand(input.shape[-3], 1, *kernel.shape)
 
 
-def _fixed_by_pytorch(input: Tensor, weight: Tensor, geometry: _Geometry, replicate: bool) -> Tensor:
-    """The same through PyTorch, for devices and dtypes that our ops do not support."""
+def _margins(
+    weight: Tensor, stride: Sequence[Int], output_padding: Sequence[Int], dilation: Sequence[Int]
+) -> list[Int]:
+    """How many samples beyond the image's edge a weight reads, along the height and along the width."""
+    return [
+        max(0, -(-((kernel - 1) * spread + extra) // step))
+        for kernel, spread, extra, step in zip(
+            weight.shape[2:], dilation, output_padding, stride, strict=True
+        )
+    ]
+
+
+def _conv_transpose_by_pytorch(
+    input: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry, replicate: bool
+) -> Tensor:
+    """The same through PyTorch, for devices and dtypes that our ops do not support, and for exporters."""
     stride, padding, output_padding, dilation = geometry
     if replicate:
         if min(stride) < 1:
             raise RuntimeError(f"fixed_conv_transpose2d: expected a stride greater than 0, got {stride}")
         # Pad by as many edge samples as the kernel reaches, and cut off the additional output.
-        reach = [
-            max(0, -(-((kernel - 1) * spread + extra) // step))
-            for kernel, spread, extra, step in zip(
-                weight.shape[2:], dilation, output_padding, stride, strict=True
-            )
-        ]
+        reach = _untraced(_margins, weight, stride, output_padding, dilation)
         if any(isinstance(samples, int) and samples >= 2**31 for samples in reach):
             raise RuntimeError(
                 f"fixed_conv_transpose2d: expected a kernel that reaches less than 2**31 samples beyond the "
@@ -553,9 +565,8 @@ def _fixed_by_pytorch(input: Tensor, weight: Tensor, geometry: _Geometry, replic
             )
         input = torch.nn.functional.pad(input, (reach[1], reach[1], reach[0], reach[0]), mode="replicate")
         padding = [cut + more * step for cut, more, step in zip(padding, reach, stride, strict=True)]
-    return _native.conv_transpose2d(
-        input, weight, None, stride, padding, output_padding, input.shape[-3], dilation
-    )
+    channels = _untraced(len, weight)
+    return _native.conv_transpose2d(input, weight, bias, stride, padding, output_padding, channels, dilation)
 
 
 # ---- checks ------------------------------------------------------------------------------------------------
@@ -647,7 +658,7 @@ def _cached_line(factor: int, dtype: torch.dtype, device: torch.device) -> Tenso
 def _line_for(input: Tensor, factor: int) -> Tensor:
     """The 1-D kernel of the Caffe layer: cached, except for subclasses, tracing and transforms."""
     dtype = torch.float64 if input.dtype in (torch.float64, torch.complex128) else torch.float32
-    if (
+    if _native.is_wanted() or (
         not _is_compiling()
         and type(input) in (Tensor, torch.nn.Parameter)
         and torch._C._get_tracing_state() is None

@@ -18,7 +18,6 @@ from upsample_ext.deconv import (
     PaddingMode,
     _depthwise,
     _depthwise_geometry,
-    _untraced,
     bilinear_conv_transpose2d,
     caffe_upsample_params,
     conv_transpose2d,
@@ -253,9 +252,7 @@ def _replicated_conv_transpose2d(
     dilation: Sequence[int],
 ) -> Tensor:
     """`conv_transpose2d` of an image that is extended by its edge samples, for Caffe's geometry."""
-    geometry = _untraced(
-        _depthwise_geometry, input, weight, None, stride, padding, output_padding, groups, dilation
-    )
+    geometry = _depthwise_geometry(input, weight, None, stride, padding, output_padding, groups, dilation)
     if geometry is not None:
         return _depthwise(input, weight, None, geometry, True)
     # No output of this geometry reads more than two samples beyond the edge, output_padding included
