@@ -65,7 +65,7 @@ def export(model, tensors, exporter, dynamic=None):
                 pytest.skip(f"torch {torch.__version__}: its exporter by dynamo was not tried")
             if dynamic:
                 settings["dynamic_shapes"] = tuple(
-                    {dim: torch.export.Dim.AUTO for dim in dims} for dims in dynamic
+                    dict.fromkeys(dims, torch.export.Dim.AUTO) for dims in dynamic
                 )
             return torch.onnx.export(model, tuple(tensors), verbose=False, **settings).model_proto
         if dynamic:

@@ -11,7 +11,7 @@ from upsample_ext.add import upsample_add
 from upsample_ext.argmax import upsample_argmax
 from upsample_ext.compare import Comparison, compare
 from upsample_ext.concat import upsample_concat
-from upsample_ext.convert import convert
+from upsample_ext.convert import Conversions, conversions, convert, revert
 from upsample_ext.cross_entropy import upsample_cross_entropy
 from upsample_ext.decompositions import decompositions
 from upsample_ext.deconv import (
@@ -26,7 +26,9 @@ from upsample_ext.deconv import (
 from upsample_ext.info import Info, info
 from upsample_ext.modules import (
     BilinearConvTranspose2d,
+    DepthwiseConvTranspose1d,
     DepthwiseConvTranspose2d,
+    DiagonalConvTranspose2d,
     Upsample,
     UpsampleCrossEntropyLoss,
     UpsamplingBilinear2d,
@@ -39,7 +41,10 @@ from upsample_ext.threshold import upsample_threshold
 __all__ = [
     "BilinearConvTranspose2d",
     "Comparison",
+    "Conversions",
+    "DepthwiseConvTranspose1d",
     "DepthwiseConvTranspose2d",
+    "DiagonalConvTranspose2d",
     "Info",
     "Upsample",
     "UpsampleCrossEntropyLoss",
@@ -52,6 +57,7 @@ __all__ = [
     "compare",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conversions",
     "convert",
     "decompositions",
     "fixed_conv_transpose2d",
@@ -59,6 +65,7 @@ __all__ = [
     "interpolate",
     "make_bilinear_weights",
     "patch",
+    "revert",
     "upsample_add",
     "upsample_argmax",
     "upsample_bilinear2d",

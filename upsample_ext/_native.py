@@ -6,9 +6,11 @@
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch._jit_internal import boolean_dispatched
 from torch.nn import functional as F
 
 interpolate = F.interpolate
@@ -18,9 +20,51 @@ conv_transpose2d = torch.conv_transpose2d
 # The op, which unlike the function has out=, which torch's stub omits
 upsample_bilinear2d: Callable[..., Tensor] = torch._C._nn.upsample_bilinear2d
 
+# Ours to those in whose place `patch()` has put them, while it has
+replaced: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
+def as_called(ours: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that an override of this call is told of.
+
+    Where a mode is active and `patch()` in force, it is PyTorch's own: modes look functions up in tables that
+    were made before. For subclasses it is ours, which computes what they go on with.
+    """
+    if ours not in replaced or torch._C._len_torch_function_stack() == 0:
+        return ours
+    return replaced[ours]
+
+
+def only_default_device(*tensors: object) -> bool:
+    """Whether the mode of `torch.set_default_device`, which changes no resize, is all that overrides a call.
+
+    Told of PyTorch's function, that mode would call it.
+    """
+    device = sys.modules.get("torch.utils._device")  # imported when it is first needed
+    modes = torch.overrides._get_current_function_mode_stack()
+    return (
+        device is not None
+        and all(isinstance(mode, device.DeviceContext) for mode in modes)
+        and all(t is None or type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+    )
+
+
+def scripts_as(native: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Has torch.jit.script compile PyTorch's function wherever it finds the decorated one.
+
+    TorchScript has a table of functions that it replaces by one of two, by an argument; this one by neither.
+    """
+
+    def register(ours: Callable[..., Any]) -> Callable[..., Any]:
+        either: dict[str, Any] = {"if_true": native, "if_false": native}
+        boolean_dispatched[ours] = either | {"index": sys.maxsize, "arg_name": "", "default": False}
+        return ours
+
+    return register
+
 
 def is_wanted() -> bool:
-    """Whether a graph is being recorded whose reader knows PyTorch's ops alone, by the tracer or the exporter."""
+    """Whether tracer or exporter are recording a graph whose reader knows PyTorch's ops alone."""
     if torch.compiler.is_compiling():
         return _is_exported_to_onnx()
     return torch._C._get_tracing_state() is not None and (_is_exported_to_onnx() or _is_traced_to_be_read())

@@ -1,8 +1,9 @@
-"""What each op of this package stands for in PyTorch's own ops: for exporters and backends that know no others.
+"""What each op of this package stands for in PyTorch's own: for exporters and backends that know no others.
 
 `decompositions()` is the table, by op. Where torch has a default table for exported programs (2.6 on),
-`torch.export.default_decompositions()`, ours are in it, so that `run_decompositions()` and `torch.onnx.export`
-of an exported program find them. Eager and compiled code do not read that table: they call our ops.
+`torch.export.default_decompositions()`, ours are in it, so that `run_decompositions()`, and
+`torch.onnx.export` of an exported program, find them. Eager and compiled code do not read that table: they
+call our ops.
 
 Values are those of the native expression in the docstring of the public function.
 """
@@ -31,12 +32,12 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     """The decompositions of this package's ops into PyTorch's own: a new dict, ``{op overload: function}``.
 
     It covers the ops of every public function and of their gradients; only
-    ``upsample_ext::upsample_bilinear2d.out``, which writes to its argument, is missing: functionalization turns
-    it into the op without ``out=``.
+    ``upsample_ext::upsample_bilinear2d.out``, which writes to its argument, is missing: functionalization
+    turns it into the op without ``out=``.
 
     Returns:
-        A table for `torch.export.ExportedProgram.run_decompositions`, `torch.fx.experimental.proxy_tensor.make_fx`
-        and other functions that take one.
+        A table for `torch.export.ExportedProgram.run_decompositions`, `make_fx` and other functions that take
+        one.
 
     Example:
         >>> import torch, upsample_ext
@@ -256,7 +257,8 @@ def _depthwise_backward(
             grad_output.shape[2:], input.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
         )
     ]
-    read, margins = input, [0, 0]
+    read: Tensor = input
+    margins: Sizes = [0, 0]
     if replicate:
         margins = _margins(weight, stride, output_padding, dilation)
         read = _ATEN.replication_pad2d(input, [margins[1], margins[1], margins[0], margins[0]])
@@ -369,8 +371,8 @@ def _wide(tensor: Tensor) -> Tensor:
 class _Shares(NamedTuple):
     """Of each pixel: what its loss, ``-sum(share * log_softmax(logits))``, is made of.
 
-    With w the weights, t the label and e the smoothing, the share is w[t] (1 - e) at the label and, beside it,
-    w e / C everywhere. Pixels that do not count have none.
+    With w the weights, t the label and e the smoothing, the share is w[t] (1 - e) at the label and, beside
+    it, w e / C everywhere. Pixels that do not count have none.
     """
 
     valid: Tensor  # (N, 1, H, W), as label and of_label
@@ -464,9 +466,9 @@ def _cross_entropy_backward(
 def _join_default_table() -> None:
     """Puts ours into `torch.export.default_decompositions()`, and has `run_decompositions()` use it.
 
-    By itself the table takes of custom ops those that are composite, and there is nowhere to register others:
-    `torch._decomp`'s registry is not for this table, and the shapes of fake tensors, and inductor, read it too.
-    Nor may ours be in the table that the functions of torch build on, which inductor reads as well.
+    Of custom ops the table takes by itself those that are composite, and there is nowhere to register others.
+    (`torch._decomp`'s registry is not read for it, but by fake tensors and by inductor, which must not
+    decompose our ops; nor may they be in `torch._decomp.core_aten_decompositions()`, which compilers read.)
     """
     default = getattr(torch.export, "default_decompositions", None)
     if default is None:

@@ -8,6 +8,8 @@ There are two levels, which may be nested and undone in any order:
     `nn.ConvTranspose1d`, `nn.ConvTranspose2d`, and any library that calls `F.interpolate(...)`. Code that did
     `from torch.nn.functional import interpolate` before keeps the original, as does
     `torch.conv_transpose2d`. Functions compiled by `torch.compile` notice the change and are recompiled.
+    Where a `TorchFunctionMode` is active, it sees PyTorch's functions, as without the patch, and what it then
+    calls are those.
 
 `"dispatcher"` overrides the kernels of `aten::upsample_bilinear2d` and its backward, and on the CPU those of
     the resize ops of all other modes but area (which is a pooling there), which affects every caller, however
@@ -29,7 +31,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
-from upsample_ext import _devices
+from upsample_ext import _devices, _native
 from upsample_ext._judge import is_ours
 from upsample_ext._library import C
 from upsample_ext.deconv import conv_transpose1d, conv_transpose2d
@@ -53,10 +55,12 @@ class _Attributes:
         self.found = {name: getattr(module, name) for name in self._ours}
         for name, function in self._ours.items():
             setattr(module, name, function)
+            _native.replaced[function] = self.found[name]
 
     def remove(self) -> None:
         module = importlib.import_module(self._module)
         for name, function in self.found.items():
+            _native.replaced.pop(self._ours[name], None)
             if getattr(module, name) is self._ours[name]:
                 setattr(module, name, function)
             else:
@@ -147,7 +151,8 @@ class patch:
     Threads: the patch is process-wide and affects all threads. At the function level a call that is already
     running is not affected. At the dispatcher level, as with any registration of a kernel in PyTorch, no
     other thread may be inside a resize op or its backward while a patch is made or undone.
-    `torch.jit.script` cannot compile functions that call ours; script the model before patching.
+    `torch.jit.script` compiles PyTorch's functions where it finds ours, so that scripted code runs as without
+    the patch.
 
     Example:
         >>> import torch, upsample_ext
