@@ -58,6 +58,11 @@ NOT_EMULATED = {
     "test_docstrings.py": "the words of docstrings",
     "test_numbers.py": "which Python numbers are taken",
     "test_convert.py": "which layers are swapped",
+    "test_counters.py": "what is counted and watched",
+    "test_decompositions.py": "PyTorch's ops, and who asks for them",
+    "test_onnx.py": "PyTorch's ops",
+    "test_quantization.py": "PyTorch's layers",
+    "test_trace.py": "what is recorded",
     "test_compare.py": "what is printed and drawn; the ops that it compares are tested by themselves",
 }
 

@@ -199,6 +199,33 @@ def test_dispatcher_level_catches_callers_of_the_operator_and_of_torchscript(def
         assert upsample_ops(lambda: scripted(x)) == {FORWARD}
 
 
+def torchvision_resize():
+    """torchvision's function, which has imported `interpolate` by name, and its names of modes."""
+    try:
+        from torchvision.transforms import functional
+    except (ImportError, RuntimeError) as error:  # RuntimeError: built for another torch
+        pytest.skip(f"torchvision: {error}")
+    return functional.resize, functional.InterpolationMode
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+@pytest.mark.parametrize(
+    ("mode", "antialias"),
+    [("bilinear", False), ("bilinear", True), ("bicubic", False), ("bicubic", True), ("nearest", False)],
+)
+def test_dispatcher_level_catches_torchvision(mode, antialias, dtype):
+    resize, modes = torchvision_resize()
+    x = (torch.rand(2, 3, 20, 30) * 255).to(dtype)
+    arguments = {"size": [13, 41], "interpolation": modes(mode), "antialias": antialias}
+    expected = resize(x, **arguments)
+    with upsample_ext.patch("dispatcher"):
+        result = []
+        ops = upsample_ops(lambda: result.append(resize(x, **arguments)))
+    bytes_filtered = dtype == torch.uint8 and mode == "bicubic"
+    assert ops == {FORWARD if (mode, antialias) == ("bilinear", False) else "resample"} or bytes_filtered
+    torch.testing.assert_close(result[0], expected, atol=1 if dtype == torch.uint8 else 1e-4, rtol=1e-5)
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_gradients_go_through_ours(default_device, level):
     x = image(requires_grad=True)
