@@ -61,6 +61,11 @@ NOT_EMULATED = {
     "test_fuse_traps.py": "how tensors without data behave",
     "test_report.py": "what is counted",
     "test_convert.py": "which layers are swapped",
+    "test_counters.py": "what is counted and watched",
+    "test_decompositions.py": "PyTorch's ops, and who asks for them",
+    "test_onnx.py": "PyTorch's ops",
+    "test_quantization.py": "PyTorch's layers",
+    "test_trace.py": "what is recorded",
     "test_compare.py": "what is printed and drawn; the ops that it compares are tested by themselves",
 }
 

@@ -71,11 +71,6 @@ REASONS = {
         "patch",
         "volumes",
     ),
-    "traced": (
-        lambda: torch.jit.trace(lambda x: F.interpolate(x, size=(5, 5), mode="bicubic"), IMAGE),
-        "patch",
-        "recorded by torch.jit.trace",
-    ),
 }
 
 

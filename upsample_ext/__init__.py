@@ -11,8 +11,9 @@ from upsample_ext.add import upsample_add
 from upsample_ext.argmax import upsample_argmax
 from upsample_ext.compare import Comparison, compare
 from upsample_ext.concat import upsample_concat
-from upsample_ext.convert import convert
+from upsample_ext.convert import Conversions, conversions, convert, revert
 from upsample_ext.cross_entropy import upsample_cross_entropy
+from upsample_ext.decompositions import decompositions
 from upsample_ext.deconv import (
     bilinear_conv_transpose2d,
     bilinear_kernel,
@@ -26,7 +27,9 @@ from upsample_ext.fuse import fuse
 from upsample_ext.info import Info, info
 from upsample_ext.modules import (
     BilinearConvTranspose2d,
+    DepthwiseConvTranspose1d,
     DepthwiseConvTranspose2d,
+    DiagonalConvTranspose2d,
     Upsample,
     UpsampleCrossEntropyLoss,
     UpsamplingBilinear2d,
@@ -40,7 +43,10 @@ from upsample_ext.threshold import upsample_threshold
 __all__ = [
     "BilinearConvTranspose2d",
     "Comparison",
+    "Conversions",
+    "DepthwiseConvTranspose1d",
     "DepthwiseConvTranspose2d",
+    "DiagonalConvTranspose2d",
     "Info",
     "Report",
     "Upsample",
@@ -54,7 +60,9 @@ __all__ = [
     "compare",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conversions",
     "convert",
+    "decompositions",
     "fixed_conv_transpose2d",
     "fuse",
     "info",
@@ -62,6 +70,7 @@ __all__ = [
     "make_bilinear_weights",
     "patch",
     "report",
+    "revert",
     "upsample_add",
     "upsample_argmax",
     "upsample_bilinear2d",

@@ -28,7 +28,7 @@ from upsample_ext._recipe import Recipe
 Node = Any
 Graph = Any
 
-_RESIZE = torch.ops.upsample_ext.upsample_bilinear2d.default
+_RESIZES = (torch.ops.upsample_ext.upsample_bilinear2d, torch.ops.upsample_ext.upsample_bilinear2d.default)
 _OPERATORS = {
     **{getattr(operator, name): getattr(Tensor, f"__{name}__") for name in ("gt", "ge", "lt", "le", "add")},
     operator.getitem: Tensor.__getitem__,
@@ -79,7 +79,7 @@ class _Fusion:
                 self._grad_enabled = bool(node.args[0])
             elif _writes(node):
                 self._forget_what_shares_memory(node)
-            elif node.target is _RESIZE:
+            elif node.target in _RESIZES:
                 self._resize(node)
             else:
                 with torch.set_grad_enabled(self._grad_enabled):

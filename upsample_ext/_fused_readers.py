@@ -575,7 +575,7 @@ def _unsqueeze(input: Any, dim: Any) -> Any:
 
 
 @reads(_native.interpolate, interpolate)
-def _interpolate(
+def read_resize(
     input: Any,
     size: Any = None,
     scale_factor: Any = None,

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.overrides import _get_current_function_mode_stack
-from torch.utils._device import DeviceContext
+from torch.overrides import handle_torch_function
 
-from upsample_ext import _devices, _events, _fuse_graphs
-from upsample_ext._fused_readers import HALF_OR_SINGLE, image_of, stage_of
+from upsample_ext import _devices, _events, _fuse_graphs, _native
+from upsample_ext._fused_readers import HALF_OR_SINGLE, image_of, read_resize, reads, stage_of
 from upsample_ext._lazy_resize import LazyResize
 from upsample_ext._numbers import Int
 from upsample_ext._recipe import Recipe
@@ -19,15 +18,15 @@ _is_compiling = torch.compiler.is_compiling
 _tracing_state = torch._C._get_tracing_state
 _in_functorch = torch._C._are_functorch_transforms_active
 _count_dispatch_modes = torch._C._len_torch_dispatch_stack
-_count_function_modes = torch._C._len_torch_function_stack
+# Set by patch.py while `fuse()` is in force; converted modules call `interpolate` always
+in_force = False
 # Elements of an image below which to put it off costs more than fusing saves
 _FEWEST_ELEMENTS = 1 << 16
-# Function modes that do not care whether they see a resize; the first is that of torch.set_default_device
-UNCONCERNED_MODES: list[type] = [DeviceContext]
 # A view of a storage so many times its size is copied: a lazy resize would keep all of it alive
 _LARGEST_STORAGE = 8
 
 
+@_native.scripts_as(_native.interpolate)
 def interpolate(
     input: Tensor,
     size: int | Sequence[int] | None = None,
@@ -38,20 +37,24 @@ def interpolate(
     antialias: bool = False,
 ) -> Tensor:
     """`upsample_ext.interpolate`, or a lazy resize that equals its result."""
-    if mode == "bilinear" and not antialias and not _is_compiling():
-        if isinstance(input, LazyResize):
-            return torch.overrides.handle_torch_function(
-                interpolate_at_once,
+    if not in_force:
+        return interpolate_at_once(
+            input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
+        )
+    if not _is_compiling():
+        if isinstance(input, LazyResize) or not _native.modes_are_unconcerned():
+            return handle_torch_function(
+                _native.as_called(interpolate),
                 (input,),
                 input,
-                size,
-                scale_factor,
-                mode,
-                align_corners,
-                recompute_scale_factor,
-                antialias,
+                size=size,
+                scale_factor=scale_factor,
+                mode=mode,
+                align_corners=align_corners,
+                recompute_scale_factor=recompute_scale_factor,
+                antialias=antialias,
             )
-        if _may_wait(input):
+        if mode == "bilinear" and not antialias and _may_wait(input):
             stage = stage_of(input, size, scale_factor, align_corners, recompute_scale_factor)
             if stage is not None and _pays(input.shape, stage.size):
                 source = _copy_on_write(input)
@@ -64,6 +67,9 @@ def interpolate(
     return interpolate_at_once(
         input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
     )
+
+
+reads(interpolate)(read_resize)
 
 
 def _pays(shape: Sequence[int], size: Sequence[Int]) -> bool:
@@ -85,7 +91,6 @@ def _may_wait(input: object) -> bool:
         and not _in_functorch()  # torch.func
         and _count_dispatch_modes() == 0  # FakeTensorMode, make_fx, FlopCounterMode
         and forward_ad._current_level < 0
-        and (_count_function_modes() == 0 or _modes_are_unconcerned())
     )
 
 
@@ -96,10 +101,6 @@ def _may_wait_on_cuda(input: Tensor) -> bool:
         # A graph would lack the resize if it is read after the capture
         and not torch.cuda.is_current_stream_capturing()
     )
-
-
-def _modes_are_unconcerned() -> bool:
-    return all(type(mode) in UNCONCERNED_MODES for mode in _get_current_function_mode_stack())
 
 
 def _copy_on_write(input: Tensor) -> Tensor | None:

@@ -8,6 +8,8 @@ There are two levels, which may be nested and undone in any order:
     `nn.ConvTranspose1d`, `nn.ConvTranspose2d`, and any library that calls `F.interpolate(...)`. Code that did
     `from torch.nn.functional import interpolate` before keeps the original, as does
     `torch.conv_transpose2d`. Functions compiled by `torch.compile` notice the change and are recompiled.
+    Where a `TorchFunctionMode` is active, it sees PyTorch's functions, as without the patch, and what it then
+    calls are those.
 
 `"dispatcher"` overrides the kernels of `aten::upsample_bilinear2d` and its backward, and on the CPU those of
     the resize ops of all other modes but area (which is a pooling there), which affects every caller, however
@@ -29,9 +31,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 import torch.nn.functional as F
 
-from upsample_ext import _devices, _fuse_graphs
+from upsample_ext import _devices, _fuse_graphs, _lazy_interpolate, _native
 from upsample_ext._judge import is_ours
-from upsample_ext._lazy_interpolate import interpolate as lazy_interpolate
 from upsample_ext._library import C
 from upsample_ext.deconv import conv_transpose1d, conv_transpose2d
 from upsample_ext.resample import interpolate
@@ -55,7 +56,7 @@ class _Attributes:
         self, module: str, ours: dict[str, Callable[..., Any]], above: "_Attributes | None" = None
     ) -> None:
         self._module = module
-        self._ours = ours
+        self.ours = ours
         self._above = above
         self.found: dict[str, Any] = {}  # empty unless in force
 
@@ -66,13 +67,13 @@ class _Attributes:
 
     def install(self) -> None:
         place = self._place()
-        self.found = {name: place[name] for name in self._ours}
-        place.update(self._ours)
+        self.found = {name: place[name] for name in self.ours}
+        place.update(self.ours)
 
     def remove(self) -> None:
         place = self._place()
         for name, function in self.found.items():
-            if place[name] is self._ours[name]:
+            if place[name] is self.ours[name]:
                 place[name] = function
             else:
                 # Other code wrapped or replaced it after us: restoring the original would undo that
@@ -119,25 +120,46 @@ class _Dispatcher:
 
 
 _CONVOLUTIONS = {"conv_transpose1d": conv_transpose1d, "conv_transpose2d": conv_transpose2d}
-_lazy = _Attributes(F.__name__, {"interpolate": lazy_interpolate, **_CONVOLUTIONS})
+_lazy = _Attributes(F.__name__, {"interpolate": _lazy_interpolate.interpolate, **_CONVOLUTIONS})
 
 
-class _Fusing:
-    """What `fuse()` changes: the functions, and the passes of torch.compile."""
+_at_once = _Attributes(F.__name__, {"interpolate": interpolate, **_CONVOLUTIONS}, above=_lazy)
+
+
+class _Functions:
+    """The function level, and that of `fuse()`, which has graphs of torch.compile fused too."""
+
+    def __init__(self, functions: _Attributes, fuses: bool) -> None:
+        self._functions, self._fuses = functions, fuses
 
     def install(self) -> None:
-        _lazy.install()
-        _fuse_graphs.install()
+        self._functions.install()
+        self._tell_native()
+        if self._fuses:
+            _lazy_interpolate.in_force = True
+            _fuse_graphs.install()
 
     def remove(self) -> None:
-        _fuse_graphs.remove()
-        _lazy.remove()
+        if self._fuses:
+            _fuse_graphs.remove()
+            _lazy_interpolate.in_force = False
+        self._functions.remove()
+        self._tell_native()
+
+    @staticmethod
+    def _tell_native() -> None:
+        in_force = [functions for functions in (_at_once, _lazy) if functions.found]
+        _native.replaced = {
+            function: in_force[0].found[name]  # what the lowest found
+            for functions in in_force
+            for name, function in functions.ours.items()
+        }
 
 
-_levels: dict[str, _Attributes | _Dispatcher | _Fusing] = {
-    "function": _Attributes(F.__name__, {"interpolate": interpolate, **_CONVOLUTIONS}, above=_lazy),
+_levels: dict[str, _Functions | _Dispatcher] = {
+    "function": _Functions(_at_once, fuses=False),
     "dispatcher": _Dispatcher(),
-    "fuse": _Fusing(),
+    "fuse": _Functions(_lazy, fuses=True),
 }
 _active = dict.fromkeys(_levels, 0)  # handles in force at each level: the first installs, the last removes
 _lock = threading.Lock()
@@ -220,7 +242,8 @@ class patch(Handle):
     Threads: the patch is process-wide and affects all threads. At the function level a call that is already
     running is not affected. At the dispatcher level, as with any registration of a kernel in PyTorch, no
     other thread may be inside a resize op or its backward while a patch is made or undone.
-    `torch.jit.script` cannot compile functions that call ours; script the model before patching.
+    `torch.jit.script` compiles PyTorch's functions where it finds ours, so that scripted code runs as without
+    the patch.
 
     Example:
         >>> import torch, upsample_ext

@@ -43,6 +43,7 @@ _OURS: dict[Any, str] = {
         *(upsample_argmax, upsample_threshold, upsample_add, upsample_concat, upsample_cross_entropy),
     )
 }
+_OURS[_lazy_interpolate.interpolate] = "interpolate"
 _NATIVE: dict[Any, str] = {
     _native.interpolate: "interpolate",
     _native.conv_transpose1d: "conv_transpose1d",
@@ -186,7 +187,7 @@ class _Watcher(TorchFunctionMode):
 
 
 # Its presence does not keep a resize from being put off
-_lazy_interpolate.UNCONCERNED_MODES.append(_Watcher)
+_native.unconcerned_modes.append(_Watcher)
 
 
 class report:
@@ -311,8 +312,8 @@ def _why_not(name: str, image: Tensor, given: dict[str, Any]) -> str:
         return f"{_mode(name, given)} runs here on the CPU alone"
     if not is_ours(image, mode, antialias):
         return f"dtype {str(image.dtype).removeprefix('torch.')}"
-    if torch._C._get_tracing_state() is not None:
-        return "recorded by torch.jit.trace or torch.export"
+    if _native.is_wanted():
+        return "recorded for a reader that knows PyTorch's ops alone"
     return _SOME_ARGUMENT
 
 

@@ -15,13 +15,14 @@ TORCH_LIBRARY(upsample_ext, m) {
       "upsample_bilinear2d.out(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h=None, "
       "float? scale_w=None, *, Tensor(a!) out) -> ()",
       tags);
-  // Takes either a size or scale factors; torch.jit.trace records it, so that a trace is valid for other
-  // input sizes.
+  // torch.jit.trace records overloads `vec` and `tensors`, here and below, see traced.cpp.
   m.def(
       "upsample_bilinear2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? "
       "scale_factors) "
       "-> Tensor",
       tags);
+  m.def("upsample_bilinear2d.tensors(Tensor input, Tensor[] output_size, bool align_corners) -> Tensor",
+        tags);
   m.def(
       "upsample_bilinear2d_backward(Tensor grad_output, SymInt[2] input_size, bool align_corners, "
       "float? scale_h=None, float? scale_w=None) -> Tensor",
@@ -33,6 +34,14 @@ TORCH_LIBRARY(upsample_ext, m) {
   m.def(
       "resample(Tensor input, SymInt[] output_size, str mode, bool antialias, bool align_corners, "
       "float[]? scale_factors) -> Tensor",
+      tags);
+  m.def(
+      "resample.vec(Tensor input, SymInt[]? output_size, str mode, bool antialias, bool align_corners, "
+      "float[]? scale_factors) -> Tensor",
+      tags);
+  m.def(
+      "resample.tensors(Tensor input, Tensor[] output_size, str mode, bool antialias, bool align_corners) "
+      "-> Tensor",
       tags);
   m.def(
       "resample_backward(Tensor grad_output, SymInt[] input_size, str mode, bool antialias, "
@@ -84,6 +93,22 @@ TORCH_LIBRARY(upsample_ext, m) {
   m.def(
       "upsample_argmax_with_score(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h, "
       "float? scale_w, ScalarType dtype) -> (Tensor, Tensor)",
+      tags);
+
+  // For traces, of this family and of the last.
+  m.def(
+      "upsample_argmax.tensors(Tensor input, Tensor[] output_size, bool align_corners, float? scale_h, "
+      "float? "
+      "scale_w, ScalarType dtype) -> Tensor",
+      tags);
+  m.def(
+      "upsample_argmax_with_score.tensors(Tensor input, Tensor[] output_size, bool align_corners, "
+      "float? scale_h, float? scale_w, ScalarType dtype) -> (Tensor, Tensor)",
+      tags);
+  m.def("upsample_concat.tensors(Tensor[] inputs, Tensor[] output_size, bool align_corners) -> Tensor", tags);
+  m.def(
+      "upsample_threshold.tensors(Tensor input, Tensor[] output_size, bool align_corners, float? scale_h, "
+      "float? scale_w, float threshold) -> Tensor",
       tags);
 
   // cross_entropy(interpolate(input, target.shape[-2:]), target, ...); reduction 0: none, 1: mean, 2: sum.

@@ -7,3 +7,4 @@
 #include "../ops/resample.cpp"
 #include "../ops/resample_modes.cpp"
 #include "../ops/threshold.cpp"
+#include "../ops/traced.cpp"
