@@ -59,7 +59,15 @@ NOT_EMULATED = {
     "test_registrations.py": "what is registered for any device",
     "test_docstrings.py": "the words of docstrings",
     "test_numbers.py": "which Python numbers are taken",
+    "test_fuse.py": "which op a call becomes, not the ops",
+    "test_fuse_traps.py": "how tensors without data behave",
+    "test_report.py": "what is counted",
     "test_convert.py": "which layers are swapped",
+    "test_counters.py": "what is counted and watched",
+    "test_decompositions.py": "PyTorch's ops, and who asks for them",
+    "test_onnx.py": "PyTorch's ops",
+    "test_quantization.py": "PyTorch's layers",
+    "test_trace.py": "what is recorded",
     "test_compare.py": "what is printed and drawn; the ops that it compares are tested by themselves",
 }
 

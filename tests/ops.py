@@ -35,8 +35,6 @@ class Op:
     bytes: bool = False  # uint8 images have a kernel of ours
     native_strides: bool = True
     seen_as: Callable | None = None  # by __torch_function__, where that is another function
-    traced: bool = True  # a trace calls our op, too
-    exported: bool = True  # and so does an exported program
     least_extent: int = 1  # of an image's height and width: a smaller one makes an empty result
 
     def make(self, image=(2, 3, 4, 6), dtype=torch.float32, device="cpu", layout="contiguous", others=None):
@@ -125,8 +123,6 @@ def _in_mode(mode, fixed_size=False, bytes=True, **options):
         fixed_size=fixed_size,
         bytes=bytes,
         least_extent=2 if options.get("scale_factor", 1) == (1.37, 0.8) else 1,
-        traced=False,
-        exported=False,
     )
 
 
@@ -295,7 +291,6 @@ def _concat(size=None, align_corners=False):
         images=(0, 1, 2),
         differentiable=(0, 1, 2),
         fixed_size=size is not None,
-        traced=size is not None,  # in a trace the first image's size is made of tensors
         bytes=True,
     )
 

@@ -1,4 +1,4 @@
-"""convert(): which layers are swapped, and that nothing they hold is lost."""
+"""convert(), revert() and conversions(): which layers are swapped, and that nothing they hold is lost."""
 
 import copy
 import logging
@@ -29,12 +29,14 @@ class Decoder(nn.Module):
         self.nearest = nn.Upsample(scale_factor=2)
         self.mixing = nn.ConvTranspose2d(4, 4, 2, stride=2)
         self.grouped = nn.ConvTranspose2d(4, 8, 2, stride=2, groups=4)
+        self.lines = nn.ConvTranspose1d(4, 4, 4, stride=2, groups=4)
 
     def forward(self, x):
         x = self.up(self.stem(x))
         x = self.blocks[0](x)
         x = self.blocks[1]["deconv"](x)
-        return self.grouped(self.mixing(self.nearest(self.shared(x))))
+        x = self.grouped(self.mixing(self.nearest(self.shared(x))))
+        return x * self.lines(x[:, :4, 0]).mean()
 
 
 KEPT = {"mixing": nn.ConvTranspose2d, "grouped": nn.ConvTranspose2d}
@@ -44,6 +46,7 @@ SWAPPED = {
     "nearest": upsample_ext.Upsample,
     "blocks.0.1": upsample_ext.UpsamplingBilinear2d,
     "blocks.1.deconv": upsample_ext.DepthwiseConvTranspose2d,
+    "lines": upsample_ext.DepthwiseConvTranspose1d,
 }
 
 
@@ -259,13 +262,187 @@ def test_logs_what_it_swapped(caplog):
         "convert: blocks.0.1: torch.nn.UpsamplingBilinear2d -> upsample_ext.UpsamplingBilinear2d",
         "convert: blocks.1.deconv: torch.nn.ConvTranspose2d -> upsample_ext.DepthwiseConvTranspose2d",
         "convert: nearest: torch.nn.Upsample -> upsample_ext.Upsample",
-        "convert: swapped 4 layer(s) of Decoder",
+        "convert: lines: torch.nn.ConvTranspose1d -> upsample_ext.DepthwiseConvTranspose1d",
+        "convert: swapped 5 layer(s) of Decoder: 2 Upsample, 1 UpsamplingBilinear2d, "
+        "1 DepthwiseConvTranspose2d, 1 DepthwiseConvTranspose1d",
     ]
 
 
-def test_refuses_what_is_no_module():
-    with pytest.raises(TypeError, match="expected a torch.nn.Module, got function"):
-        upsample_ext.convert(lambda x: x)
+def test_warns_where_there_is_nothing_to_swap(caplog):
+    upsample_ext.convert(nn.Sequential(nn.Conv2d(1, 2, 1)))
+    assert "for functional calls there is upsample_ext.patch()" in caplog.text
+
+
+@pytest.mark.parametrize("function", [upsample_ext.convert, upsample_ext.revert, upsample_ext.conversions])
+def test_refuses_what_is_no_module(function):
+    with pytest.raises(TypeError, match=f"{function.__name__}: expected a torch.nn.Module, got function"):
+        function(lambda x: x)
+
+
+def test_tells_what_it_converted_and_what_it_left():
+    model = Decoder()
+    model.replaced = nn.Upsample(scale_factor=2)
+    model.replaced.forward = lambda x: x
+    model.odd = nn.UpsamplingNearest2d(scale_factor=2)
+    model.odd.mode = "bicubic"
+    model.own = upsample_ext.Upsample(scale_factor=2)
+    model.diagonal = fixed_diagonal_layer()
+    before = upsample_ext.conversions(model)
+    assert not before.converted and len(before.left) == 11
+    after = upsample_ext.conversions(upsample_ext.convert(model))
+    named = {name: kind for name, kind in SWAPPED.items() if name != "shared"}
+    assert {name: what.rpartition(".")[2] for name, what in after.converted.items()} == {
+        name: kind.__name__ for name, kind in named.items()
+    }
+    assert after.left == {
+        "mixing": "it mixes channels",
+        "grouped": "it mixes channels",
+        "replaced": "its forward was replaced on the instance",
+        "odd": "its mode was set to 'bicubic'",
+        "own": "its class is upsample_ext.modules.Upsample",
+        "diagonal": "it is no depthwise one, see fixed_diagonal",
+    }
+    assert str(after).splitlines()[0] == "up: torch.nn.Upsample -> upsample_ext.Upsample"
+    assert str(after).splitlines()[-1] == "diagonal: left, it is no depthwise one, see fixed_diagonal"
+    assert str(upsample_ext.conversions(nn.ReLU())).startswith("no layers")
+
+
+# ---- revert ------------------------------------------------------------------------------------------------
+
+
+def everything_of(model):
+    """Of each module its identity, class and all that it holds."""
+    return [(name, id(module), type(module), dict(vars(module))) for name, module in model.named_modules()]
+
+
+def test_revert_is_the_inverse():
+    model = Decoder().eval()
+    model.own = upsample_ext.Upsample(scale_factor=2)  # not found as another class
+    model.up.register_forward_hook(lambda module, args, output: output + 1)
+    before = everything_of(model)
+    assert upsample_ext.convert(model, inplace=True, fixed_diagonal=True) is model
+    assert everything_of(model) != before
+    assert upsample_ext.revert(model, inplace=True) is model
+    assert everything_of(model) == before
+    assert upsample_ext.revert(model, inplace=True) is model
+    assert everything_of(model) == before
+
+
+def test_reverting_keeps_what_happened_since():
+    model = Decoder()
+    converted = upsample_ext.convert(model)
+    optimizer = torch.optim.SGD(converted.parameters(), lr=0.1)
+    x = torch.rand(1, 3, 3, 4)
+    converted(x).square().mean().backward()
+    optimizer.step()
+    converted.eval()
+    handle = converted.up.register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+    reverted = upsample_ext.revert(converted)
+    assert reverted is not converted and type(converted.up) is upsample_ext.Upsample
+    for name, kind in SWAPPED.items():
+        assert type(reverted.get_submodule(name)) is kind.__mro__[2]
+    assert not reverted.up.training and list(reverted.state_dict()) == list(model.state_dict())
+    assert not upsample_ops(lambda: reverted(x).sum().backward())
+    torch.testing.assert_close(reverted(x), converted(x))
+    handle.remove()
+    torch.testing.assert_close(upsample_ext.convert(reverted)(x), reverted(x))
+
+
+def test_copies_and_pickles_revert():
+    model = upsample_ext.convert(Decoder())
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        reverted = upsample_ext.revert(other)
+        assert type(reverted.up) is nn.Upsample and type(reverted.lines) is nn.ConvTranspose1d
+        assert vars(reverted.up).keys() == vars(nn.Upsample(scale_factor=2)).keys()
+
+
+# ---- fixed_diagonal ----------------------------------------------------------------------------------------
+
+
+def fixed_diagonal_layer(channels=3, factor=2, bias=False):
+    """FCN's bilinear upsampling, as it is usually written."""
+    size, stride, padding = upsample_ext.caffe_upsample_params(factor)
+    layer = nn.ConvTranspose2d(channels, channels, size, stride=stride, padding=padding, bias=bias)
+    with torch.no_grad():
+        layer.weight.zero_()
+        for channel in range(channels):
+            layer.weight[channel, channel] = upsample_ext.bilinear_kernel(size) * (channel + 1)
+    layer.weight.requires_grad_(False)
+    return layer
+
+
+def is_depthwise(layer, x):
+    return "upsample_ext::depthwise_conv_transpose2d" in upsample_ops(lambda: layer(x))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_fixed_diagonal_is_converted_when_asked(bias):
+    layer, x = fixed_diagonal_layer(bias=bias), torch.rand(2, 3, 5, 6, requires_grad=True)
+    assert type(upsample_ext.convert(layer)) is nn.ConvTranspose2d
+    converted = upsample_ext.convert(layer, fixed_diagonal=True)
+    assert type(converted) is upsample_ext.DiagonalConvTranspose2d
+    assert converted.state_dict().keys() == layer.state_dict().keys()
+    assert is_depthwise(converted, x)
+    for size in (None, [11, 12]):
+        torch.testing.assert_close(converted(x, output_size=size), layer(x, output_size=size))
+    torch.testing.assert_close(converted(x[0]), layer(x[0]))
+    leaves = [x, converted.bias] if bias else [x]
+    natives = [x, layer.bias] if bias else [x]
+    for a, b in zip(
+        torch.autograd.grad(converted(x).square().sum(), leaves),
+        torch.autograd.grad(layer(x).square().sum(), natives),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+    upsample_ext.revert(converted, inplace=True)
+    assert type(converted) is nn.ConvTranspose2d and vars(converted).keys() == vars(layer).keys()
+
+
+def test_a_weight_that_is_no_fixed_diagonal_any_more_is_honoured():
+    layer, x = fixed_diagonal_layer(), torch.rand(2, 3, 5, 6)
+    converted = upsample_ext.convert(layer, fixed_diagonal=True)
+    assert is_depthwise(converted, x)
+    with torch.no_grad():
+        converted.weight[0, 0] *= 3
+    assert is_depthwise(converted, x)
+    with torch.no_grad():
+        layer.weight[0, 0] *= 3
+    torch.testing.assert_close(converted(x), layer(x))
+    mixing = nn.ConvTranspose2d(3, 3, 4, stride=2, padding=1, bias=False)
+    converted.load_state_dict(mixing.state_dict())
+    assert not is_depthwise(converted, x)
+    torch.testing.assert_close(converted(x), mixing(x))
+    converted.load_state_dict(layer.state_dict())
+    assert is_depthwise(converted, x)
+    converted.weight.requires_grad_()
+    assert not is_depthwise(converted, x)
+    converted(x).sum().backward()
+    assert converted.weight.grad.shape == (3, 3, 4, 4)
+
+
+@pytest.mark.parametrize("change", ["trained", "mixing", "grouped", "rectangular"])
+def test_other_weights_are_no_fixed_diagonals(change):
+    layer = fixed_diagonal_layer()
+    if change == "trained":
+        layer.weight.requires_grad_()
+    if change == "mixing":
+        layer.weight[0, 1, 0, 0] = 1e-30
+    if change == "grouped":
+        layer = nn.ConvTranspose2d(4, 4, 2, groups=2).requires_grad_(False)
+    if change == "rectangular":
+        layer = nn.ConvTranspose2d(4, 3, 2).requires_grad_(False)
+    kind = type(layer)
+    assert type(upsample_ext.convert(layer, fixed_diagonal=True)) is kind
+
+
+def test_fixed_diagonals_in_recorded_code():
+    """Where later weights must take effect, PyTorch's convolution is recorded."""
+    layer, x = fixed_diagonal_layer(), torch.rand(2, 3, 5, 6)
+    converted = upsample_ext.convert(layer, fixed_diagonal=True)
+    traced = torch.jit.trace(converted, x)
+    program = torch.export.export(converted, (x,))
+    for run in (traced, program.module(), copy.deepcopy(converted), pickle.loads(pickle.dumps(converted))):
+        torch.testing.assert_close(run(x), layer(x))
 
 
 def test_converted_models_are_copied_and_pickled():
@@ -287,6 +464,34 @@ def test_graph_modules_are_converted():
     upsample_ext.convert(graph, inplace=True)
     assert "upsample_ext::upsample_bilinear2d" in upsample_ops(lambda: graph(x))
     torch.testing.assert_close(graph(x), expected)
+
+
+def test_fx_takes_the_layers_for_pytorch_s():
+    """Leaves of a trace, which keep their hooks and may be replaced; also pickled, and made by hand."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.UpsamplingNearest2d(scale_factor=2),
+        nn.ConvTranspose2d(4, 4, 4, 2, 1, groups=4),
+    )
+    called = []
+    model[1].register_forward_hook(lambda module, args, output: called.append(type(module)))
+    native = torch.fx.symbolic_trace(model)
+    converted = upsample_ext.convert(model)
+    own = nn.Sequential(model[0], upsample_ext.Upsample(scale_factor=2, mode="bilinear"))
+    assert "call_function" not in {node.op for node in torch.fx.symbolic_trace(own).graph.nodes}
+    again = nn.Sequential(model[0], pickle.loads(pickle.dumps(own[1])), copy.deepcopy(own[1]))
+    assert "call_function" not in {node.op for node in torch.fx.symbolic_trace(again).graph.nodes}
+    graph = torch.fx.symbolic_trace(converted)
+    assert not called
+    assert [(n.op, n.target) for n in graph.graph.nodes] == [(n.op, n.target) for n in native.graph.nodes]
+    x = torch.rand(1, 3, 4, 5)
+    torch.testing.assert_close(graph(x), native(x))
+    assert called == [upsample_ext.Upsample, nn.Upsample]
+    with torch.no_grad():
+        assert {"upsample_ext::upsample_bilinear2d", "upsample_ext::resample"} <= upsample_ops(
+            lambda: graph(x)
+        )
 
 
 @pytest.mark.slow

@@ -241,22 +241,6 @@ def test_converted_layers_of_every_mode():
     assert sum(name == "upsample_ext::resample" for name in ops) == 3
 
 
-@pytest.mark.parametrize("mode", ["nearest", "bicubic", "area"])
-def test_a_trace_and_an_export_keep_native_ops(mode):
-    x = torch.randn(1, 2, 4, 5)
-
-    class Resize(nn.Module):
-        def forward(self, x):
-            return upsample_ext.interpolate(x, scale_factor=2, mode=mode)
-
-    traced = torch.jit.trace(Resize(), x)
-    other = torch.randn(1, 2, 7, 3)
-    torch.testing.assert_close(traced(other), F.interpolate(other, scale_factor=2, mode=mode))
-    if hasattr(torch.compiler, "is_exporting"):
-        graph = torch.export.export(Resize(), (x,)).graph
-        assert not any("upsample_ext" in str(node.target) for node in graph.nodes)
-
-
 @pytest.mark.parametrize("mode", ["nearest", "bicubic", "area", "bilinear"])
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 def test_infinities_spread_as_natively(mode, value):

@@ -11,8 +11,9 @@ from upsample_ext.add import upsample_add
 from upsample_ext.argmax import upsample_argmax
 from upsample_ext.compare import Comparison, compare
 from upsample_ext.concat import upsample_concat
-from upsample_ext.convert import convert
+from upsample_ext.convert import Conversions, conversions, convert, revert
 from upsample_ext.cross_entropy import upsample_cross_entropy
+from upsample_ext.decompositions import decompositions
 from upsample_ext.deconv import (
     bilinear_conv_transpose2d,
     bilinear_kernel,
@@ -22,24 +23,32 @@ from upsample_ext.deconv import (
     fixed_conv_transpose2d,
     make_bilinear_weights,
 )
+from upsample_ext.fuse import fuse
 from upsample_ext.info import Info, info
 from upsample_ext.modules import (
     BilinearConvTranspose2d,
+    DepthwiseConvTranspose1d,
     DepthwiseConvTranspose2d,
+    DiagonalConvTranspose2d,
     Upsample,
     UpsampleCrossEntropyLoss,
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
 )
 from upsample_ext.patch import patch
+from upsample_ext.report import Report, report
 from upsample_ext.resample import interpolate, upsample_bilinear2d
 from upsample_ext.threshold import upsample_threshold
 
 __all__ = [
     "BilinearConvTranspose2d",
     "Comparison",
+    "Conversions",
+    "DepthwiseConvTranspose1d",
     "DepthwiseConvTranspose2d",
+    "DiagonalConvTranspose2d",
     "Info",
+    "Report",
     "Upsample",
     "UpsampleCrossEntropyLoss",
     "UpsamplingBilinear2d",
@@ -51,12 +60,17 @@ __all__ = [
     "compare",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conversions",
     "convert",
+    "decompositions",
     "fixed_conv_transpose2d",
+    "fuse",
     "info",
     "interpolate",
     "make_bilinear_weights",
     "patch",
+    "report",
+    "revert",
     "upsample_add",
     "upsample_argmax",
     "upsample_bilinear2d",

@@ -1,7 +1,7 @@
 """FLOP counts of our transposed convolutions for `torch.utils.flop_counter.FlopCounterMode`.
 
-They are those of the PyTorch convolutions that they equal, except for the gradient of a depthwise weight: the
-count is of what is computed, whereas PyTorch counts a convolution between all channels.
+They are those of the PyTorch convolutions that they equal. For the gradient of a depthwise weight PyTorch
+counts a convolution between all channels, C times what is computed, and so is it counted here.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,12 @@ def _depthwise_backward_input(
 def _depthwise_backward_weight(
     grad_output_shape: Shape, input_shape: Shape, *_: object, out_shape: Shape, **__: object
 ) -> int:
-    return conv_flop_count(list(input_shape), list(out_shape), list(grad_output_shape), transposed=True)
+    return conv_flop_count(_swapped(grad_output_shape), _swapped(input_shape), _swapped(out_shape))
+
+
+def _swapped(shape: Shape) -> list[int]:
+    """Of an image or weight whose channels take the place of the batch, and the other way round."""
+    return [shape[1], shape[0], *shape[2:]]
 
 
 def _plane(image_shape: Shape, kernel_h_shape: Shape, kernel_w_shape: Shape) -> list[int]:

@@ -5,13 +5,13 @@ Python would cost more than the kernel (``csrc/judge.h``); they leave all others
 torch.compile can trace. Both read which modes there are from one table, in ``csrc/ops/resample_modes.h``.
 """
 
-from collections.abc import Iterable, Sequence, Set
-from typing import Any, NamedTuple, TypeGuard
+from collections.abc import Callable, Iterable, Sequence, Set
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor
 
-from upsample_ext import _devices
+from upsample_ext import _devices, _native
 from upsample_ext._library import C
 from upsample_ext._numbers import Int, Real, as_floats, as_ints
 from upsample_ext._transforms import is_distributed
@@ -22,6 +22,7 @@ _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, to
 _DTYPES = (FLOATING, FLOATING | {torch.uint8}, FLOATING | {torch.uint8, torch.bool, *_INTEGERS})
 
 _is_compiling = torch.compiler.is_compiling
+_Result = TypeVar("_Result")
 
 
 class Mode(NamedTuple):
@@ -64,7 +65,7 @@ def takes_align_corners(mode: str, align_corners: object) -> bool:
 
 def is_floating_image(input: object) -> TypeGuard[Tensor]:
     """Whether our transposed convolutions accept this tensor: floating, (N, C, H, W) or (C, H, W)."""
-    return _is_dense(input, FLOATING) and input.dim() in (3, 4) and not is_distributed(input)
+    return _is_dense(input, FLOATING) and input.dim() in (3, 4)
 
 
 def _is_dense(input: object, dtypes: Set[torch.dtype]) -> TypeGuard[Tensor]:
@@ -74,6 +75,7 @@ def _is_dense(input: object, dtypes: Set[torch.dtype]) -> TypeGuard[Tensor]:
         and _devices.is_ours(input.device)
         and input.layout is torch.strided
         and not input.is_nested
+        and not _native.is_wanted()
     )
 
 
@@ -121,18 +123,47 @@ def resolve(
 
 def resolve_logits(
     input: Tensor, size: object, scale_factor: object, align_corners: object
-) -> tuple[list[Int], bool, float | None, float | None] | None:
-    """Output size, align_corners, scale_h, scale_w for our ops; None if PyTorch must decide."""
+) -> tuple[list[Int] | list[Tensor], bool, float | None, float | None] | None:
+    """Output size, align_corners, scale_h, scale_w for our ops; None if PyTorch must decide.
+
+    The output size is for `sized` where a trace is recorded.
+    """
     if not (is_ours(input) and input.dtype in FLOATING) or is_distributed(input):
         return None
     if not takes_align_corners("bilinear", align_corners):
         return None
-    resolved = resolve(input, size, scale_factor, False)
+    resolved = untraced(resolve, input, size, scale_factor, False)
     if resolved is None:
         return None
     output_size, scales = resolved
     scale_h, scale_w = scales or (None, None)
-    return output_size, bool(align_corners), scale_h, scale_w
+    traced = traced_size(input, size, scale_factor)
+    return traced or output_size, bool(align_corners), scale_h, scale_w
+
+
+def traced_size(input: Tensor, size: Any, scale_factor: object) -> list[Tensor] | None:
+    """The output size as numbers that a trace computes, if one is recorded and there are such.
+
+    The size and the factors must be those that `resolve` has taken.
+    """
+    if _is_compiling() or torch._C._get_tracing_state() is None:
+        return None
+    axes = input.dim() - 2
+    if size is None:
+        factors: list[Any] = as_floats(scale_factor, axes) or []
+        extents = [_in_trace(extent).double() for extent in input.shape[2:]]
+        return [(extent * factor).long() for extent, factor in zip(extents, factors, strict=True)]
+    size = size if isinstance(size, (tuple, list)) else [size] * axes
+    return [_in_trace(extent) for extent in size] if any(isinstance(n, Tensor) for n in size) else None
+
+
+def _in_trace(number: Any) -> Tensor:
+    return number if isinstance(number, Tensor) else torch.full((), int(number), dtype=torch.int64)
+
+
+def sized(op: Any, output_size: Sequence[Any]) -> Any:
+    """The overload of an op for a size of ints or, in a trace, of numbers that it computes."""
+    return op.tensors if isinstance(output_size[0], Tensor) else op.default
 
 
 def is_filled(extents: Iterable[Int]) -> bool:
@@ -148,3 +179,15 @@ def fits_int64(extent: Real) -> bool:
 
 def pair_or_none(scale_factor: object) -> Sequence[Real | None]:
     return (as_floats(scale_factor, 2) if scale_factor is not None else None) or [None, None]
+
+
+def untraced(judge: Callable[..., _Result], *arguments: object) -> _Result:
+    """judge(*arguments) with tracing suspended: sizes are then numbers that compare without a warning."""
+    tracing = None if _is_compiling() else torch._C._get_tracing_state()
+    if tracing is None:
+        return judge(*arguments)
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+    try:
+        return judge(*arguments)
+    finally:
+        torch._C._set_tracing_state(tracing)  # type: ignore[attr-defined]

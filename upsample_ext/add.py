@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from upsample_ext._judge import FLOATING, is_filled, is_ours, is_plain_beside
+from upsample_ext._judge import FLOATING, is_filled, is_ours, is_plain_beside, untraced
 from upsample_ext._library import C
 from upsample_ext.resample import interpolate
 
@@ -46,18 +46,21 @@ def upsample_add(input: Tensor, other: Tensor, align_corners: bool = False) -> T
         output = C.upsample_add(input, other, align_corners)
         if output is not None:
             return output
-    if (
-        is_ours(input)
-        and input.dtype in FLOATING
-        and isinstance(align_corners, bool)
+    if isinstance(align_corners, bool) and is_ours(input) and untraced(_fits, other, input):
+        return torch.ops.upsample_ext.upsample_add(input, other, align_corners)
+    return interpolate(input, other.shape[-2:], None, "bilinear", align_corners) + other
+
+
+def _fits(other: Tensor, input: Tensor) -> bool:
+    """Whether shapes and dtypes are those that the fused op supports."""
+    return (
+        input.dtype in FLOATING
         and is_plain_beside(other, input)
         and other.dtype == input.dtype
         and 2 <= other.dim() <= 4
         and _broadcasts_to(other.shape[:-2], input.shape[:2])
         and is_filled((*input.shape[1:], *other.shape[-2:]))
-    ):
-        return torch.ops.upsample_ext.upsample_add(input, other, align_corners)
-    return interpolate(input, other.shape[-2:], None, "bilinear", align_corners) + other
+    )
 
 
 def _broadcasts_to(shape: Sequence[int], target: Sequence[int]) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from upsample_ext import _native
-from upsample_ext._judge import resolve_logits
+from upsample_ext._judge import resolve_logits, sized, untraced
 
 _LARGEST_INDEX = {
     dtype: torch.iinfo(dtype).max for dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -106,10 +106,10 @@ def upsample_argmax(
         _check_index(dtype, logits.shape[1])
         index = logits.argmax(1).to(dtype)
         return (index, logits.softmax(1).amax(1)) if return_score else index
-    _check_index(dtype, input.shape[1])
+    _check_index(dtype, untraced(_classes, input))
     ops = torch.ops.upsample_ext
     op = ops.upsample_argmax_with_score if return_score else ops.upsample_argmax
-    return op(input, *resolved, dtype)
+    return sized(op, resolved[0])(input, *resolved, dtype)
 
 
 def _check_index(dtype: torch.dtype, classes: int) -> None:
@@ -120,3 +120,7 @@ def _check_index(dtype: torch.dtype, classes: int) -> None:
             f"upsample_argmax: expected at most {_LARGEST_INDEX[dtype]} + 1 classes, which is what {dtype} "
             f"can hold, got {classes}"
         )
+
+
+def _classes(logits: Tensor) -> int:
+    return logits.shape[1]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
-from upsample_ext._judge import is_filled, is_ours, is_plain_beside
+from upsample_ext._judge import is_filled, is_ours, is_plain_beside, sized, traced_size, untraced
 from upsample_ext._library import C
 from upsample_ext._numbers import Int, as_ints
 from upsample_ext._transforms import is_distributed
@@ -57,12 +57,15 @@ def upsample_concat(
         output = C.upsample_concat(inputs, size, align_corners)
         if output is not None:
             return output
-    _check_concat(inputs)
+    untraced(_check_concat, inputs)
     if size is None:
         size = list(inputs[0].shape[-2:])
-    output_size = _concat_size(inputs, size) if isinstance(align_corners, bool) else None
+    output_size = None
+    if isinstance(align_corners, bool) and is_ours(inputs[0]):
+        output_size = untraced(_concat_size, inputs, size)
     if output_size is not None:
-        return torch.ops.upsample_ext.upsample_concat(inputs, output_size, align_corners)
+        to = traced_size(inputs[0], size, None) or output_size
+        return sized(torch.ops.upsample_ext.upsample_concat, to)(inputs, to, align_corners)
     return torch.cat([interpolate(t, size, None, "bilinear", align_corners) for t in inputs], 1)
 
 
@@ -80,7 +83,7 @@ def _check_concat(inputs: Sequence[Tensor]) -> None:
 def _concat_size(inputs: Sequence[Tensor], size: object) -> list[Int] | None:
     """The output size where the fused op takes these inputs, else None."""
     first = inputs[0]
-    if len(inputs) > _MOST_INPUTS or not is_ours(first) or is_distributed(first):
+    if len(inputs) > _MOST_INPUTS or is_distributed(first):
         return None
     if not all(is_ours(t) and is_plain_beside(t, first) for t in inputs[1:]):
         return None

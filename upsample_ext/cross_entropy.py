@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from upsample_ext import _native
-from upsample_ext._judge import FLOATING, is_filled, is_ours
+from upsample_ext._judge import FLOATING, is_filled, is_ours, untraced
 from upsample_ext._numbers import as_float, as_int
 from upsample_ext._transforms import is_distributed
 
@@ -76,7 +76,8 @@ def upsample_cross_entropy(
         )
     ignored, smoothing = as_int(ignore_index), as_float(label_smoothing)
     if (
-        _fits_cross_entropy(input, target, weight)
+        is_ours(input)
+        and untraced(_fits_cross_entropy, input, target, weight)
         and isinstance(reduction, str)
         and reduction in _REDUCTIONS
         and ignored is not None
@@ -101,8 +102,7 @@ def upsample_cross_entropy(
 def _fits_cross_entropy(input: Tensor, target: object, weight: object) -> bool:
     """Whether shapes, dtypes and devices are those that the fused op supports."""
     return (
-        is_ours(input)
-        and input.dtype in FLOATING
+        input.dtype in FLOATING
         and not is_distributed(input)
         and isinstance(target, Tensor)
         and target.dtype is torch.int64

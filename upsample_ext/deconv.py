@@ -1,16 +1,16 @@
 """Transposed convolution: drop-ins for two axes and for one, fixed kernels, and Caffe's bilinear layer."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 from torch.types import Device
 
-from upsample_ext import _native
-from upsample_ext._judge import FLOATING, is_floating_image
+from upsample_ext import _native, _transforms
+from upsample_ext._judge import FLOATING, is_floating_image, untraced
 from upsample_ext._library import C
 from upsample_ext._numbers import Int, as_int, as_ints
 
@@ -24,9 +24,9 @@ Convention = Literal["centered", "caffe"]
 
 # Of stride, padding, output_padding and dilation the height's and the width's
 _Geometry = tuple[list[Int], list[Int], list[Int], list[Int]]
-_Result = TypeVar("_Result")
 
 
+@_native.scripts_as(_native.conv_transpose2d)
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -68,9 +68,11 @@ def conv_transpose2d(
         >>> conv_transpose2d(x, make_bilinear_weights(4, 1), stride=2, padding=1, groups=1)[0, 0, 0]
         tensor([0.5625, 0.9375, 1.3125, 1.1250])
     """
-    if has_torch_function_variadic(input, weight, bias):
+    if has_torch_function_variadic(input, weight, bias) and not _native.only_default_device(
+        input, weight, bias
+    ):
         return handle_torch_function(
-            conv_transpose2d,
+            _native.as_called(conv_transpose2d),
             (input, weight, bias),
             input,
             weight,
@@ -85,9 +87,7 @@ def conv_transpose2d(
         output = _door(input, weight, bias, stride, padding, output_padding, groups, dilation)
         if output is not None:
             return output
-    geometry = _untraced(
-        _depthwise_geometry, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+    geometry = _depthwise_geometry(input, weight, bias, stride, padding, output_padding, groups, dilation)
     if geometry is None:
         return _native.conv_transpose2d(
             input, weight, bias, stride, padding, output_padding, groups, dilation
@@ -95,6 +95,7 @@ def conv_transpose2d(
     return _depthwise(input, weight, bias, geometry, False)
 
 
+@_native.scripts_as(_native.conv_transpose1d)
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -133,9 +134,11 @@ def conv_transpose1d(
         >>> conv_transpose1d(x, torch.tensor([[[0.25, 0.75, 0.75, 0.25]]]), stride=2, padding=1)
         tensor([[[0.7500, 1.2500, 1.7500, 1.5000]]])
     """
-    if has_torch_function_variadic(input, weight, bias):
+    if has_torch_function_variadic(input, weight, bias) and not _native.only_default_device(
+        input, weight, bias
+    ):
         return handle_torch_function(
-            conv_transpose1d,
+            _native.as_called(conv_transpose1d),
             (input, weight, bias),
             input,
             weight,
@@ -175,7 +178,7 @@ def _as_a_row(
     arguments = (input.contiguous().unsqueeze(-2), weight.unsqueeze(-2), bias, *along[:3], groups, along[3])
     output = None if _is_compiling() else _door(*arguments)
     if output is None:
-        geometry = _untraced(_depthwise_geometry, *arguments)
+        geometry = _depthwise_geometry(*arguments)
         if geometry is None:
             return None
         output = _depthwise(arguments[0], arguments[1], bias, geometry, False)
@@ -250,6 +253,7 @@ def fixed_conv_transpose2d(
         if output is not None:
             return output
     _check_fixed("fixed_conv_transpose2d", input, kernels, padding_mode)
+    kernels = tuple(_transforms.replicated_like(kernel, input) for kernel in kernels)
     geometry = (
         _checked_pair("fixed_conv_transpose2d", "stride", stride),
         _checked_pair("fixed_conv_transpose2d", "padding", padding),
@@ -257,13 +261,13 @@ def fixed_conv_transpose2d(
         _checked_pair("fixed_conv_transpose2d", "dilation", dilation),
     )
     replicate = padding_mode == "replicate"
-    is_ours = is_floating_image(input) and not _untraced(_is_empty, input, kernels, geometry)
+    is_ours = is_floating_image(input) and not untraced(_is_empty, input, kernels, geometry)
     if len(kernels) == 2 and is_ours:
         return _separable(input, kernels[0], kernels[1], geometry, replicate)
     weight = _depthwise_weight(input, kernels)
     if is_ours:
         return _depthwise(input, weight, None, geometry, replicate)
-    return _fixed_by_pytorch(input, weight, geometry, replicate)
+    return _conv_transpose_by_pytorch(input, weight, None, geometry, replicate)
 
 
 def bilinear_kernel(
@@ -394,16 +398,17 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
         if output is not None:
             return output
     factor = _checked_int("bilinear_conv_transpose2d", "factor", factor)
+    if padding_mode == "replicate" and _native.is_wanted() and input.dim() == 4:
+        return _native.interpolate(input, None, factor, "bilinear", False)
     _, stride, padding = caffe_upsample_params(factor)
     _check_fixed("bilinear_conv_transpose2d", input, None, padding_mode)
     line = _line_for(input, factor)
     geometry: _Geometry = ([stride, stride], [padding, padding], [0, 0], [1, 1])
-    if is_floating_image(input) and not _untraced(_is_empty, input, (line, line), geometry):
+    if is_floating_image(input) and not untraced(_is_empty, input, (line, line), geometry):
         replicate = padding_mode == "replicate"
         return _separable(input, line, line, geometry, replicate, as_resize=replicate)
-    return _fixed_by_pytorch(
-        input, _depthwise_weight(input, (line, line)), geometry, padding_mode == "replicate"
-    )
+    weight = _depthwise_weight(input, (line, line))
+    return _conv_transpose_by_pytorch(input, weight, None, geometry, padding_mode == "replicate")
 
 
 # ---- which calls are ours, and their geometry --------------------------------------------------------------
@@ -433,19 +438,12 @@ def _pair(value: object, least: int) -> list[Int] | None:
     return pair if pair is not None and all(item >= least for item in pair) else None
 
 
-def _untraced(judge: Callable[..., _Result], *arguments: object) -> _Result:
-    """judge(*arguments) with tracing suspended: sizes are then numbers that compare without a warning."""
-    tracing = None if _is_compiling() else torch._C._get_tracing_state()
-    if tracing is None:
-        return judge(*arguments)
-    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
-    try:
-        return judge(*arguments)
-    finally:
-        torch._C._set_tracing_state(tracing)  # type: ignore[attr-defined]
+def _depthwise_geometry(input: Tensor, weight: object, *settings: object) -> _Geometry | None:
+    """None where the call is PyTorch's."""
+    return None if _native.is_wanted() else untraced(_judge_depthwise, input, weight, *settings)
 
 
-def _depthwise_geometry(
+def _judge_depthwise(
     input: Tensor,
     weight: object,
     bias: object,
@@ -455,7 +453,6 @@ def _depthwise_geometry(
     groups: object,
     dilation: object,
 ) -> _Geometry | None:
-    """None where the call is PyTorch's."""
     if not (is_floating_image(input) and isinstance(weight, Tensor) and weight.dim() == 4):
         return None
     channels = input.shape[-3]
@@ -482,8 +479,10 @@ def _depthwise_geometry(
 
 
 def _goes_with(tensor: Tensor, input: Tensor) -> bool:
-    """Same device, and same dtype after autocast."""
+    """Same device, same dtype after autocast, and both distributed or neither."""
     if tensor.device != input.device or tensor.layout is not torch.strided:
+        return False
+    if _transforms.is_distributed(tensor) != _transforms.is_distributed(input):
         return False
     if tensor.dtype == input.dtype:
         return True
@@ -502,6 +501,7 @@ def _goes_with(tensor: Tensor, input: Tensor) -> bool:
 def _depthwise(
     input: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry, replicate: bool
 ) -> Tensor:
+    _transforms.register_sharding_if_distributed(input)
     op = torch.ops.upsample_ext.depthwise_conv_transpose2d.default
     batched = input if input.dim() == 4 else input.unsqueeze(0)
     output: Tensor = op(batched, weight, bias, *geometry, replicate)
@@ -517,6 +517,7 @@ def _separable(
     *,
     as_resize: bool = False,
 ) -> Tensor:
+    _transforms.register_sharding_if_distributed(input)
     op = torch.ops.upsample_ext.separable_conv_transpose2d.default
     batched = input if input.dim() == 4 else input.unsqueeze(0)
     output: Tensor = op(batched, kernel_h, kernel_w, *geometry, replicate, as_resize)
@@ -532,30 +533,39 @@ def _depthwise_weight(input: Tensor, kernels: Sequence[Tensor]) -> Tensor:
     return kernel.expand(input.shape[-3], 1, *kernel.shape)
 
 
-def _fixed_by_pytorch(input: Tensor, weight: Tensor, geometry: _Geometry, replicate: bool) -> Tensor:
-    """The same through PyTorch, for devices and dtypes that our ops do not support."""
+def _margins(
+    weight: Tensor, stride: Sequence[Int], output_padding: Sequence[Int], dilation: Sequence[Int]
+) -> list[Int]:
+    """How many samples beyond the image's edge a weight reads, along the height and along the width."""
+    return [
+        max(0, -(-((kernel - 1) * spread + extra) // step))
+        for kernel, spread, extra, step in zip(
+            weight.shape[2:], dilation, output_padding, stride, strict=True
+        )
+    ]
+
+
+def _conv_transpose_by_pytorch(
+    input: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry, replicate: bool
+) -> Tensor:
+    """The same through PyTorch, for devices and dtypes that our ops do not support, and for exporters."""
     stride, padding, output_padding, dilation = geometry
     if replicate:
         if min(stride) < 1:
             raise RuntimeError(f"fixed_conv_transpose2d: expected a stride greater than 0, got {stride}")
         # Pad by as many edge samples as the kernel reaches, and cut off the additional output.
-        reach = [
-            max(0, -(-((kernel - 1) * spread + extra) // step))
-            for kernel, spread, extra, step in zip(
-                weight.shape[2:], dilation, output_padding, stride, strict=True
-            )
-        ]
+        reach = untraced(_margins, weight, stride, output_padding, dilation)
         if any(isinstance(samples, int) and samples >= 2**31 for samples in reach):
             raise RuntimeError(
                 f"fixed_conv_transpose2d: expected a kernel that reaches less than 2**31 samples beyond the "
                 f"image, got dilation {dilation}, output_padding {output_padding} and stride {stride} with a "
                 f"kernel {tuple(weight.shape[2:])}"
             )
-        input = torch.nn.functional.pad(input, (reach[1], reach[1], reach[0], reach[0]), mode="replicate")
+        beside: list[Any] = [reach[1], reach[1], reach[0], reach[0]]
+        input = torch.nn.functional.pad(input, beside, mode="replicate")
         padding = [cut + more * step for cut, more, step in zip(padding, reach, stride, strict=True)]
-    return _native.conv_transpose2d(
-        input, weight, None, stride, padding, output_padding, input.shape[-3], dilation
-    )
+    channels = untraced(len, weight)
+    return _native.conv_transpose2d(input, weight, bias, stride, padding, output_padding, channels, dilation)
 
 
 # ---- checks ------------------------------------------------------------------------------------------------
@@ -647,7 +657,7 @@ def _cached_line(factor: int, dtype: torch.dtype, device: torch.device) -> Tenso
 def _line_for(input: Tensor, factor: int) -> Tensor:
     """The 1-D kernel of the Caffe layer: cached, except for subclasses, tracing and transforms."""
     dtype = torch.float64 if input.dtype in (torch.float64, torch.complex128) else torch.float32
-    if (
+    if _native.is_wanted() or (
         not _is_compiling()
         and type(input) in (Tensor, torch.nn.Parameter)
         and torch._C._get_tracing_state() is None

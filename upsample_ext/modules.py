@@ -1,10 +1,11 @@
 """Modules: replacements for torch.nn's upsampling layers, and the Caffe upsampling layer.
 
 Each is a subclass of the torch.nn class that it replaces, so that `isinstance`, attributes, parameter names
-and `state_dict` are the original's; what differs is `forward`.
+and `state_dict` are the original's; what differs is `forward`. Tools that ask a layer whether it is one of
+torch.nn's, and torch's quantization, take ours for the layer that it stands for: see `StandIn`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -13,24 +14,80 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.types import Device
 
+from upsample_ext._lazy_interpolate import interpolate
 from upsample_ext.cross_entropy import upsample_cross_entropy
 from upsample_ext.deconv import (
     PaddingMode,
     _depthwise,
     _depthwise_geometry,
-    _untraced,
     bilinear_conv_transpose2d,
     caffe_upsample_params,
+    conv_transpose1d,
     conv_transpose2d,
     make_bilinear_weights,
 )
-from upsample_ext.resample import interpolate
 
 # Devices whose memory can be read without synchronisation
 _READ_AT_ONCE = ("cpu",)
 
 
-class Upsample(nn.Upsample):
+class StandIn(nn.Module):
+    """A layer that other code may treat as the torch.nn layer it stands for, the nearest of its base classes.
+
+    - `torch.fx` traces what is inside a layer unless its `__module__` begins with "torch.nn". It asks the
+      layer, not its class; so the layer has such an attribute of its own. The class has the name by which it
+      is found and pickled.
+    - `torch.ao.quantization` looks layers up by their exact class. It announces that by setting `qconfig`, at
+      which the layer becomes torch.nn's.
+    """
+
+    __jit_unused_properties__ = ["qconfig"]
+
+    def __new__(cls, *arguments: object, **options: object) -> Any:
+        layer = super().__new__(cls)
+        layer.__dict__.update(LEAF)
+        return layer
+
+    @property
+    def qconfig(self) -> object:
+        try:
+            return self.__dict__["qconfig"]
+        except KeyError:
+            raise AttributeError("qconfig") from None
+
+    @qconfig.setter
+    def qconfig(self, value: object) -> None:
+        if value is not None:
+            become_native(self)
+        self.__dict__["qconfig"] = value
+
+    @qconfig.deleter
+    def qconfig(self) -> None:
+        del self.__dict__["qconfig"]
+
+
+LEAF = {"__module__": "torch.nn (upsample_ext)"}
+# In the `__dict__` of a layer that `convert` found as another class: that class
+FOUND_AS = "_upsample_ext_found_as"
+
+
+def become_ours(layer: nn.Module, kind: type[StandIn]) -> None:
+    """Makes one of torch.nn's layers ours, in place."""
+    layer.__dict__[FOUND_AS] = type(layer)
+    layer.__dict__.update(LEAF)
+    layer.__class__ = kind
+
+
+def become_native(layer: nn.Module) -> None:
+    """Makes one of our layers the torch.nn layer that it was, or that it stands for, in place."""
+    bases = (base for base in type(layer).__mro__ if base.__module__.startswith("torch.nn."))
+    kind = layer.__dict__.pop(FOUND_AS, None) or next(bases)
+    for name in (*LEAF, "_compared"):
+        layer.__dict__.pop(name, None)
+    layer.__class__ = kind
+
+
+class Upsample(StandIn, nn.Upsample):
     """`nn.Upsample` on this package's kernels, in every mode.
 
     Equal to ``F.interpolate(input, size, scale_factor, mode, align_corners, recompute_scale_factor)``. Which
@@ -53,7 +110,7 @@ class Upsample(nn.Upsample):
         torch.Size([1, 3, 8, 10])
     """
 
-    def forward(self: nn.Upsample, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         return interpolate(
             input,
             self.size,
@@ -64,7 +121,7 @@ class Upsample(nn.Upsample):
         )
 
 
-class UpsamplingNearest2d(nn.UpsamplingNearest2d):
+class UpsamplingNearest2d(StandIn, nn.UpsamplingNearest2d):
     """`nn.UpsamplingNearest2d` on this package's kernels.
 
     Equal to ``F.interpolate(input, size, scale_factor, "nearest")``. Errors are those of
@@ -83,7 +140,7 @@ class UpsamplingNearest2d(nn.UpsamplingNearest2d):
     forward = Upsample.forward
 
 
-class UpsamplingBilinear2d(nn.UpsamplingBilinear2d):
+class UpsamplingBilinear2d(StandIn, nn.UpsamplingBilinear2d):
     """`nn.UpsamplingBilinear2d`, bilinear upsampling with `align_corners=True`, on this package's kernels.
 
     Equal to ``F.interpolate(input, size, scale_factor, "bilinear", align_corners=True)``. The input is ``(N,
@@ -153,7 +210,7 @@ class UpsampleCrossEntropyLoss(nn.CrossEntropyLoss):
         )
 
 
-class DepthwiseConvTranspose2d(nn.ConvTranspose2d):
+class DepthwiseConvTranspose2d(StandIn, nn.ConvTranspose2d):
     """`nn.ConvTranspose2d` with one kernel per channel, on this package's kernels.
 
     Constructor, attributes, the `output_size` argument of `forward`, errors and `state_dict` are those of
@@ -214,16 +271,190 @@ class DepthwiseConvTranspose2d(nn.ConvTranspose2d):
             device,
             dtype,
         )
-        if not self.groups == in_channels == out_channels:
-            raise ValueError(
-                "DepthwiseConvTranspose2d: expected groups == in_channels == out_channels, got "
-                f"groups={self.groups}, in_channels={in_channels}, out_channels={out_channels}"
-            )
+        _check_depthwise(self)
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         if self.padding_mode != "zeros":
             raise ValueError("Only `zeros` padding mode is supported for ConvTranspose2d")
-        return conv_transpose2d(input, self.weight, self.bias, *_geometry(self, input, output_size))
+        assert isinstance(self.padding, tuple)
+        output_padding = self._output_padding(
+            input,
+            output_size,
+            self.stride,  # type: ignore[arg-type]
+            self.padding,  # type: ignore[arg-type]
+            self.kernel_size,  # type: ignore[arg-type]
+            2,
+            self.dilation,  # type: ignore[arg-type]
+        )
+        return conv_transpose2d(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            output_padding,
+            self.groups,
+            self.dilation,
+        )
+
+
+class DepthwiseConvTranspose1d(StandIn, nn.ConvTranspose1d):
+    """`nn.ConvTranspose1d` with one kernel per channel, on this package's kernels.
+
+    As `DepthwiseConvTranspose2d`, for ``(N, C, L)`` or ``(C, L)``. Constructor, attributes, the `output_size`
+    argument of `forward`, errors and `state_dict` are those of `torch.nn.ConvTranspose1d`.
+
+    Raises:
+        ValueError: the convolution mixes channels: not ``groups == in_channels == out_channels``.
+
+    Example:
+        >>> import torch, upsample_ext
+        >>> layer = upsample_ext.DepthwiseConvTranspose1d(8, 8, 4, stride=2, padding=1, groups=8)
+        >>> layer(torch.rand(1, 8, 5)).shape
+        torch.Size([1, 8, 10])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int],
+        stride: int | tuple[int] = 1,
+        padding: int | tuple[int] = 0,
+        output_padding: int | tuple[int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | tuple[int] = 1,
+        padding_mode: Literal["zeros"] = "zeros",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            output_padding,
+            groups,
+            bias,
+            dilation,
+            padding_mode,
+            device,
+            dtype,
+        )
+        _check_depthwise(self)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if self.padding_mode != "zeros":
+            raise ValueError("Only `zeros` padding mode is supported for ConvTranspose1d")
+        assert isinstance(self.padding, tuple)
+        output_padding = self._output_padding(
+            input,
+            output_size,
+            self.stride,  # type: ignore[arg-type]
+            self.padding,  # type: ignore[arg-type]
+            self.kernel_size,  # type: ignore[arg-type]
+            1,
+            self.dilation,  # type: ignore[arg-type]
+        )
+        return conv_transpose1d(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            output_padding,
+            self.groups,
+            self.dilation,
+        )
+
+
+class _FixedWeight(StandIn):
+    """A layer computed in another way while its weight holds certain values and needs no gradient."""
+
+    # The last weight that was judged, its address and count of writes, and the verdict
+    _compared: tuple[Tensor, tuple[int, int], bool] | None = None
+
+    def _readable_weight(self) -> nn.Parameter | None:
+        """The weight, if its values may decide how it is applied: not while a graph is recorded."""
+        weight = self._parameters.get("weight")
+        # Other types are weights that something else controls: sharded, fake, functional_call's
+        if type(weight) is not nn.Parameter or weight.requires_grad or weight.is_meta:
+            return None
+        is_plain = (
+            not torch.compiler.is_compiling()
+            and torch._C._get_tracing_state() is None
+            and torch._C._len_torch_dispatch_stack() == 0
+            and torch._C._functorch.peek_interpreter_stack() is None
+        )
+        return weight if is_plain else None
+
+    def _judged(self, weight: Tensor, judge: Callable[[Tensor], bool]) -> bool:
+        """What `judge` says of the weight; it is asked again where PyTorch has counted a write since."""
+        if weight.is_inference():
+            return False  # writes to inference tensors are not counted
+        key = (weight.data_ptr(), weight._version)
+        compared = self._compared
+        if compared is None or compared[0] is not weight or compared[1] != key:
+            if weight.is_cuda and torch.cuda.is_current_stream_capturing():
+                return False
+            compared = self._compared = (weight, key, judge(weight))
+        return compared[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("_compared", None)
+        return state
+
+
+class DiagonalConvTranspose2d(_FixedWeight, nn.ConvTranspose2d):
+    """An `nn.ConvTranspose2d` of one group whose fixed weight keeps the channels apart; made by `convert`.
+
+    Its weight is ``(C, C, kH, kW)``, needs no gradient, and is zero but for its diagonal, as the bilinear
+    upsampling layer of FCN is usually written. The result is that of a depthwise convolution with the
+    diagonal, which is all that is read. Whether the weight is still such a one is checked when it changes (by
+    PyTorch's count of in-place writes, which misses writes through `weight.data`); otherwise PyTorch's
+    convolution runs, as it does in compiled, traced and exported code.
+
+    Example:
+        >>> import torch, upsample_ext
+        >>> layer = torch.nn.ConvTranspose2d(3, 3, 4, stride=2, padding=1, bias=False).requires_grad_(False)
+        >>> kernel = upsample_ext.bilinear_kernel(4)
+        >>> _ = layer.weight.zero_().diagonal().copy_(kernel[..., None].expand(4, 4, 3))
+        >>> type(upsample_ext.convert(layer, fixed_diagonal=True)) is upsample_ext.DiagonalConvTranspose2d
+        True
+    """
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        weight = self._readable_weight()
+        if weight is None or self.groups != 1 or not self._judged(weight, is_diagonal):
+            return nn.ConvTranspose2d.forward(self, input, output_size)
+        if self.padding_mode != "zeros":
+            raise ValueError("Only `zeros` padding mode is supported for ConvTranspose2d")
+        stride, padding, output_padding, _, dilation = _geometry(self, input, output_size)
+        kernels = weight.diagonal().movedim(-1, 0).unsqueeze(1)
+        channels = self.in_channels
+        return conv_transpose2d(
+            input, kernels, self.bias, stride, padding, output_padding, channels, dilation
+        )
+
+
+def is_diagonal(weight: Tensor) -> bool:
+    """Whether a weight ``(C, C, kH, kW)`` keeps the channels apart."""
+    return (
+        weight.dim() == 4
+        and weight.shape[0] == weight.shape[1]
+        and weight.count_nonzero().item() == weight.diagonal().count_nonzero().item()
+    )
+
+
+def _check_depthwise(layer: nn.ConvTranspose1d | nn.ConvTranspose2d) -> None:
+    if not layer.groups == layer.in_channels == layer.out_channels:
+        raise ValueError(
+            f"{type(layer).__name__}: expected groups == in_channels == out_channels, got "
+            f"groups={layer.groups}, in_channels={layer.in_channels}, out_channels={layer.out_channels}"
+        )
 
 
 def _geometry(
@@ -253,9 +484,7 @@ def _replicated_conv_transpose2d(
     dilation: Sequence[int],
 ) -> Tensor:
     """`conv_transpose2d` of an image that is extended by its edge samples, for Caffe's geometry."""
-    geometry = _untraced(
-        _depthwise_geometry, input, weight, None, stride, padding, output_padding, groups, dilation
-    )
+    geometry = _depthwise_geometry(input, weight, None, stride, padding, output_padding, groups, dilation)
     if geometry is not None:
         return _depthwise(input, weight, None, geometry, True)
     # No output of this geometry reads more than two samples beyond the edge, output_padding included
@@ -270,7 +499,7 @@ def _bilinear_weight(size: int, channels: int, dtype: torch.dtype) -> Tensor:
     return make_bilinear_weights(size, channels, dtype=dtype, device="cpu")
 
 
-class BilinearConvTranspose2d(nn.ConvTranspose2d):
+class BilinearConvTranspose2d(_FixedWeight, nn.ConvTranspose2d):
     """The Caffe upsampling layer, "Deconvolution" with a bilinear filler.
 
     Equal to ``nn.ConvTranspose2d(channels, channels, k, stride=factor, padding=p, groups=channels,
@@ -314,8 +543,6 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
     """
 
     padding_mode: PaddingMode
-    # The last weight outside of the CPU that was compared, its address and count of writes, and the result
-    _compared: tuple[Tensor, tuple[int, int], bool] | None = None
 
     def __init__(
         self,
@@ -376,22 +603,15 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
 
     def _is_separable(self, input: Tensor) -> bool:
         """Whether the two 1-D passes may replace a convolution with the layer's weight."""
-        weight = self._parameters.get("weight")
+        weight = self._readable_weight()
         return (
-            # Other types are weights that something else controls: sharded, fake, functional_call's
-            type(weight) is nn.Parameter
-            and not weight.requires_grad
-            and not weight.is_meta
+            weight is not None
             and input.dtype == weight.dtype
             and input.device == weight.device
             and input.dim() in (3, 4)
             and input.shape[-3] == self.in_channels
             and input.numel() > 0
             and not torch._C._is_any_autocast_enabled()
-            and not torch.compiler.is_compiling()
-            and torch._C._get_tracing_state() is None
-            and torch._C._len_torch_dispatch_stack() == 0
-            and torch._C._functorch.peek_interpreter_stack() is None
             and self._holds_bilinear(weight)
         )
 
@@ -399,18 +619,4 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
         bilinear = _bilinear_weight(self.kernel_size[0], self.in_channels, weight.dtype)
         if weight.device.type in _READ_AT_ONCE:
             return torch.equal(weight, bilinear)
-        if weight.is_inference():
-            return False  # writes to inference tensors are not counted
-        key = (weight.data_ptr(), weight._version)
-        compared = self._compared
-        if compared is None or compared[0] is not weight or compared[1] != key:
-            if weight.is_cuda and torch.cuda.is_current_stream_capturing():
-                return False
-            compared = (weight, key, torch.equal(weight.cpu(), bilinear))
-            self._compared = compared
-        return compared[2]
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        state.pop("_compared", None)
-        return state
+        return self._judged(weight, lambda weight: torch.equal(weight.cpu(), bilinear))

@@ -1,20 +1,29 @@
 """Resize: `interpolate`, the drop-in for every mode, and `upsample_bilinear2d`, the bilinear op itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from upsample_ext import _native, _transforms
-from upsample_ext._judge import is_bilinear, is_ours, pair_or_none, resolve, takes_align_corners
+from upsample_ext._judge import (
+    is_bilinear,
+    is_ours,
+    pair_or_none,
+    resolve,
+    takes_align_corners,
+    traced_size,
+    untraced,
+)
 from upsample_ext._library import C
 
 _door = C.interpolate
 _is_compiling = torch.compiler.is_compiling
-_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)  # torch 2.7
 
 
+@_native.scripts_as(_native.interpolate)
 def interpolate(
     input: Tensor,
     size: int | Sequence[int] | None = None,
@@ -28,8 +37,7 @@ def interpolate(
 
     Every mode runs on this package's kernels on the CPU, and ``mode="bilinear"`` without antialiasing on CUDA
     too. Every other call, including one with invalid arguments, is passed to PyTorch unchanged, which then
-    raises its own errors. So is a call in another mode than bilinear while `torch.jit.trace` or
-    `torch.export` records it.
+    raises its own errors. `torch.jit.trace` and `torch.export` record calls of ours.
 
     Args:
         input: ``(N, C, W)``, ``(N, C, H, W)`` or ``(N, C, D, H, W)``, as far as the mode takes it, any
@@ -66,9 +74,9 @@ def interpolate(
         >>> interpolate(x.bool(), scale_factor=2)[0, 0].shape
         torch.Size([4, 4])
     """
-    if has_torch_function_unary(input):
+    if has_torch_function_unary(input) and not _native.only_default_device(input):
         return handle_torch_function(
-            interpolate,
+            _native.as_called(interpolate),
             (input,),
             input,
             size=size,
@@ -168,20 +176,40 @@ def _general(
     """The general path by the op's name: symbolic sizes, tracing, subclasses. None if PyTorch must decide."""
     if not takes_align_corners(mode, align_corners):
         return None
+    _transforms.register_sharding_if_distributed(input)
+    if not _is_compiling() and torch._C._get_tracing_state() is not None:
+        return _traced(input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
     resolved = resolve(input, size, scale_factor, recompute_scale_factor)
     if resolved is None:
         return None
     output_size, scales = resolved
-    is_traced = not _is_compiling() and torch._C._get_tracing_state() is not None
-    if not is_bilinear(mode, antialias):
-        if is_traced or _is_exporting():
-            return None
-        _transforms.register_sharding_if_distributed(input)
-        return torch.ops.upsample_ext.resample(
-            input, output_size, mode, antialias, bool(align_corners), scales
-        )
-    _transforms.register_sharding_if_distributed(input)
-    ops = torch.ops.upsample_ext.upsample_bilinear2d
-    if scales is not None and is_traced:
-        return ops.vec(input, None, bool(align_corners), scales)
-    return ops.default(input, output_size, bool(align_corners), *(scales or (None, None)))
+    ops = torch.ops.upsample_ext
+    if is_bilinear(mode, antialias):
+        return ops.upsample_bilinear2d(input, output_size, bool(align_corners), *(scales or (None, None)))
+    return ops.resample(input, output_size, mode, antialias, bool(align_corners), scales)
+
+
+def _traced(
+    input: Tensor,
+    size: object,
+    scale_factor: object,
+    mode: str,
+    align_corners: object,
+    recompute_scale_factor: object,
+    antialias: bool,
+) -> Tensor | None:
+    """Records a call that is valid for other sizes, where those are traced or given by factors."""
+    resolved = untraced(resolve, input, size, scale_factor, recompute_scale_factor)
+    if resolved is None:
+        return None
+    output_size, scales = resolved
+    op: Any = torch.ops.upsample_ext.resample
+    settings: tuple[Any, ...] = (mode, antialias, bool(align_corners))
+    if is_bilinear(mode, antialias):
+        op, settings = torch.ops.upsample_ext.upsample_bilinear2d, settings[2:]
+    if scales is not None:
+        return op.vec(input, None, *settings, scales)
+    traced = traced_size(input, size, scale_factor)
+    if traced is not None:
+        return op.tensors(input, traced, *settings)
+    return op.vec(input, output_size, *settings, None)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from upsample_ext._judge import resolve_logits
+from upsample_ext._judge import resolve_logits, sized
 from upsample_ext._library import C
 from upsample_ext._numbers import as_float
 from upsample_ext.resample import interpolate
@@ -66,7 +66,8 @@ def upsample_threshold(
     if isinstance(align_corners, bool) and _is_exact_double(number):
         resolved = resolve_logits(input, size, scale_factor, align_corners)
         if resolved is not None:
-            return torch.ops.upsample_ext.upsample_threshold(input, *resolved, number)
+            op = sized(torch.ops.upsample_ext.upsample_threshold, resolved[0])
+            return op(input, *resolved, number)
     return interpolate(input.float(), size, scale_factor, "bilinear", align_corners) > threshold
 
 

@@ -9,6 +9,7 @@
 
 #include "cross_entropy.h"
 
+#include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <torch/csrc/autograd/graph_task.h>
 
 #include "autograd_node.h"
@@ -190,13 +191,13 @@ struct CrossEntropyFields {
 };
 
 // Whether grad is exactly 1, as in loss.backward(). Only checked for plain CPU tensors, whose value can be
-// read without waiting.
+// read without waiting, and not where a mode may be recording a graph.
 static bool is_one(const Tensor& grad) {
   using c10::DispatchKey;
   const c10::DispatchKeySet wrappers{DispatchKey::Python, DispatchKey::Functionalize, DispatchKey::Batched,
                                      DispatchKey::FuncTorchBatched, DispatchKey::FuncTorchGradWrapper};
   return grad.is_cpu() && !grad.key_set().has_any(wrappers) && !grad._is_zerotensor() &&
-         grad.item<double>() == 1.0;
+         !c10::impl::TorchDispatchModeTLS::any_modes_set() && grad.item<double>() == 1.0;
 }
 
 struct CrossEntropyRule {

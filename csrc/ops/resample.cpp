@@ -204,7 +204,7 @@ Tensor make_separable_grad_input(const Tensor& grad_output, const Tensor& kernel
   return empty_image(grad_output, input_size[0], input_size[1], channels_last);
 }
 
-// ---- bilinear resize: meta, composite, autograd ---------------------------------------------------------
+// ---- bilinear resize: meta, autograd -------------------------------------------------------------------
 
 static Tensor upsample_meta(const Tensor& input, SymIntArrayRef output_size, bool, optional<double>,
                             optional<double>) {
@@ -219,31 +219,6 @@ static void upsample_out_meta(const Tensor& input, SymIntArrayRef output_size, b
 static Tensor upsample_backward_meta(const Tensor& grad_output, SymIntArrayRef input_size, bool,
                                      optional<double>, optional<double>) {
   return make_upsample_grad_input(grad_output, input_size);
-}
-
-static Tensor upsample_vec(const Tensor& input, at::OptionalSymIntArrayRef output_size, bool align_corners,
-                           optional<at::ArrayRef<double>> scale_factors) {
-  TORCH_CHECK(input.dim() == 4, "upsample_bilinear2d: expected a 4-D input (N, C, H, W), got ",
-              input.sym_sizes());
-  TORCH_CHECK(output_size.has_value() != scale_factors.has_value(),
-              "upsample_bilinear2d: expected either a size or scale factors, got ",
-              output_size.has_value() ? "both" : "neither");
-  if (output_size) return upsample_op().call(input, *output_size, align_corners, std::nullopt, std::nullopt);
-  TORCH_CHECK(scale_factors->size() == 2, "upsample_bilinear2d: expected two scale factors, got ",
-              scale_factors->size());
-  SymInt size[2];
-  for (int axis = 0; axis < 2; ++axis) {
-    const double scale = (*scale_factors)[axis];
-    const SymInt& in = input.sym_size(2 + axis);
-    // The product truncated, as native computes it; a factor that is a whole number keeps the size symbolic.
-    if (scale == static_cast<double>(static_cast<int64_t>(scale))) {
-      size[axis] = in * static_cast<int64_t>(scale);
-    } else {
-      size[axis] =
-          c10::SymInt(static_cast<int64_t>(static_cast<double>(in.guard_int(__FILE__, __LINE__)) * scale));
-    }
-  }
-  return upsample_op().call(input, size, align_corners, (*scale_factors)[0], (*scale_factors)[1]);
 }
 
 // Each of the two ops is the gradient of the other: `Adjoint` is the op that backward calls.
@@ -480,10 +455,6 @@ static Tensor separable_autocast(const Tensor& input, const Tensor& kernel_h, co
   const at::ScalarType dtype = at::autocast::get_lower_precision_fp_from_device_type(kDevice);
   return separable_op().call(at::autocast::cached_cast(dtype, input, kDevice), kernel_h, kernel_w, stride,
                              padding, output_padding, dilation, replicate, as_resize);
-}
-
-TORCH_LIBRARY_IMPL(upsample_ext, CompositeImplicitAutograd, m) {
-  m.impl("upsample_bilinear2d.vec", upsample_vec);
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, Meta, m) {

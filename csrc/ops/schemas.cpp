@@ -15,13 +15,14 @@ TORCH_LIBRARY(upsample_ext, m) {
       "upsample_bilinear2d.out(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h=None, "
       "float? scale_w=None, *, Tensor(a!) out) -> ()",
       tags);
-  // Takes either a size or scale factors; torch.jit.trace records it, so that a trace is valid for other
-  // input sizes.
+  // torch.jit.trace records overloads `vec` and `tensors`, here and below, see traced.cpp.
   m.def(
       "upsample_bilinear2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? "
       "scale_factors) "
       "-> Tensor",
       tags);
+  m.def("upsample_bilinear2d.tensors(Tensor input, Tensor[] output_size, bool align_corners) -> Tensor",
+        tags);
   m.def(
       "upsample_bilinear2d_backward(Tensor grad_output, SymInt[2] input_size, bool align_corners, "
       "float? scale_h=None, float? scale_w=None) -> Tensor",
@@ -33,6 +34,14 @@ TORCH_LIBRARY(upsample_ext, m) {
   m.def(
       "resample(Tensor input, SymInt[] output_size, str mode, bool antialias, bool align_corners, "
       "float[]? scale_factors) -> Tensor",
+      tags);
+  m.def(
+      "resample.vec(Tensor input, SymInt[]? output_size, str mode, bool antialias, bool align_corners, "
+      "float[]? scale_factors) -> Tensor",
+      tags);
+  m.def(
+      "resample.tensors(Tensor input, Tensor[] output_size, str mode, bool antialias, bool align_corners) "
+      "-> Tensor",
       tags);
   m.def(
       "resample_backward(Tensor grad_output, SymInt[] input_size, str mode, bool antialias, "
@@ -86,6 +95,22 @@ TORCH_LIBRARY(upsample_ext, m) {
       "float? scale_w, ScalarType dtype) -> (Tensor, Tensor)",
       tags);
 
+  // For traces, of this family and of the last.
+  m.def(
+      "upsample_argmax.tensors(Tensor input, Tensor[] output_size, bool align_corners, float? scale_h, "
+      "float? "
+      "scale_w, ScalarType dtype) -> Tensor",
+      tags);
+  m.def(
+      "upsample_argmax_with_score.tensors(Tensor input, Tensor[] output_size, bool align_corners, "
+      "float? scale_h, float? scale_w, ScalarType dtype) -> (Tensor, Tensor)",
+      tags);
+  m.def("upsample_concat.tensors(Tensor[] inputs, Tensor[] output_size, bool align_corners) -> Tensor", tags);
+  m.def(
+      "upsample_threshold.tensors(Tensor input, Tensor[] output_size, bool align_corners, float? scale_h, "
+      "float? scale_w, float threshold) -> Tensor",
+      tags);
+
   // cross_entropy(interpolate(input, target.shape[-2:]), target, ...); reduction 0: none, 1: mean, 2: sum.
   m.def(
       "upsample_cross_entropy(Tensor input, Tensor target, Tensor? weight, int reduction, int ignore_index, "
@@ -110,5 +135,30 @@ TORCH_LIBRARY(upsample_ext, m) {
   m.def(
       "upsample_threshold(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h, "
       "float? scale_w, float threshold) -> Tensor",
+      tags);
+
+  // A chain: bilinear resizes one after the other, each of whose results is cropped, and what consumes the
+  // last, all read from the first image. Its arguments are those of its stages one after the other: 2 sizes,
+  // (top, left, height, width) of the crop, which may be all, align_corners, and 2 scale factors, 0 where the
+  // sizes set the coordinates.
+  m.def(
+      "upsample_chain(Tensor input, SymInt[] sizes, SymInt[] crops, bool[] align_corners, float[]? "
+      "scale_factors) -> Tensor",
+      tags);
+  m.def(
+      "upsample_chain_backward(Tensor grad_output, SymInt[] input_size, SymInt[] sizes, SymInt[] crops, "
+      "bool[] align_corners, float[]? scale_factors) -> Tensor",
+      tags);
+  m.def(
+      "upsample_chain_threshold(Tensor input, SymInt[] sizes, SymInt[] crops, bool[] align_corners, float[]? "
+      "scale_factors, float threshold) -> Tensor",
+      tags);
+  m.def(
+      "upsample_chain_argmax(Tensor input, SymInt[] sizes, SymInt[] crops, bool[] align_corners, float[]? "
+      "scale_factors, ScalarType dtype) -> Tensor",
+      tags);
+  m.def(
+      "upsample_chain_argmax_with_score(Tensor input, SymInt[] sizes, SymInt[] crops, bool[] align_corners, "
+      "float[]? scale_factors, ScalarType dtype) -> (Tensor, Tensor)",
       tags);
 }

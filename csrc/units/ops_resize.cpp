@@ -2,7 +2,9 @@
 
 #include "../ops/add.cpp"
 #include "../ops/argmax.cpp"
+#include "../ops/chain.cpp"
 #include "../ops/concat.cpp"
 #include "../ops/resample.cpp"
 #include "../ops/resample_modes.cpp"
 #include "../ops/threshold.cpp"
+#include "../ops/traced.cpp"

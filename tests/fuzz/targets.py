@@ -59,9 +59,12 @@ _HELPERS = ("_integer", "_near", "_pair")
 # Public functions that take no tensor's values to anything native.
 NOT_FUZZED = {
     "compare": "prints and draws; tests/test_compare.py",
+    "conversions": "takes modules; tests/test_convert.py",
     "convert": "takes modules; tests/test_convert.py",
+    "decompositions": "takes nothing; tests/test_decompositions.py",
     "info": "takes nothing",
     "patch": "makes a context; tests/test_patch.py",
+    "revert": "takes modules; tests/test_convert.py",
 }
 
 
