@@ -92,7 +92,7 @@ def test_command_help(capsys):
         (["compare", "--ways", "cubic"], "expected ways of modes, bilinear, nearest, "),
         (["compare", "--ways", ""], "replicate; got ''"),
         (["compare", "--shrink", "--ways", "zeros"], "'zeros', a transposed convolution, cannot shrink"),
-        (["compare", "--shrink", "--factor", "3"], "1x2x2 cannot be shrunk by 3; the factor may be up to 2"),
+        (["compare", "--shrink", "--factor", "3"], "1x2x2 shrunk by 3 is nothing; the factor may be up to 2"),
         (["compare", "--image", "no-such-picture"], "--image: no-such-picture is neither a file nor"),
         (["compare", "--image", "a.png", "--matrix", "1"], "not allowed with argument"),
         (["compare", "--image", __file__], "cannot identify image file"),

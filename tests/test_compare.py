@@ -345,12 +345,18 @@ def test_wrong_arguments(x, factor, error, message):
         (2, ["cubic"], False, "expected ways of modes, bilinear, nearest, .*replicate; got 'cubic'"),
         (2, "linear", False, "got 'linear'"),
         (2, ["nearest", "zeros"], True, "'zeros', a transposed convolution, cannot shrink"),
-        (3, None, True, "2x2 cannot be shrunk by 3; the factor may be up to 2"),
+        (3, None, True, "2x2 shrunk by 3 is nothing; the factor may be up to 2"),
     ],
 )
 def test_wrong_ways(factor, ways, shrink, message):
     with pytest.raises(ValueError, match=message):
         compare(QUESTION, factor, ways, shrink=shrink)
+
+
+def test_shrinking_is_the_work_of_reading():
+    with pytest.raises(ValueError, match="100000x100000 shrunk by 7 is more than .*expected a smaller input"):
+        compare(torch.ones(1, 1).expand(10**5, 10**5), 7, shrink=True)
+    assert compare(torch.rand(3000, 2), 3000, shrink=True).ways["area"].output.shape == (1, 1, 1, 1)
 
 
 def test_infinities_and_nan():

@@ -336,20 +336,17 @@ def checked_factor(factor: int) -> int:
 def check_work(shape: Sequence[int], factor: int, shrink: bool = False) -> None:
     """ValueError if comparing an input of this shape, `(..., H, W)`, would take more than some minutes."""
     size = "x".join(map(str, shape))
+    resized = f"{size} {'shrunk' if shrink else 'upsampled'} by {_digits(factor)}"
     if shrink:
         most = max(shape[-2:])
         if factor > most:
-            raise ValueError(
-                f"compare: {size} cannot be shrunk by {_digits(factor)}; the factor may be up to {most}"
-            )
+            raise ValueError(f"compare: {resized} is nothing; the factor may be up to {most}")
         factor = 1  # the work is that of reading the input
     if _work(shape, factor) <= _MOST_WORK:
         return
     most = bisect_right(range(1, _MOST_WORK), _MOST_WORK, key=lambda smaller: _work(shape, smaller))
     advice = f"the factor may be up to {most}" if most and not shrink else "expected a smaller input"
-    raise ValueError(
-        f"compare: {size} upsampled by {_digits(factor)} is more than some minutes' work; {advice}"
-    )
+    raise ValueError(f"compare: {resized} is more than some minutes' work; {advice}")
 
 
 def _work(shape: Sequence[int], factor: int) -> int:
@@ -377,7 +374,7 @@ def bytes_needed(shape: Sequence[int], factor: int, ways: int = 4) -> int:
     # Numbers as Python's and as tensors, of the ways and both axes
     tables = 100 * ways * (height + width) * factor
     # Means of samples in float64, and the coarse maps
-    picture = 8 * 8 * samples + 3 * 90 * 4 * width * factor
+    picture = 8 * (ways + 6) * samples + 90 * (ways - 1) * 4 * width * factor
     return input + results + tables + picture
 
 
