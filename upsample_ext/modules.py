@@ -7,7 +7,7 @@ torch.nn's, and torch's quantization, take ours for the layer that it stands for
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -43,10 +43,12 @@ class StandIn(nn.Module):
 
     __jit_unused_properties__ = ["qconfig"]
 
-    def __new__(cls, *arguments: object, **options: object) -> Any:
-        layer = super().__new__(cls)
-        layer.__dict__.update(LEAF)
-        return layer
+    if not TYPE_CHECKING:  # which would take its arguments for the constructor's
+
+        def __new__(cls, *arguments, **options):
+            layer = super().__new__(cls)
+            layer.__dict__.update(LEAF)
+            return layer
 
     @property
     def qconfig(self) -> object:
@@ -110,7 +112,7 @@ class Upsample(StandIn, nn.Upsample):
         torch.Size([1, 3, 8, 10])
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self: nn.Upsample, input: Tensor) -> Tensor:
         return interpolate(
             input,
             self.size,
