@@ -479,6 +479,8 @@ def test_fx_takes_the_layers_for_pytorch_s():
     native = torch.fx.symbolic_trace(model)
     converted = upsample_ext.convert(model)
     own = nn.Sequential(model[0], upsample_ext.Upsample(scale_factor=2, mode="bilinear"))
+    loss = torch.fx.symbolic_trace(upsample_ext.UpsampleCrossEntropyLoss())  # whose root is no leaf
+    assert [node.op for node in loss.graph.nodes].count("call_function") == 1
     assert "call_function" not in {node.op for node in torch.fx.symbolic_trace(own).graph.nodes}
     again = nn.Sequential(model[0], pickle.loads(pickle.dumps(own[1])), copy.deepcopy(own[1]))
     assert "call_function" not in {node.op for node in torch.fx.symbolic_trace(again).graph.nodes}
@@ -492,6 +494,29 @@ def test_fx_takes_the_layers_for_pytorch_s():
         assert {"upsample_ext::upsample_bilinear2d", "upsample_ext::resample"} <= upsample_ops(
             lambda: graph(x)
         )
+
+
+def test_tables_by_class_find_converted_layers():
+    model = upsample_ext.convert(Decoder(), fixed_diagonal=True)
+    table = {nn.Upsample: 1, nn.UpsamplingBilinear2d: 2, nn.ConvTranspose2d: 3, nn.ConvTranspose1d: 4}
+    found = {name: table.get(type(layer), 0) for name, layer in model.named_modules()}
+    assert {name: found[name] for name in ("up", "blocks.0.1", "blocks.1.deconv", "lines", "stem")} == {
+        "up": 1,
+        "blocks.0.1": 2,
+        "blocks.1.deconv": 3,
+        "lines": 4,
+        "stem": 0,
+    }
+    assert nn.Upsample == upsample_ext.Upsample and nn.Upsample is not upsample_ext.Upsample
+    assert upsample_ext.Upsample != upsample_ext.UpsamplingNearest2d != nn.Upsample
+    assert upsample_ext.DepthwiseConvTranspose2d != upsample_ext.DiagonalConvTranspose2d
+    assert upsample_ext.BilinearConvTranspose2d != nn.ConvTranspose2d
+
+    class Own(upsample_ext.Upsample):
+        pass
+
+    assert Own != nn.Upsample and Own != upsample_ext.Upsample and Own in {Own: 1}
+    assert {upsample_ext.Upsample: "ours"}[nn.Upsample] == "ours"
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ class Conversions(NamedTuple):
 def _replacement(module: nn.Module, fixed_diagonal: bool) -> type[StandIn] | str:
     """Our class that can replace the class of this module; otherwise, why there is none."""
     kind = type(module)
-    if kind not in _RESIZES and kind not in _DEPTHWISE:
+    if isinstance(module, StandIn) or (kind not in _RESIZES and kind not in _DEPTHWISE):
         return f"its class is {kind.__module__}.{kind.__qualname__}"
     if "forward" in vars(module):
         return "its forward was replaced on the instance"  # the class's method is not what runs
@@ -119,7 +119,8 @@ def convert(module: ModuleType, *, inplace: bool = False, fixed_diagonal: bool =
     layer is converted and keeps working. Functional calls in a model's own `forward` cannot be converted; use
     `upsample_ext.patch` for them.
 
-    `torch.fx` takes converted layers for PyTorch's, and `torch.ao.quantization` makes them PyTorch's again
+    Tables by class, of hooks or of what to count, find converted layers under PyTorch's classes, which
+    theirs equal; `torch.fx` takes them for PyTorch's; and `torch.ao.quantization` makes them PyTorch's again
     where it quantizes them.
 
     Args:
