@@ -65,4 +65,5 @@ def _fits(other: Tensor, input: Tensor) -> bool:
 
 def _broadcasts_to(shape: Sequence[int], target: Sequence[int]) -> bool:
     """Whether the leading dimensions, aligned on the right, are 1 or the target's."""
-    return all(n == 1 or n == wanted for n, wanted in zip(shape[::-1], target[::-1], strict=False))
+    aligned = target[len(target) - len(shape) :]
+    return all(n == 1 or n == wanted for n, wanted in zip(shape, aligned, strict=True))
