@@ -68,6 +68,8 @@ def scripts_as(native: Callable[..., Any]) -> Callable[[_Function], _Function]:
 
 def is_wanted() -> bool:
     """Whether tracer or exporter are recording a graph whose reader knows PyTorch's ops alone."""
+    if torch.compiler.is_dynamo_compiling():
+        return False  # it knows no exporter; what it records of ours can be decomposed
     if torch.compiler.is_compiling():
         return _is_exported_to_onnx()
     return torch._C._get_tracing_state() is not None and (_is_exported_to_onnx() or _is_traced_to_be_read())
