@@ -21,6 +21,7 @@ from . import (
     cross_entropy,
     deconv,
     export,
+    models,
     natural,
     profile,
     report,
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.plot and importlib.util.find_spec("matplotlib") is None:
         print("benchmarks: --plot needs matplotlib: pip install matplotlib", file=sys.stderr)
         return 2
+    if options.models:
+        return models.main(options)
     all_rows: Sequence[Row]
     if options.natural:
         all_rows = natural.cases(options.natural, options.seed, options.case)
@@ -233,6 +236,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=int,
         metavar="N",
         help="instead of the rows, N random natural inputs of all ops beside native alone, sorted by ratio",
+    )
+    parser.add_argument(
+        "--models",
+        action="store_true",
+        help="instead of the rows, whole public models that are installed: native, patch(), fuse(), compiled",
     )
     parser.add_argument("--seed", type=int, default=0, help="which random inputs (default: 0)")
     parser.add_argument(

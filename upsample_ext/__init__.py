@@ -23,6 +23,7 @@ from upsample_ext.deconv import (
     fixed_conv_transpose2d,
     make_bilinear_weights,
 )
+from upsample_ext.fuse import fuse
 from upsample_ext.info import Info, info
 from upsample_ext.modules import (
     BilinearConvTranspose2d,
@@ -35,6 +36,7 @@ from upsample_ext.modules import (
     UpsamplingNearest2d,
 )
 from upsample_ext.patch import patch
+from upsample_ext.report import Report, report
 from upsample_ext.resample import interpolate, upsample_bilinear2d
 from upsample_ext.threshold import upsample_threshold
 
@@ -46,6 +48,7 @@ __all__ = [
     "DepthwiseConvTranspose2d",
     "DiagonalConvTranspose2d",
     "Info",
+    "Report",
     "Upsample",
     "UpsampleCrossEntropyLoss",
     "UpsamplingBilinear2d",
@@ -61,10 +64,12 @@ __all__ = [
     "convert",
     "decompositions",
     "fixed_conv_transpose2d",
+    "fuse",
     "info",
     "interpolate",
     "make_bilinear_weights",
     "patch",
+    "report",
     "revert",
     "upsample_add",
     "upsample_argmax",

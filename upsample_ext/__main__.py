@@ -1,16 +1,22 @@
-"""The command `python -m upsample_ext`, also installed as `upsample-ext`: `compare` and `info`."""
+"""The command `python -m upsample_ext`, also installed as `upsample-ext`: `compare`, `report` and `info`."""
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from upsample_ext._progress import Progress
 from upsample_ext.compare import checked_factor, compare_images
 from upsample_ext.comparison_input import check_size, parse_matrix, read_image
+from upsample_ext.fuse import fuse
 from upsample_ext.info import info
+from upsample_ext.patch import patch
+from upsample_ext.report import report
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -25,6 +31,18 @@ class _UsageError(Exception):
     pass
 
 
+class _ProgramFailed(Exception):
+    """The program of `report` raised, and its traceback was printed."""
+
+
+_UNDER: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "patch": patch,
+    "dispatcher": lambda: patch("dispatcher"),
+    "fuse": fuse,
+    "nothing": nullcontext,
+}
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise _UsageError(message)
@@ -37,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (that of the process by default).
 
     Returns:
-        The exit status: 0, or 2 after a one-line message on stderr if the arguments, a file, a missing
-        optional package or a lack of memory prevent the command. By the shell's convention for signals, 130
-        after Ctrl-C, and 141 if the reader of stdout is gone.
+        The exit status: 0, 1 if the program of `report` raised, or 2 after a one-line message on stderr if
+        the arguments, a file, a missing optional package or a lack of memory prevent the command. By the
+        shell's convention for signals, 130 after Ctrl-C, and 141 if the reader of stdout is gone.
 
     Example:
         >>> main(["compare", "--factor", "0"])
@@ -53,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # where a disk is full it shows here
     except KeyboardInterrupt:
         return 130
+    except _ProgramFailed:
+        return 1
     except BrokenPipeError:
         _drop_output()
         return 141
@@ -74,6 +94,8 @@ def _run(parser: _Parser, argv: Sequence[str] | None) -> None:
         return
     if arguments.command == "info":
         print(info())
+    elif arguments.command == "report":
+        _report(arguments)
     else:
         _compare(arguments)
 
@@ -104,7 +126,7 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="upsample-ext", description="Bilinear upsampling in PyTorch: comparison and installation."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="compare|info")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="compare|report|info")
     text = "upsample in four ways, and say where and why they differ"
     comparison = commands.add_parser("compare", help=text, description=text.capitalize() + ".")
     comparison.add_argument(
@@ -122,9 +144,52 @@ def _parser() -> _Parser:
         help="a picture, or the name of a scikit-image sample such as astronaut",
     )
     comparison.add_argument("--plot", metavar="FILE", help="draw the (last) comparison too, PNG, SVG or PDF")
+    text = "run a program, and say which of its resizes ran here, which in PyTorch, and why"
+    reported = commands.add_parser("report", help=text, description=text.capitalize() + ".")
+    reported.add_argument(
+        "--under",
+        choices=_UNDER,
+        default="patch",
+        help="what to run it under: patch() (the default), patch('dispatcher'), fuse() or nothing",
+    )
+    reported.add_argument("program", metavar="PROGRAM.py")
+    reported.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="of the program")
     text = "versions, what the extension was built for, instruction-set level, threads"
     commands.add_parser("info", help=text, description=text.capitalize() + ".")
     return parser
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    program = Path(arguments.program)
+    if not program.is_file():
+        raise FileNotFoundError(f"report: no such file: {_printable(arguments.program)}")
+    sys.argv = [arguments.program, *arguments.arguments]
+    sys.path[0] = str(program.resolve().parent)
+    with _UNDER[arguments.under](), report() as result:
+        try:
+            _run_program(program)
+        except Exception:
+            traceback.print_exc()
+            raise _ProgramFailed from None
+        finally:
+            print(f"\n{result}", flush=True)
+
+
+def _run_program(path: Path) -> None:
+    """Runs a program as Python itself would: as the main module, also to processes that it starts."""
+    module = ModuleType("__main__")
+    module.__file__ = str(path)
+    names = ("__main__", "__mp_main__")
+    found = {name: sys.modules.get(name) for name in names}
+    sys.modules.update(dict.fromkeys(names, module))
+    try:
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+    finally:
+        for name, before in found.items():
+            if before is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = before
 
 
 def _compare(arguments: argparse.Namespace) -> None:

@@ -65,7 +65,7 @@ def takes_align_corners(mode: str, align_corners: object) -> bool:
 
 def is_floating_image(input: object) -> TypeGuard[Tensor]:
     """Whether our transposed convolutions accept this tensor: floating, (N, C, H, W) or (C, H, W)."""
-    return _is_dense(input, FLOATING) and input.dim() in (3, 4) and not is_distributed(input)
+    return _is_dense(input, FLOATING) and input.dim() in (3, 4)
 
 
 def _is_dense(input: object, dtypes: Set[torch.dtype]) -> TypeGuard[Tensor]:

@@ -20,8 +20,11 @@ conv_transpose2d = torch.conv_transpose2d
 # The op, which unlike the function has out=, which torch's stub omits
 upsample_bilinear2d: Callable[..., Tensor] = torch._C._nn.upsample_bilinear2d
 
-# Ours to those in whose place `patch()` has put them, while it has
+# Ours to those in whose place `patch()` or `fuse()` have put them, while they have
 replaced: dict[Callable[..., Any], Callable[..., Any]] = {}
+# Modes beside that of `torch.set_default_device` that change no resize: told of PyTorch's function, they
+# would call it
+unconcerned_modes: list[type] = []
 
 
 def as_called(ours: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,22 +33,31 @@ def as_called(ours: Callable[..., Any]) -> Callable[..., Any]:
     Where a mode is active and `patch()` in force, it is PyTorch's own: modes look functions up in tables that
     were made before. For subclasses it is ours, which computes what they go on with.
     """
-    if ours not in replaced or torch._C._len_torch_function_stack() == 0:
+    if ours not in replaced or modes_are_unconcerned():
         return ours
     return replaced[ours]
 
 
-def only_default_device(*tensors: object) -> bool:
-    """Whether the mode of `torch.set_default_device`, which changes no resize, is all that overrides a call.
+def modes_are_unconcerned() -> bool:
+    """Whether no mode is active that resizes concern."""
+    if torch._C._len_torch_function_stack() == 0:
+        return True
+    return all(
+        _is_default_device(mode) or type(mode) in unconcerned_modes
+        for mode in torch.overrides._get_current_function_mode_stack()
+    )
 
-    Told of PyTorch's function, that mode would call it.
-    """
+
+def _is_default_device(mode: object) -> bool:
     device = sys.modules.get("torch.utils._device")  # imported when it is first needed
+    return device is not None and isinstance(mode, device.DeviceContext)
+
+
+def only_default_device(*tensors: object) -> bool:
+    """Whether the mode of `torch.set_default_device` is all that overrides a call."""
     modes = torch.overrides._get_current_function_mode_stack()
-    return (
-        device is not None
-        and all(isinstance(mode, device.DeviceContext) for mode in modes)
-        and all(t is None or type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+    return all(map(_is_default_device, modes)) and all(
+        t is None or type(t) in (Tensor, torch.nn.Parameter) for t in tensors
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 from torch.types import Device
 
-from upsample_ext import _native
+from upsample_ext import _native, _transforms
 from upsample_ext._judge import FLOATING, is_floating_image, untraced
 from upsample_ext._library import C
 from upsample_ext._numbers import Int, as_int, as_ints
@@ -253,6 +253,7 @@ def fixed_conv_transpose2d(
         if output is not None:
             return output
     _check_fixed("fixed_conv_transpose2d", input, kernels, padding_mode)
+    kernels = tuple(_transforms.replicated_like(kernel, input) for kernel in kernels)
     geometry = (
         _checked_pair("fixed_conv_transpose2d", "stride", stride),
         _checked_pair("fixed_conv_transpose2d", "padding", padding),
@@ -478,8 +479,10 @@ def _judge_depthwise(
 
 
 def _goes_with(tensor: Tensor, input: Tensor) -> bool:
-    """Same device, and same dtype after autocast."""
+    """Same device, same dtype after autocast, and both distributed or neither."""
     if tensor.device != input.device or tensor.layout is not torch.strided:
+        return False
+    if _transforms.is_distributed(tensor) != _transforms.is_distributed(input):
         return False
     if tensor.dtype == input.dtype:
         return True
@@ -498,6 +501,7 @@ def _goes_with(tensor: Tensor, input: Tensor) -> bool:
 def _depthwise(
     input: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry, replicate: bool
 ) -> Tensor:
+    _transforms.register_sharding_if_distributed(input)
     op = torch.ops.upsample_ext.depthwise_conv_transpose2d.default
     batched = input if input.dim() == 4 else input.unsqueeze(0)
     output: Tensor = op(batched, weight, bias, *geometry, replicate)
@@ -513,6 +517,7 @@ def _separable(
     *,
     as_resize: bool = False,
 ) -> Tensor:
+    _transforms.register_sharding_if_distributed(input)
     op = torch.ops.upsample_ext.separable_conv_transpose2d.default
     batched = input if input.dim() == 4 else input.unsqueeze(0)
     output: Tensor = op(batched, kernel_h, kernel_w, *geometry, replicate, as_resize)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.types import Device
 
+from upsample_ext._lazy_interpolate import interpolate
 from upsample_ext.cross_entropy import upsample_cross_entropy
 from upsample_ext.deconv import (
     PaddingMode,
@@ -25,7 +26,6 @@ from upsample_ext.deconv import (
     conv_transpose2d,
     make_bilinear_weights,
 )
-from upsample_ext.resample import interpolate
 
 # Devices whose memory can be read without synchronisation
 _READ_AT_ONCE = ("cpu",)

@@ -26,16 +26,19 @@ import importlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 
-from upsample_ext import _devices, _native
+from upsample_ext import _devices, _fuse_graphs, _lazy_interpolate, _native
 from upsample_ext._judge import is_ours
 from upsample_ext._library import C
 from upsample_ext.deconv import conv_transpose1d, conv_transpose2d
 from upsample_ext.resample import interpolate
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 Level = Literal["function", "dispatcher"]
 
@@ -43,31 +46,41 @@ _logger = logging.getLogger("upsample_ext")
 
 
 class _Attributes:
-    """Attributes of a module that are replaced; `remove` restores the very objects that were found."""
+    """Attributes of a module that are replaced; `remove` restores the very objects that were found.
 
-    def __init__(self, module: str, ours: dict[str, Callable[..., Any]]) -> None:
+    Where both these and `above` are in force, it is what `above` found that is replaced: they may come and go
+    in any order.
+    """
+
+    def __init__(
+        self, module: str, ours: dict[str, Callable[..., Any]], above: "_Attributes | None" = None
+    ) -> None:
         self._module = module
-        self._ours = ours
-        self.found: dict[str, Any] = {}
+        self.ours = ours
+        self._above = above
+        self.found: dict[str, Any] = {}  # empty unless in force
+
+    def _place(self) -> dict[str, Any]:
+        if self._above is not None and self._above.found:
+            return self._above.found
+        return vars(importlib.import_module(self._module))
 
     def install(self) -> None:
-        module = importlib.import_module(self._module)
-        self.found = {name: getattr(module, name) for name in self._ours}
-        for name, function in self._ours.items():
-            setattr(module, name, function)
-            _native.replaced[function] = self.found[name]
+        place = self._place()
+        self.found = {name: place[name] for name in self.ours}
+        place.update(self.ours)
 
     def remove(self) -> None:
-        module = importlib.import_module(self._module)
+        place = self._place()
         for name, function in self.found.items():
-            _native.replaced.pop(self._ours[name], None)
-            if getattr(module, name) is self._ours[name]:
-                setattr(module, name, function)
+            if place[name] is self.ours[name]:
+                place[name] = function
             else:
                 # Other code wrapped or replaced it after us: restoring the original would undo that
                 _logger.warning(
                     "patch: left %s.%s alone: other code has replaced it since", self._module, name
                 )
+        self.found = {}
 
 
 class _Dispatcher:
@@ -106,22 +119,100 @@ class _Dispatcher:
         return original(input, output_size, align_corners, scale_factors)
 
 
-_levels: dict[Level, _Attributes | _Dispatcher] = {
-    "function": _Attributes(
-        F.__name__,
-        {
-            "interpolate": interpolate,
-            "conv_transpose1d": conv_transpose1d,
-            "conv_transpose2d": conv_transpose2d,
-        },
-    ),
+_CONVOLUTIONS = {"conv_transpose1d": conv_transpose1d, "conv_transpose2d": conv_transpose2d}
+_lazy = _Attributes(F.__name__, {"interpolate": _lazy_interpolate.interpolate, **_CONVOLUTIONS})
+
+
+_at_once = _Attributes(F.__name__, {"interpolate": interpolate, **_CONVOLUTIONS}, above=_lazy)
+
+
+class _Functions:
+    """The function level, and that of `fuse()`, which has graphs of torch.compile fused too."""
+
+    def __init__(self, functions: _Attributes, fuses: bool) -> None:
+        self._functions, self._fuses = functions, fuses
+
+    def install(self) -> None:
+        self._functions.install()
+        self._tell_native()
+        if self._fuses:
+            _lazy_interpolate.in_force = True
+            _fuse_graphs.install()
+
+    def remove(self) -> None:
+        if self._fuses:
+            _fuse_graphs.remove()
+            _lazy_interpolate.in_force = False
+        self._functions.remove()
+        self._tell_native()
+
+    @staticmethod
+    def _tell_native() -> None:
+        in_force = [functions for functions in (_at_once, _lazy) if functions.found]
+        _native.replaced = {
+            function: in_force[0].found[name]  # what the lowest found
+            for functions in in_force
+            for name, function in functions.ours.items()
+        }
+
+
+_levels: dict[str, _Functions | _Dispatcher] = {
+    "function": _Functions(_at_once, fuses=False),
     "dispatcher": _Dispatcher(),
+    "fuse": _Functions(_lazy, fuses=True),
 }
-_active = dict.fromkeys(_levels, 0)  # patches in force at each level: the first installs, the last removes
+_active = dict.fromkeys(_levels, 0)  # handles in force at each level: the first installs, the last removes
 _lock = threading.Lock()
 
 
-class patch:
+def is_in_force(level: str) -> bool:
+    """Whether there is a handle of this level that was not undone."""
+    return _active[level] > 0
+
+
+class Handle:
+    """One use of a level, from its creation to `undo()` or the end of a `with` block."""
+
+    def __init__(self, level: str) -> None:
+        self._level = level
+        self._in_force = False
+        self._entered = 0
+        self._apply()
+
+    def _apply(self) -> None:
+        with _lock:
+            if self._in_force:
+                return
+            if _active[self._level] == 0:
+                _levels[self._level].install()
+            _active[self._level] += 1
+            self._in_force = True
+
+    def undo(self) -> None:
+        """Ends this use; the last one of a level to be undone restores PyTorch's functions."""
+        with _lock:
+            if not self._in_force:
+                return
+            self._in_force = False
+            _active[self._level] -= 1
+            if _active[self._level] == 0:
+                _levels[self._level].remove()
+
+    def __enter__(self) -> "Self":
+        self._apply()
+        self._entered += 1
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._entered -= 1
+        if self._entered == 0:
+            self.undo()
+
+    def _state(self) -> str:
+        return "in force" if self._in_force else "undone"
+
+
+class patch(Handle):
     """Routes PyTorch's upsampling and depthwise transposed convolution through this package.
 
     It takes effect for the whole process as soon as it is called, and lasts until `undo()` or the end of the
@@ -165,41 +256,10 @@ class patch:
     """
 
     def __init__(self, level: Level = "function") -> None:
-        if level not in _levels:
+        if level not in get_args(Level):
             raise ValueError(f'patch: expected level to be "function" or "dispatcher", got {level!r}')
         self.level: Level = level
-        self._in_force = False
-        self._entered = 0
-        self._apply()
-
-    def _apply(self) -> None:
-        with _lock:
-            if self._in_force:
-                return
-            if _active[self.level] == 0:
-                _levels[self.level].install()
-            _active[self.level] += 1
-            self._in_force = True
-
-    def undo(self) -> None:
-        """Ends this patch; the last one of a level to be undone restores PyTorch's functions."""
-        with _lock:
-            if not self._in_force:
-                return
-            self._in_force = False
-            _active[self.level] -= 1
-            if _active[self.level] == 0:
-                _levels[self.level].remove()
-
-    def __enter__(self) -> "patch":
-        self._apply()
-        self._entered += 1
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._entered -= 1
-        if self._entered == 0:
-            self.undo()
+        super().__init__(level)
 
     def __repr__(self) -> str:
-        return f"patch(level={self.level!r}, {'in force' if self._in_force else 'undone'})"
+        return f"patch(level={self.level!r}, {self._state()})"

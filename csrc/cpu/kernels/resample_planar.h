@@ -337,7 +337,7 @@ inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const
     return reinterpret_cast<acc*>(scratch + i * planar_row_bytes(p));
   };
   const RowShape shape = planar_row(p);
-  if (!E::kTwoTapOnly && scatters_rows(p) && shape.segments == 1) {
+  if (!E::kFewTaps && scatters_rows(p) && shape.segments == 1) {
     RowScatter<T, acc> rows(in, p.x_strides.height, shape, p.height, p.height_forward, row_buffer(0),
                             row_buffer(1));
     rows.start(begin, end);
@@ -403,7 +403,7 @@ inline void each_plane(const ResampleParams<acc>& p, int64_t begin, int64_t end,
 template <class T, class E, class acc>
 inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
   using R = typename E::result;
-  const bool sparse = !E::kTwoTapOnly && is_sparse(p.width), shortly = !E::kTwoTapOnly && is_short(p);
+  const bool sparse = !E::kFewTaps && is_sparse(p.width), shortly = !E::kFewTaps && is_short(p);
   const bool directly = !sparse && interpolates(p);
   const E finish(p);
   each_plane<T, R>(p, begin, end, [&](const T* in, R* out, int64_t first, int64_t last) {
