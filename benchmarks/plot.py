@@ -122,7 +122,8 @@ def _draw_floors(axes, records: Sequence[Record]) -> None:
     axes.scatter(native, rows, color=_NATIVE, s=26, label="PyTorch", zorder=3)
     axes.scatter(ours, rows, color=_OURS, marker="s", s=26, label="upsample_ext", zorder=3)
     axes.set_xlabel(
-        "time over the floor: filling the output, reading grad_output (1: the speed of memory)", fontsize=9
+        "time over the floor (1: the speed of memory)\nfloor: filling the output, reading grad_output",
+        fontsize=9,
     )
 
 

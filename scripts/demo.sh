@@ -10,4 +10,5 @@ photo=$(python -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__)
 
 python -m upsample_ext compare --factor 2 --matrix "1 2; 3 4" --plot demo_output/matrix.png
 python -m upsample_ext compare --factor 2 --image "$photo" --plot demo_output/photo.png
+python -m upsample_ext compare --factor 4 --image "$photo" --shrink --plot demo_output/shrunk.png
 python -m benchmarks --quick

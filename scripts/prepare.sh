@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Sourced by demo.sh, test.sh and gpu.sh: changes to the checkout, makes .venv in it with torch and the extras named
-# as arguments, and builds the extension in place. Everything already there is kept, so that a second run is fast.
+# Sourced by demo.sh, docs.sh, test.sh and gpu.sh: changes to the checkout, makes .venv in it with torch and the
+# extras named as arguments, and builds the extension in place. Everything already there is kept, so that a second run
+# is fast.
 #
 #   PYTHON         the Python to start from (python3). If it has a torch that fits, that torch is used.
 #   TORCH_PACKAGE  what to install where it has none (torch==2.13.0)

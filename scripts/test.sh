@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the package, checks the style of all sources and runs the test suite; then runs it again over the CUDA
-# code, emulated on the CPU: all of it, and a part under sanitizers and under a check for races. Arguments go to
-# pytest; with any, only the first run is made.
+# Builds the package, checks the style of all sources, builds the documentation and runs the test suite; then runs it
+# again over the CUDA code, emulated on the CPU: all of it, and a part under sanitizers and under a check for races.
+# Arguments go to pytest; with any, only the first run is made.
 #
 #   scripts/test.sh --quick     before a commit: the style, and tests that touch every op, at the highest level only
 set -euo pipefail
@@ -11,7 +11,7 @@ if [ "${1-}" = --quick ]; then
   shift
 fi
 # shellcheck source=prepare.sh
-source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh" lint plot bench test
+source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh" lint plot bench test docs
 
 lint() {
   ruff check .
@@ -44,6 +44,7 @@ if ! python tests/cuda_build/toolkit.py >/dev/null; then
 fi
 
 lint
+NO_BUILD=1 scripts/docs.sh
 python -m pytest -q -n 2 --dist loadgroup "$@"
 if [ $# -gt 0 ]; then exit; fi
 

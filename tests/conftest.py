@@ -48,6 +48,8 @@ NOT_EMULATED = {
     "test_benchmarks.py": "the benchmarks' own instruments",
     "test_natural.py": "the benchmark of random inputs, and both of its sides",
     "test_resample_overhead.py": "times say nothing here",
+    "test_conventions.py": "a page on other libraries",
+    "test_docs.py": "the words of the documentation",
     "test_examples.py": "scripts, and their times and memory",
     "test_cuda_build.py": "what nvcc makes of the kernels",
     "test_fuzz.py": "processes of their own, which know nothing of the emulation",

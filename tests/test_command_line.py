@@ -45,6 +45,16 @@ def test_command_as_a_process(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_command_compares_the_modes(capsys, tmp_path):
+    assert main(["compare", "--matrix", "1 2; 3 4", "--ways", "modes"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == str(compare([[1.0, 2.0], [3.0, 4.0]], 2, "modes")) + "\n"
+    rows = "1 2 3 4; 9 6 7 8; 9 1 1 0; 4 5 6 9"
+    assert main(["compare", "--matrix", rows, "--shrink", "--ways", "area, nearest"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == str(compare(parse_matrix(rows), 2, ["area", "nearest"], shrink=True)) + "\n"
+
+
 def test_command_info(capsys):
     assert main(["info"]) == 0
     assert "upsample_ext" in capsys.readouterr().out
@@ -79,6 +89,10 @@ def test_command_help(capsys):
         (["compare", "--matrix", "1 -1e999"], "--matrix: -1e999 is out of range"),
         (["compare", "--matrix", ""], "--matrix: expected rows of one length"),
         (["compare", "--matrix", ";"], "--matrix: expected rows of one length"),
+        (["compare", "--ways", "cubic"], "expected ways of modes, bilinear, nearest, "),
+        (["compare", "--ways", ""], "replicate; got ''"),
+        (["compare", "--shrink", "--ways", "zeros"], "'zeros', a transposed convolution, cannot shrink"),
+        (["compare", "--shrink", "--factor", "3"], "1x2x2 shrunk by 3 is nothing; the factor may be up to 2"),
         (["compare", "--image", "no-such-picture"], "--image: no-such-picture is neither a file nor"),
         (["compare", "--image", "a.png", "--matrix", "1"], "not allowed with argument"),
         (["compare", "--image", __file__], "cannot identify image file"),
@@ -276,6 +290,9 @@ def test_a_photo(capsys, tmp_path):
     assert "x: torch.FloatTensor of size 1x3x512x512, upsampled by 2" in printed
     assert "equals interpolate(align_corners=False) everywhere" in " ".join(printed.split())
     assert 50_000 < picture.stat().st_size < 400_000
+    assert main(["compare", "--image", "astronaut", "--shrink", "--factor", "8", "--plot", str(picture)]) == 0
+    assert 'interpolate(x, size=(64, 64), mode="area")' in capsys.readouterr().out
+    assert 50_000 < picture.stat().st_size < 500_000
 
 
 # ---- a process with its pipes, its memory and its time -----------------------------------------------------

@@ -5,9 +5,11 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from kernel_backend import EMULATED
 
 from upsample_ext.compare import compare
+from upsample_ext.comparison_ways import NAMES
 
 WAYS = ("align_corners=True", "align_corners=False", "zeros", "replicate")
 QUESTION = [[1.0, 2.0], [3.0, 4.0]]
@@ -117,6 +119,94 @@ def test_difference_map_and_places():
         comparison.difference("nearest")
 
 
+# ---- the modes, enlarging and shrinking --------------------------------------------------------------------
+
+SHRINKING = [name for name in NAMES if name not in ("zeros", "replicate")]
+
+
+def native(x, name, size=None, scale_factor=None):
+    """What PyTorch's function gives for the name of a way of interpolation."""
+    mode, antialias = name, False
+    if name.endswith("antialias"):
+        mode, antialias = ("bicubic" if name.startswith("bicubic") else "bilinear"), True
+    align_corners = None
+    if name.startswith("align_corners"):
+        mode, align_corners = "bilinear", name.endswith("True")
+    return F.interpolate(x, size, scale_factor, mode, align_corners, antialias=antialias)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("shape", [(2, 4), (9, 12), (13, 8), (1, 20)])
+@pytest.mark.parametrize("shrink", [False, True], ids=["enlarging", "shrinking"])
+def test_every_mode_is_the_native_one_and_its_tables(shape, factor, shrink):
+    x = torch.randn(2, *shape, dtype=torch.float64)
+    names = SHRINKING if shrink else NAMES
+    comparison = compare(x, factor, names, shrink=shrink)
+    assert list(comparison.ways) == list(names)
+    size = [max(1, extent // factor) for extent in shape]
+    for name, way in comparison.ways.items():
+        if name in SHRINKING:
+            expected = native(x[None], name, size) if shrink else native(x[None], name, None, factor)
+            torch.testing.assert_close(way.output, expected)
+            assert eval(way.call, {"interpolate": F.interpolate, "x": x[None]}).equal(expected)
+        a_h, a_w = way.height.dense(), way.width.dense()
+        torch.testing.assert_close(way.output[0], a_h @ x @ a_w.T)
+
+
+def test_modes_stand_for_several_and_the_reference_is_always_there():
+    enlarging = ["nearest", "align_corners=True", "align_corners=False", "bicubic", "antialias"]
+    assert list(compare(QUESTION, 2, "modes").ways) == enlarging
+    shrinking = compare(torch.rand(4, 4), 2, shrink=True)
+    assert list(shrinking.ways) == ["nearest", "align_corners=False", "bicubic", "area", "antialias"]
+    assert shrinking.reference == "antialias" and shrinking.shrink
+    assert list(compare(QUESTION, 2, "bicubic").ways) == ["bicubic", "align_corners=False"]
+    assert list(compare(QUESTION, 2, ["bilinear", "nearest"]).ways) == ["align_corners=False", "nearest"]
+    assert list(compare(QUESTION, 2, ["area"], shrink=True).ways) == ["area", "antialias"]
+
+
+def test_the_modes_explanation_is_measured():
+    comparison = compare([[0.0, 0.0, 1.0, 1.0]], 2, "modes")
+    text = comparison.explanation
+    low, high = (float(v) for v in torch.aminmax(comparison.ways["bicubic"].output))
+    assert low < 0 and f"Values from {low:.4g} to {high:.4g}, the input's from 0 to 1." in text
+    assert (
+        "antialias widens the filter of bilinear only where an image shrinks. Equal to bilinear here." in text
+    )
+    assert "align_corners=True keeps the corner samples" in text
+    enlarged = compare(torch.rand(5, 5), 3, ["nearest", "area", "nearest-exact"]).explanation
+    assert enlarged.count("Equal to nearest here.") == 2
+    shrunk = compare(torch.rand(3, 64, 64), 4, shrink=True).explanation
+    for name, share in (("nearest takes one", "6.25%"), ("bilinear takes up to 2", "25%")):
+        assert (
+            f"{name} sample{'s' * name.endswith('2')} of each axis: {share} of the samples are read."
+            in shrunk
+        )
+    assert "antialias takes up to 8 samples of each axis: every sample counts." in shrunk
+    same = compare(torch.ones(4, 4), 2, "modes")
+    assert same.explanation == "Enlarged by 2, all of these ways agree on this input, to rounding."
+    comparison = compare(torch.rand(8, 8), 2, "modes")
+    comparison.ways["antialias"].output[0, 0, 3, 3] += 0.5
+    assert "Equal to bilinear here" not in comparison.explanation
+
+
+def test_the_modes_in_print():
+    text = str(compare(QUESTION, 2, "modes"))
+    for line in (
+        'interpolate(x, scale_factor=2, mode="bicubic")',
+        'interpolate(x, scale_factor=2, mode="bilinear", antialias=True)',
+        "1.0000 1.0000 2.0000 2.0000",
+        "largest difference from bilinear ",
+        "1.1055 -0.1055 | 1.0000",
+    ):
+        assert line in text
+    shrunk = str(compare(torch.rand(3, 96, 128), 4, shrink=True))
+    assert 'interpolate(x, size=(24, 32), mode="area")' in shrunk
+    assert "x: torch.FloatTensor of size 1x3x96x128, shrunk by 4" in shrunk
+    assert "0.2500 0.2500 0.2500 0.2500" in shrunk and "largest difference from antialias" in shrunk
+    assert max(map(len, shrunk.splitlines())) < 200 and len(shrunk) < 9000
+    assert "the first 1 rows and 16 columns" in str(compare(torch.rand(90, 90), 40, shrink=True))
+
+
 # ---- a part at a time --------------------------------------------------------------------------------------
 
 
@@ -165,6 +255,22 @@ def test_parts_give_what_whole_results_give(part, shape, factor, dtype):
     assert EMULATED or text == str(whole)  # whose results were asked for, and are taken
     for name in WAYS:
         assert in_parts.ways[name].output.equal(whole.ways[name].output)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shrink", [False, True], ids=["enlarging", "shrinking"])
+@pytest.mark.parametrize(("shape", "factor"), [((9, 31), 2), ((2, 3, 11, 7), 3), ((40, 1), 5)])
+def test_parts_of_modes_give_what_whole_results_give(part, shape, factor, shrink, dtype):
+    x = torch.randn(shape, dtype=torch.float64).to(dtype)
+    names = SHRINKING if shrink else NAMES
+    in_parts, whole = (compare(x, factor, names, shrink=shrink) for _ in range(2))
+    for name in names:
+        expected = measured_at_once(whole, name, whole.reference)
+        assert_measured(in_parts.difference(name), expected)
+        assert EMULATED or in_parts.ranges[name] == tuple(
+            float(v) for v in torch.aminmax(whole.ways[name].output)
+        )
+    assert EMULATED or in_parts.explanation == whole.explanation
 
 
 def test_parts_of_infinities_and_nan(part):
@@ -231,6 +337,26 @@ def test_inputs_of_every_kind():
 def test_wrong_arguments(x, factor, error, message):
     with pytest.raises(error, match=message):
         compare(x, factor)
+
+
+@pytest.mark.parametrize(
+    ("factor", "ways", "shrink", "message"),
+    [
+        (2, ["cubic"], False, "expected ways of modes, bilinear, nearest, .*replicate; got 'cubic'"),
+        (2, "linear", False, "got 'linear'"),
+        (2, ["nearest", "zeros"], True, "'zeros', a transposed convolution, cannot shrink"),
+        (3, None, True, "2x2 shrunk by 3 is nothing; the factor may be up to 2"),
+    ],
+)
+def test_wrong_ways(factor, ways, shrink, message):
+    with pytest.raises(ValueError, match=message):
+        compare(QUESTION, factor, ways, shrink=shrink)
+
+
+def test_shrinking_is_the_work_of_reading():
+    with pytest.raises(ValueError, match="100000x100000 shrunk by 7 is more than .*expected a smaller input"):
+        compare(torch.ones(1, 1).expand(10**5, 10**5), 7, shrink=True)
+    assert compare(torch.rand(3000, 2), 3000, shrink=True).ways["area"].output.shape == (1, 1, 1, 1)
 
 
 def test_infinities_and_nan():
@@ -321,6 +447,10 @@ def test_plot_writes_a_picture(tmp_path, x, factor):
     matplotlib = pytest.importorskip("matplotlib")
     before = dict(matplotlib.rcParams)
     path = tmp_path / "comparison.png"
+    for shrink in (False, True):
+        if factor <= max(torch.as_tensor(x).shape[-2:]):
+            compare(x, factor, "modes", shrink=shrink).plot(tmp_path / "modes.png", dpi=50)
+            assert (tmp_path / "modes.png").read_bytes().startswith(b"\x89PNG")
     figure = compare(x, factor).plot(path, dpi=50)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert 10_000 < path.stat().st_size < 400_000
@@ -335,24 +465,22 @@ def test_the_maps_are_those_of_whole_results(part, shape, factor):
     figure = pytest.importorskip("upsample_ext.comparison_figure")
     x = torch.rand(shape)
     maps = figure._maps(compare(x, factor))
-    height, width = shape[-2:]
     tolerance = 1e-5 if EMULATED else 0.0
-    near = torch.zeros(height, width, dtype=torch.bool)
-    near[:12] = near[-12:] = near[:, :12] = near[:, -12:] = True
     for name, coarse in maps.coarse.items():
         size = compare(x, factor).difference(name).map[0].abs().double()
         cells = [min(90, extent) for extent in size.shape[1:]]
-        expected = torch.nn.functional.adaptive_max_pool2d(size.amax(0)[None], cells)[0]
+        expected = F.adaptive_max_pool2d(size.amax(0)[None], cells)[0]
         torch.testing.assert_close(coarse, expected, rtol=0, atol=tolerance)
-        if name in maps.samples:
-            means = torch.nn.functional.avg_pool2d(size.sum(0)[None], factor)[0]
-            torch.testing.assert_close(
-                maps.samples[name][near], means[near], rtol=1e-9, atol=len(x) * tolerance
-            )
+        means = F.avg_pool2d(size.sum(0)[None], factor)[0]
+        torch.testing.assert_close(maps.samples[name], means, rtol=1e-9, atol=len(x) * tolerance)
     zeros = compare(x, factor).difference("zeros").map[0].abs()
     torch.testing.assert_close(
         maps.edges, zeros[..., [0, -1]].reshape(maps.edges.shape), rtol=0, atol=tolerance
     )
+    shrunk = compare(x, factor, "modes", shrink=True)
+    for name, samples in figure._maps(shrunk).samples.items():
+        expected = compare(x, factor, "modes", shrink=True).difference(name).map[0].abs().double().sum(0)
+        torch.testing.assert_close(samples, expected, rtol=1e-9, atol=len(x) * tolerance)
 
 
 def test_plotted_text_stays_on_the_page_and_apart():
@@ -369,8 +497,19 @@ def test_plotted_text_stays_on_the_page_and_apart():
                 ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
                 yield from (label for place, label in ticks if min(limits) <= place <= max(limits))
 
-    for x, factor in ((QUESTION, 2), (torch.rand(2, 5, 90, 70), 3)):
-        figure = compare(x, factor).plot()
+    photo = torch.rand(2, 5, 90, 70)
+    matrices = [[2.0, 7, 1, 8], [2, 8, 1, 8], [2, 8, 4, 5], [9, 0, 4, 5]]
+    for comparison in (
+        compare(QUESTION, 2),
+        compare(photo, 3),
+        compare(QUESTION, 2, "modes"),
+        compare(photo, 3, "modes"),
+        compare(photo, 2, ["nearest", "bilinear", "area"]),
+        compare(photo, 2, NAMES),
+        compare(matrices, 2, shrink=True),
+        compare(photo, 3, shrink=True),
+    ):
+        figure = comparison.plot()
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw(renderer)
         boxes = [text.get_window_extent(renderer) for text in drawn_texts(figure) if text.get_text().strip()]

@@ -82,3 +82,46 @@ def test_segmentation_refuses_what_makes_no_sense(arguments, message):
     result = run_example("segmentation.py", *arguments)
     assert result.returncode == 2
     assert message in result.stderr
+
+
+def test_a_model_is_the_same_converted_and_patched():
+    result = run_example("patch_a_model.py", "--steps", "1", "--size", "32")
+    assert result.returncode == 0, result.stderr
+    ways = {
+        name: (float(apart), ops)
+        for name, apart, ops in re.findall(
+            rf"^(\S+) +largest difference {NUMBER}; ops of ours: (.*)$", result.stdout, re.MULTILINE
+        )
+    }
+    assert ways["PyTorch"] == (0.0, "none")
+    assert ways["convert()"][1] == "depthwise_conv_transpose2d, upsample_bilinear2d"
+    assert ways["patch()"][1] == "depthwise_conv_transpose2d, resample, upsample_bilinear2d"
+    assert all(apart < 1e-5 for apart, _ in ways.values())
+    times = re.findall(rf"^\S+ +{NUMBER} ms, {NUMBER} times as fast as PyTorch$", result.stdout, re.MULTILINE)
+    assert len(times) == 3 and all(float(v) > 0 for pair in times for v in pair)
+    assert float(times[0][1]) == 1.0
+
+
+def test_labels_are_kept_and_logits_are_better():
+    result = run_example("label_maps.py", "--classes", "12", "--factor", "8", "--size", "256")
+    assert result.returncode == 0, result.stderr
+    shares = {
+        name: float(share) for name, share in re.findall(r"^ *(.*\w).*: +([\d.]+)%", result.stdout, re.M)
+    }
+    nearest, bilinear = shares["nearest of the labels, uint8"], shares["bilinear of the labels, rounded"]
+    assert bilinear < nearest < shares["upsample_argmax of the logits"]
+    assert 0 < shares["pixels that are no whole number"] < 100
+    assert shares["nearest"] < shares["nearest-exact"]
+
+
+@pytest.mark.parametrize(
+    "name, arguments, message",
+    [
+        ("label_maps.py", ["--classes", "300"], "--classes from 2 to 255"),
+        ("label_maps.py", ["--size", "100"], "--size divisible by --factor"),
+        ("patch_a_model.py", ["--size", "30"], "--size divisible by 4"),
+    ],
+)
+def test_examples_refuse_what_makes_no_sense(name, arguments, message):
+    result = run_example(name, *arguments)
+    assert result.returncode == 2 and message in result.stderr

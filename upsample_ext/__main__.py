@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from upsample_ext._progress import Progress
 from upsample_ext.compare import checked_factor, compare_images
 from upsample_ext.comparison_input import check_size, parse_matrix, read_image
+from upsample_ext.comparison_ways import NAMES, Scale, checked_names
 from upsample_ext.fuse import fuse
 from upsample_ext.info import info
 from upsample_ext.patch import patch
@@ -127,10 +128,17 @@ def _parser() -> _Parser:
         prog="upsample-ext", description="Bilinear upsampling in PyTorch: comparison and installation."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="compare|report|info")
-    text = "upsample in four ways, and say where and why they differ"
+    text = "resize in several ways, and say where and why they differ"
     comparison = commands.add_parser("compare", help=text, description=text.capitalize() + ".")
     comparison.add_argument(
         "--factor", type=int, default=2, metavar="N", help="integer factor of both axes (2)"
+    )
+    comparison.add_argument("--shrink", action="store_true", help="divide the extents by the factor")
+    comparison.add_argument(
+        "--ways",
+        metavar="NAMES",
+        help=f'"modes", or of these, parted by ",": bilinear, {", ".join(NAMES)}; the last two are the '
+        "transposed convolution, by what it reads outside (both align_corners and these; to shrink, modes)",
     )
     source = comparison.add_mutually_exclusive_group()
     source.add_argument(
@@ -193,18 +201,20 @@ def _run_program(path: Path) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    factor = checked_factor(arguments.factor)
+    factor, shrink = checked_factor(arguments.factor), arguments.shrink
+    names = checked_names(None if arguments.ways is None else _split(arguments.ways), shrink)
+    scale = Scale(factor, shrink)
     plot = None if arguments.plot is None else _plot_path(arguments.plot)
     if arguments.image is not None:
-        inputs = [read_image(arguments.image, factor)]
+        inputs = [read_image(arguments.image, scale, len(names))]
     else:
         matrices = _QUESTION if arguments.matrix is None else (arguments.matrix,)
         inputs = [parse_matrix(text)[None] for text in matrices]
     progress = Progress()
     for index, x in enumerate(inputs):
-        check_size(x.shape, factor)
+        check_size(x.shape, scale, len(names))
         progress.begin("comparing")
-        comparison = compare_images(x[None], factor, progress)
+        comparison = compare_images(x[None], scale, names, progress)
         if index:
             print("\n" + "-" * 110 + "\n")
         print(comparison, flush=True)
@@ -216,6 +226,11 @@ def _compare(arguments: argparse.Namespace) -> None:
         except OSError as error:
             raise OSError(f"--plot: {plot}: {error.strerror or error}") from None
         print(f"\nplot: {_printable(plot)}")
+
+
+def _split(names: str) -> str | list[str]:
+    """The names of ways, or the word that stands for several."""
+    return names if names == "modes" else [name.strip() for name in names.split(",")]
 
 
 def _plot_path(name: str) -> str:

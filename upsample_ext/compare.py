@@ -2,7 +2,8 @@
 
 Both are `output = A_h @ input @ A_w.T`, with one banded matrix per axis. `compare` upsamples by an integer
 factor in four ways, shows their matrices side by side, and explains from the measured differences where the
-results differ and how to make them equal.
+results differ and how to make them equal. It does the same with the other modes of `interpolate`, also where
+they shrink an image.
 """
 
 import math
@@ -20,7 +21,21 @@ import torch
 from torch import Tensor
 
 from upsample_ext.comparison_differences import Difference, Measurement
-from upsample_ext.comparison_ways import CENTRES, CORNERS, REPLICATE, ZEROS, AxisTable, Planes, Way, make_ways
+from upsample_ext.comparison_explanation import called, explain, place, short
+from upsample_ext.comparison_ways import (
+    CENTRES,
+    CORNERS,
+    QUESTION,
+    REPLICATE,
+    ZEROS,
+    Planes,
+    Scale,
+    Way,
+    checked_names,
+    make_ways,
+    reads_outside,
+    reference_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,16 +43,18 @@ if TYPE_CHECKING:
 # A result is printed in full up to this size, otherwise summarised
 _FULL_EXTENT = 16
 _FULL_PLANES = 4
-# Of a table too large to print, this corner is
+# Of a table too large to print, this corner is: the rows that read no sample beyond these columns
 _TABLE_ROWS = 8
-# Sentences are wrapped to this many characters
+_TABLE_COLUMNS = 16
+# Sentences are wrapped to this many characters, and this many lines of tables hold side by side
 _LINE = 110
+_TABLE_LINE = 190
 # Outputs of a way computed at a time: few enough for a processor's cache, but so many that its table, which
 # is built for each part, costs little
 _STRIPE = 2**19
 # The maximum work of a comparison, in outputs of each way: some minutes
 _MOST_WORK = 2**32
-# The differences that the explanation covers
+# The differences that the explanation of the question covers
 _PAIRS = ((CORNERS, CENTRES), (ZEROS, CENTRES), (REPLICATE, CENTRES), (CORNERS, ZEROS))
 
 
@@ -46,19 +63,21 @@ _PAIRS = ((CORNERS, CENTRES), (ZEROS, CENTRES), (REPLICATE, CENTRES), (CORNERS, 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """The four ways side by side, made by `compare`; `print` shows them, `plot` draws them.
+    """Ways of resizing side by side, made by `compare`; `print` shows them, `plot` draws them.
 
     Attributes:
         input: `(N, C, H, W)`, the input as it was used.
         factor: the integer factor.
-        ways: by name, `"align_corners=True"` and `"align_corners=False"` (interpolation), `"zeros"` and
-            `"replicate"` (transposed convolution, by what it reads outside the image).
-        border_rows, border_columns: `(H * factor,)` and `(W * factor,)` bool, the outputs for which the
-            transposed convolution reads outside the image.
+        shrink: whether the image is shrunk by it, not enlarged.
+        ways: by name, by default `"align_corners=True"` and `"align_corners=False"` (bilinear interpolation),
+            `"zeros"` and `"replicate"` (transposed convolution, by what it reads outside the image).
+        border_rows, border_columns: `(H_out,)` and `(W_out,)` bool, the outputs for which the transposed
+            convolution reads outside the image.
     """
 
     input: Tensor
     factor: int
+    shrink: bool
     ways: Mapping[str, Way]
     border_rows: Tensor
     border_columns: Tensor
@@ -66,8 +85,14 @@ class Comparison:
     _differences: dict[tuple[str, str], Difference] = field(default_factory=dict)
     _ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def difference(self, first: str, second: str = CENTRES) -> Difference:
-        """Compares the results of two ways, named by their keys in `ways`."""
+    @property
+    def reference(self) -> str:
+        """The way that the others are compared with, `align_corners=False` or, to shrink, `antialias`."""
+        return reference_of(self.shrink)
+
+    def difference(self, first: str, second: str | None = None) -> Difference:
+        """Compares the results of two ways, named by their keys in `ways`; the second is the reference."""
+        second = self.reference if second is None else second
         for name in (first, second):
             if name not in self.ways:
                 raise ValueError(f"difference: expected one of {list(self.ways)}, got {name!r}")
@@ -76,9 +101,25 @@ class Comparison:
 
     @property
     def differences(self) -> dict[str, Difference]:
-        """The other three ways, each against `interpolate(align_corners=False)`."""
-        self._measure(_PAIRS)
-        return {name: self.difference(name) for name in self.ways if name != CENTRES}
+        """The other ways, each against the reference."""
+        self._measure(self._pairs)
+        return {name: self.difference(name) for name in self.ways if name != self.reference}
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The smallest and the largest value of each way's result; NaN if there is one."""
+        self._measure(self._pairs, ranges=True)
+        return self._ranges
+
+    @property
+    def _pairs(self) -> list[tuple[str, str]]:
+        """The differences that the explanation covers."""
+        if set(self.ways) == set(QUESTION):
+            return list(_PAIRS)
+        pairs = [(name, self.reference) for name in self.ways if name != self.reference]
+        if "nearest" in self.ways:
+            pairs += [(name, "nearest") for name in ("area", "nearest-exact") if name in self.ways]
+        return pairs
 
     def _measure(self, pairs: Iterable[tuple[str, str]], ranges: bool = False) -> None:
         """Computes these differences, and the range of each result's values, in one pass over the results."""
@@ -114,7 +155,7 @@ class Comparison:
         """The results of these ways for the first images (all by default), a part at a time, in one thread.
 
         Yields:
-            Which of the `N * C` planes, which of their rows, and by way `(planes, rows, W * factor)`: some
+            Which of the `N * C` planes, which of their rows, and by way `(planes, rows, W_out)`: some
             rows of one plane, or all of some planes, in the order in which they lie in `Way.output`.
         """
         height, width = self._output_shape[2:]
@@ -139,13 +180,14 @@ class Comparison:
         """The `N * C` planes of the first images, in parts of as many as fit."""
         count, channels, height, width = self._output_shape
         planes = (count if images is None else images) * channels
-        some = max(1, _STRIPE // (height * width))
+        some = max(1, _STRIPE // max(height * width, self.input[0, 0].numel()))
         return [slice(start, min(start + some, planes)) for start in range(0, planes, some)]
 
     @property
     def _output_shape(self) -> tuple[int, int, int, int]:
         count, channels, height, width = self.input.shape
-        return count, channels, height * self.factor, width * self.factor
+        scale = Scale(self.factor, self.shrink)
+        return count, channels, scale.output(height), scale.output(width)
 
     @cached_property
     def _rounding(self) -> float:
@@ -165,14 +207,15 @@ class Comparison:
     @property
     def explanation(self) -> str:
         """Where and why the ways differ on this input, and how to make them equal, from the measurements."""
-        return "\n".join(_explain(self))
+        return "\n".join(explain(self))
 
     def __str__(self) -> str:
         return _report(self)
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.input.shape))
-        return f"<Comparison of {shape} by factor {self.factor}; print it, or plot(path)>"
+        by = f"shrunk by {self.factor}" if self.shrink else f"by factor {self.factor}"
+        return f"<Comparison of {shape} {by}; print it, or plot(path)>"
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, dpi: int = 100) -> "Figure":
         """Draws the comparison: a small matrix with its numbers, others with a profile across the border.
@@ -206,26 +249,41 @@ class Comparison:
 # ---- making one --------------------------------------------------------------------------------------------
 
 
-def compare(input: Tensor | Sequence[Any], factor: int) -> Comparison:
-    """Upsamples by `factor` in four ways and explains where and why they differ.
+def compare(
+    input: Tensor | Sequence[Any],
+    factor: int,
+    ways: str | Sequence[str] | None = None,
+    *,
+    shrink: bool = False,
+) -> Comparison:
+    """Resizes by `factor` in several ways and explains where and why they differ.
 
-    The ways are `interpolate(mode="bilinear")` with `align_corners` True and False, and
-    `bilinear_conv_transpose2d`, the Caffe layer with kernel `2 * factor - factor % 2`, stride `factor` and
-    padding `ceil((factor - 1) / 2)`, reading zeros outside the image or, with `padding_mode="replicate"`, its
-    repeated edge.
+    By default these are four ways of enlarging: `interpolate(mode="bilinear")` with `align_corners` True and
+    False, and `bilinear_conv_transpose2d`, the Caffe layer with kernel `2 * factor - factor % 2`, stride
+    `factor` and padding `ceil((factor - 1) / 2)`, reading zeros outside the image or, with
+    `padding_mode="replicate"`, its repeated edge.
 
     Args:
         input: `(H, W)`, `(C, H, W)` or `(N, C, H, W)`, a tensor or nested lists. Floating dtypes are kept,
             all others become torch's default dtype. No gradient is recorded.
-        factor: how many outputs per input along both axes, 1 or more.
+        factor: how many outputs per input along both axes, 1 or more; with shrink, how many inputs per
+            output, at most the larger extent. The result then has `H // factor` rows, at least 1.
+        ways: which ways, in this order: `"nearest"`, `"nearest-exact"`, `"bilinear"` (also called
+            `"align_corners=False"`), `"align_corners=True"`, `"bicubic"`, `"area"`, `"antialias"` (bilinear),
+            `"bicubic-antialias"`, `"zeros"`, `"replicate"`. `"modes"` stands for nearest, bilinear, bicubic
+            and antialias, with area where the image shrinks and `"align_corners=True"` where it does not. The
+            reference is always among them: bilinear, or of shrinking antialias. None: the four above, with
+            shrink `"modes"`.
+        shrink: divide the image's extents by factor.
 
     Returns:
         A `Comparison`.
 
     Raises:
         TypeError: `factor` is not an int, or `input` holds no real numbers.
-        ValueError: `input` has another number of dimensions or no elements, or `factor` is below 1, or so
-            large that the comparison would take more than some minutes (2**32 outputs of each way).
+        ValueError: `input` has another number of dimensions or no elements, a way is unknown or cannot
+            shrink, or `factor` is below 1, or so large that the comparison would take more than some minutes
+            (2**32 outputs of each way).
 
     The formulas: ATen's `area_pixel_compute_source_index` for interpolation; the documentation of Caffe's
     BilinearFiller for the transposed convolution.
@@ -236,25 +294,32 @@ def compare(input: Tensor | Sequence[Any], factor: int) -> Comparison:
         tensor([0.5625, 0.9375, 1.3125, 1.1250])
         >>> comparison.difference("replicate", "align_corners=False").equal
         True
+        >>> compare([[1, 2, 3, 4]], 2, "modes", shrink=True).ways["antialias"].width.dense()
+        tensor([[0.4286, 0.4286, 0.1429, 0.0000],
+                [0.0000, 0.1429, 0.4286, 0.4286]], dtype=torch.float64)
     """
     factor = checked_factor(factor)
     x = _as_images(input)
-    check_work(x.shape, factor)
+    check_work(x.shape, factor, shrink)
+    names = checked_names(ways, shrink)
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
     # A copy, from which the results are computed when they are first used
     x = x.to(dtype, memory_format=torch.contiguous_format, copy=True)
-    return compare_images(x, factor)
+    return compare_images(x, Scale(factor, shrink), names)
 
 
-def compare_images(x: Tensor, factor: int, progress: Callable[[float], None] | None = None) -> Comparison:
+def compare_images(
+    x: Tensor, scale: Scale, names: Sequence[str], progress: Callable[[float], None] | None = None
+) -> Comparison:
     """`compare` of checked arguments; `x` is `(N, C, H, W)`, contiguous, and must not be modified any more.
 
     Args:
         progress: called with the fraction that is done, 0 to 1, in each pass over the results.
     """
-    ways = make_ways(x, factor)
-    zeros = ways[ZEROS]
-    return Comparison(x, factor, ways, _reads_outside(zeros.height), _reads_outside(zeros.width), progress)
+    border_rows, border_columns = (reads_outside(size, scale) for size in x.shape[2:])
+    return Comparison(
+        x, scale.factor, scale.shrinks, make_ways(x, scale, names), border_rows, border_columns, progress
+    )
 
 
 def checked_factor(factor: int) -> int:
@@ -268,16 +333,20 @@ def checked_factor(factor: int) -> int:
     return value
 
 
-def check_work(shape: Sequence[int], factor: int) -> None:
+def check_work(shape: Sequence[int], factor: int, shrink: bool = False) -> None:
     """ValueError if comparing an input of this shape, `(..., H, W)`, would take more than some minutes."""
+    size = "x".join(map(str, shape))
+    resized = f"{size} {'shrunk' if shrink else 'upsampled'} by {_digits(factor)}"
+    if shrink:
+        most = max(shape[-2:])
+        if factor > most:
+            raise ValueError(f"compare: {resized} is nothing; the factor may be up to {most}")
+        factor = 1  # the work is that of reading the input
     if _work(shape, factor) <= _MOST_WORK:
         return
     most = bisect_right(range(1, _MOST_WORK), _MOST_WORK, key=lambda smaller: _work(shape, smaller))
-    advice = f"the factor may be up to {most}" if most else "expected a smaller input"
-    raise ValueError(
-        f"compare: {'x'.join(map(str, shape))} upsampled by {_digits(factor)} is more than some minutes' "
-        f"work; {advice}"
-    )
+    advice = f"the factor may be up to {most}" if most and not shrink else "expected a smaller input"
+    raise ValueError(f"compare: {resized} is more than some minutes' work; {advice}")
 
 
 def _work(shape: Sequence[int], factor: int) -> int:
@@ -290,17 +359,22 @@ def _work(shape: Sequence[int], factor: int) -> int:
     return outputs + (taps * width * parts + taps * height * math.prod(planes)) // 4
 
 
-def bytes_needed(shape: Sequence[int], factor: int) -> int:
-    """About how much memory the comparison of float32 `(C, H, W)` takes, its picture included."""
+def bytes_needed(shape: Sequence[int], factor: int, ways: int = 4) -> int:
+    """About how much memory the comparison of float32 `(C, H, W)` takes, its picture included.
+
+    Args:
+        factor: 1 where the image shrinks.
+        ways: how many are compared.
+    """
     channels, height, width = shape
     samples = height * width
     input = 4 * channels * samples
     # A plane of each way with its height upsampled; parts of the results and their differences
-    results = 4 * 4 * samples * factor + 12 * 4 * max(_STRIPE, width * factor)
-    # Numbers as Python's and as tensors, of the four ways and both axes
-    tables = 400 * (height + width) * factor
+    results = 4 * ways * samples * factor + 3 * 4 * ways * max(_STRIPE, width * factor)
+    # Numbers as Python's and as tensors, of the ways and both axes
+    tables = 100 * ways * (height + width) * factor
     # Means of samples in float64, and the coarse maps
-    picture = 8 * 8 * samples + 3 * 90 * 4 * width * factor
+    picture = 8 * (ways + 6) * samples + 90 * (ways - 1) * 4 * width * factor
     return input + results + tables + picture
 
 
@@ -339,148 +413,27 @@ def _as_images(input: Tensor | Sequence[Any]) -> Tensor:
     return x.reshape((1,) * (4 - x.dim()) + x.shape)
 
 
-def _reads_outside(zeros: AxisTable) -> Tensor:
-    """The outputs whose weights do not sum to one: the rest falls on samples outside the image."""
-    return (zeros.row_sums() - 1).abs() > 1e-9
-
-
-# ---- the sentence ------------------------------------------------------------------------------------------
-
-
-def _explain(c: Comparison) -> list[str]:
-    differences = c.differences
-    if all(d.equal for d in differences.values()):
-        if c.factor == 1:
-            return ["No difference: factor 1 gives the input back in all four ways."]
-        return [
-            "No difference on this input: all four ways agree to rounding. Their weights are not the same, "
-            "though (see the tables), so other inputs do differ."
-        ]
-    return [
-        _explain_question(c),
-        _explain_grid(c, differences[CORNERS]),
-        _explain_zeros(c, differences[ZEROS]),
-        _explain_replicate(differences[REPLICATE]),
-    ]
-
-
-def _explain_question(c: Comparison) -> str:
-    question = c.difference(CORNERS, ZEROS)
-    if question.equal:
-        return (
-            "interpolate(align_corners=True) and the transposed convolution agree on this input, to rounding."
-        )
-    reasons = []
-    if not c.difference(CORNERS).equal:
-        reasons.append("where they sample")
-    if not c.difference(ZEROS).equal:
-        reasons.append("what they read outside the image")
-    return (
-        "interpolate(align_corners=True) and the transposed convolution differ by up to "
-        f"{_short(question.largest)}, at {_place(c, question)}, because of {' and '.join(reasons)}."
-    )
-
-
-def _explain_grid(c: Comparison, grid: Difference) -> str:
-    sizes = [(table.in_size, table.out_size) for table in (c.ways[CORNERS].height, c.ways[CORNERS].width)]
-    steps = list(dict.fromkeys(f"({i} - 1)/({o} - 1) = {_short((i - 1) / (o - 1))}" for i, o in sizes))
-    keeps = "keeps the corner samples and " if _keeps_corners(c, grid.rounding) else ""
-    start = 0.5 / c.factor - 0.5
-    text = (
-        f"interpolate(align_corners=True) {keeps}steps (in - 1)/(out - 1) of a sample per output, here "
-        f"{' and '.join(steps)}; align_corners=False and the transposed convolution sample at half-pixel "
-        f"centres, from {_short(start)} in steps of 1/{c.factor}. "
-    )
-    if grid.equal:
-        return text + "On this input that makes no difference."
-    return (
-        text + f"On this input that makes a difference of up to {_short(grid.largest)}, at {_place(c, grid)}."
-    )
-
-
-def _keeps_corners(c: Comparison, rounding: float) -> bool:
-    planes = Planes(c.ways[CORNERS])
-    ends = [0, -1]
-    for group in c._groups():
-        planes.turn_to(group)
-        output = torch.cat([planes.rows(slice(0, 1)), planes.rows(slice(-1, None))], 1)[..., ends]
-        input = c.input.flatten(0, 1)[group][:, ends][..., ends]
-        if not torch.allclose(output, input, rtol=0, atol=rounding, equal_nan=True):
-            return False
-    return True
-
-
-def _explain_zeros(c: Comparison, zeros: Difference) -> str:
-    if zeros.inside is None:
-        inside = "No output lies wholly inside this input."
-    elif zeros.inside <= zeros.rounding:
-        inside = f"Inside it agrees with align_corners=False {_closeness(zeros.inside)}."
-    else:
-        inside = f"Inside it differs from align_corners=False by up to {_short(zeros.inside)}."
-    if zeros.border is None:
-        return f"The transposed convolution never reads outside the image here. {inside}"
-    if zeros.border <= zeros.rounding:
-        border = "On the border it agrees too, on this input"
-    else:
-        place = f", at {_place(c, zeros)}" if zeros.largest == zeros.border else ""
-        border = f"On the border it differs by up to {_short(zeros.border)}{place}"
-    rows, columns = c.ways[ZEROS].height.row_sums(), c.ways[ZEROS].width.row_sums()
-    edge = min(float(rows.min()), float(columns.min()))
-    corner = float(rows.min() * columns.min())
-    return (
-        f"The transposed convolution reads zeros outside the image. {inside} {border}: there its weights sum "
-        f"to as little as {_short(edge)} on an edge and {_short(corner)} at a corner, which is what becomes "
-        "of a constant 1."
-    )
-
-
-def _explain_replicate(replicate: Difference) -> str:
-    if replicate.equal:
-        return (
-            'To make them equal, repeat the edge: with padding_mode="replicate" the transposed convolution '
-            f"equals interpolate(align_corners=False) everywhere, {_closeness(replicate.largest)}."
-        )
-    return (
-        'With padding_mode="replicate" the transposed convolution repeats the edge; on this input it is '
-        f"still up to {_short(replicate.largest)} from interpolate(align_corners=False), more than rounding."
-    )
-
-
-def _place(c: Comparison, difference: Difference) -> str:
-    n, channel, row, column = difference.where
-    place = f"row {row}, column {column}"
-    if c.input.shape[1] > 1:
-        place += f" of channel {channel}"
-    if c.input.shape[0] > 1:
-        place += f" of image {n}"
-    return place
-
-
-def _closeness(difference: float) -> str:
-    return f"to rounding ({_short(difference)})" if difference else "exactly"
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"
-
-
 # ---- print -------------------------------------------------------------------------------------------------
 
 
 def _report(c: Comparison) -> str:
     shown = c._output_shape
-    full = max(shown[2:]) <= _FULL_EXTENT and shown[0] * shown[1] <= _FULL_PLANES
+    full = max(*shown[2:], *c.input.shape[2:]) <= _FULL_EXTENT and shown[0] * shown[1] <= _FULL_PLANES
     if not full:
-        c._measure(_PAIRS, ranges=True)
-    parts = [f"x: {_tensor_type(c.input)}, upsampled by {c.factor}"]
-    # The two that the question is about come first
-    for name in (CORNERS, ZEROS, CENTRES, REPLICATE):
+        c._measure(c._pairs, ranges=True)
+    parts = [f"x: {_tensor_type(c.input)}, {'shrunk' if c.shrink else 'upsampled'} by {c.factor}"]
+    for name in _in_print(c):
         way = c.ways[name]
         parts.append("\n".join([way.call, *(_matrices(way.output) if full else _summary(c, name))]))
     parts.append("\n".join(_difference_rows(c)))
     axes = ["height", "width"] if c.input.shape[2] != c.input.shape[3] else ["height"]
     parts += ["\n".join(_table_rows(c, axis, full)) for axis in axes]
-    return "\n\n".join([*parts, *(textwrap.fill(line, _LINE) for line in _explain(c))])
+    return "\n\n".join([*parts, *(textwrap.fill(line, _LINE) for line in explain(c))])
+
+
+def _in_print(c: Comparison) -> Sequence[str]:
+    """The names in the order in which they are printed: first the two that the question is about."""
+    return (CORNERS, ZEROS, CENTRES, REPLICATE) if set(c.ways) == set(QUESTION) else tuple(c.ways)
 
 
 def _tensor_type(x: Tensor, shape: Sequence[int] | None = None) -> str:
@@ -510,13 +463,13 @@ def _matrices(output: Tensor) -> list[str]:
 
 def _summary(c: Comparison, name: str) -> list[str]:
     low, high = c._ranges[name]
-    return [f"[{_tensor_type(c.input, c._output_shape)}], values from {_short(low)} to {_short(high)}"]
+    return [f"[{_tensor_type(c.input, c._output_shape)}], values from {short(low)} to {short(high)}"]
 
 
 def _difference_rows(c: Comparison) -> list[str]:
     rows = [
         [
-            "largest difference from align_corners=False",
+            f"largest difference from {called(c, c.reference)}",
             "inside",
             "on the border",
             "outputs that differ",
@@ -524,14 +477,14 @@ def _difference_rows(c: Comparison) -> list[str]:
         ]
     ]
     for name, d in c.differences.items():
-        inside, border = ("-" if v is None else _short(v) for v in (d.inside, d.border))
+        inside, border = ("-" if v is None else short(v) for v in (d.inside, d.border))
         rows.append(
             [
                 c.ways[name].title,
                 inside,
                 border,
                 f"{d.count} of {math.prod(c._output_shape)}",
-                _place(c, d) if d.largest else "-",
+                place(c, d) if d.largest else "-",
             ]
         )
     return _columns(rows)
@@ -550,13 +503,16 @@ def _columns(rows: list[list[str]]) -> list[str]:
 
 def _table_rows(c: Comparison, axis: str, full: bool) -> list[str]:
     """The matrices of one axis side by side, "." for no weight, with the sum of each row."""
-    tables = {name: getattr(c.ways[name], axis) for name in (CORNERS, ZEROS, CENTRES, REPLICATE)}
-    any_table = tables[CENTRES]
+    tables = {name: getattr(c.ways[name], axis) for name in _in_print(c)}
+    any_table = tables[c.reference]
     rows = any_table.out_size if full else min(any_table.out_size, _TABLE_ROWS)
     dense = {name: table.dense(rows) for name, table in tables.items()}
     columns = any_table.in_size
-    if not full:  # up to the last sample that these rows read
-        columns = max(int(matrix.any(0).nonzero().max()) for matrix in dense.values()) + 1
+    if not full:
+        read = torch.stack([matrix != 0 for matrix in dense.values()]).any(0)
+        last = [int(row.nonzero().max()) + 1 for row in read]  # of each row, how many columns it needs
+        rows = max(1, sum(needed <= _TABLE_COLUMNS for needed in last))
+        columns = min(max(last[:rows]), _TABLE_COLUMNS)
     both = c.input.shape[2] == c.input.shape[3]
     extent = f"{any_table.out_size} outputs x {any_table.in_size} inputs"
     heading = f"weights of {'either axis' if both else 'the ' + axis}, A: {extent}; output = A_h x A_w^T"
@@ -568,10 +524,15 @@ def _table_rows(c: Comparison, axis: str, full: bool) -> list[str]:
         texts = [
             " ".join(f"{v:.4f}" if v else "     ." for v in row) + f" | {total:.4f}"
             for row, total in zip(
-                matrix[:, :columns].tolist(), tables[name].row_sums()[:rows].tolist(), strict=True
+                matrix[:rows, :columns].tolist(), tables[name].row_sums()[:rows].tolist(), strict=True
             )
         ]
         labels = c.ways[name].title.split(", ")
         width = max(map(len, labels + texts))
         blocks.append([text.ljust(width) for text in labels + texts])
-    return [textwrap.fill(heading, _LINE), *("   ".join(line).rstrip() for line in zip(*blocks, strict=True))]
+    beside = max(1, _TABLE_LINE // max(len(block[0]) + 3 for block in blocks))
+    lines = [textwrap.fill(heading, _LINE)]
+    for start in range(0, len(blocks), beside):
+        lines += [""] * bool(start)
+        lines += ["   ".join(line).rstrip() for line in zip(*blocks[start : start + beside], strict=True)]
+    return lines

@@ -20,18 +20,20 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, avg_pool2d
 
 from upsample_ext.comparison_differences import absolute_difference
-from upsample_ext.comparison_ways import Planes
+from upsample_ext.comparison_explanation import called
+from upsample_ext.comparison_ways import CORNERS, QUESTION, ZEROS, Planes
 
 if TYPE_CHECKING:
     from upsample_ext.compare import Comparison
 
-_COLUMNS = ("align_corners=True", "align_corners=False", "zeros", "replicate")
-_REFERENCE = "align_corners=False"
 # Up to this many rows and columns of output, every number is written into its cell
 _NUMBERS = 8
-# Of a photo, input samples a side of the part that is shown enlarged, and along the profile
+# Of a photo, samples a side of the part that is shown enlarged, and along the profile, for the question and
+# for modes: of the input, or, if that is shrunk, of the output
 _WINDOW = 12
 _PROFILE = 9
+_MODES_WINDOW = 28
+_MODES_PROFILE = 16
 # Of the input, every second sample or fewer is drawn where it has more than this many a side
 _PICTURE = 1024
 # A map of differences is shrunk to this many cells a side, each with the largest of what it stands for:
@@ -39,8 +41,14 @@ _PICTURE = 1024
 _MAP = 90
 
 _COLOURS = {
+    "nearest": "#7a5c3e",
+    "nearest-exact": "#a0a04a",
     "align_corners=True": "#d1622b",
     "align_corners=False": "#1f4e79",
+    "bicubic": "#7d4bb3",
+    "area": "#c28a00",
+    "antialias": "#138a8a",
+    "bicubic-antialias": "#c2539b",
     "zeros": "#b01e4f",
     "replicate": "#2f8f5b",
 }
@@ -53,13 +61,15 @@ _STYLE: dict[Any, Any] = {
     "axes.linewidth": 0.6,
     "image.interpolation": "nearest",
 }
-_SIZE = (12, 10.6)
+# Inches: the width of a column, the height but for the explanation, and that of so many of its lines
+_COLUMN, _HEIGHT, _LINES = 2.4, 8.639, 9
+_TEXT_HEIGHT = 1.961
 
 
 def draw(comparison: "Comparison") -> Figure:
     """Draws the first image: a small matrix with its numbers, others with a profile across the border."""
     with matplotlib.rc_context(_STYLE):
-        small = max(comparison._output_shape[2:]) <= _NUMBERS
+        small = max(*comparison._output_shape[2:], *comparison.input.shape[2:]) <= _NUMBERS
         return _draw_matrix(comparison) if small else _draw_image(comparison)
 
 
@@ -67,20 +77,48 @@ def draw(comparison: "Comparison") -> Figure:
 
 
 def _figure(c: "Comparison") -> tuple[Figure, GridSpec]:
-    """The page: title above, a grid of three rows and five columns, the explanation below."""
-    figure = Figure(figsize=_SIZE, facecolor="white")
-    height, width = c.input.shape[2:]
-    title = "Bilinear interpolation and the bilinear transposed convolution"
-    figure.text(0.03, 0.968, title, fontsize=14, fontweight="bold", va="center")
-    note = f"{height} x {width}, upsampled by {c.factor}"
-    figure.text(0.985, 0.968, note, fontsize=11, color=_GREY, ha="right", va="center")
+    """The page: title above, a grid of three rows and a column more than ways, the explanation below."""
+    columns = 1 + len(c.ways)
+    paragraphs = ["\n".join(textwrap.wrap(line, 88 * columns // 5)) for line in c.explanation.split("\n")]
+    halves = _halves(paragraphs)
+    more = max(0, max(text.count("\n") for text in halves) + 1 - _LINES) * _TEXT_HEIGHT / (_LINES + 2)
+    size = _COLUMN * columns, _HEIGHT + _TEXT_HEIGHT + more
+    figure = Figure(figsize=size, facecolor="white")
 
-    paragraphs = ["\n".join(textwrap.wrap(line, 88)) for line in c.explanation.split("\n")]
-    half = (len(paragraphs) + 1) // 2
-    for x, part in ((0.03, paragraphs[:half]), (0.52, paragraphs[half:])):
-        figure.text(x, 0.152, "\n\n".join(part), fontsize=8.5, color="#333333", va="top", linespacing=1.4)
-    grid = figure.add_gridspec(3, 5, left=0.03, right=0.985, top=0.89, bottom=0.185, wspace=0.13, hspace=0.24)
+    def from_top(share: float) -> float:
+        """A share of the page's height, were the explanation of the usual length."""
+        return 1 - (1 - share) * (_HEIGHT + _TEXT_HEIGHT) / size[1]
+
+    left, right = 0.03 * 5 / columns, 1 - 0.015 * 5 / columns
+    height, width = c.input.shape[2:]
+    figure.text(left, from_top(0.968), _title(c), fontsize=14, fontweight="bold", va="center")
+    note = f"{height} x {width}, {'shrunk' if c.shrink else 'upsampled'} by {c.factor}"
+    figure.text(right, from_top(0.968), note, fontsize=11, color=_GREY, ha="right", va="center")
+    for x, text in zip((left, 0.52), halves, strict=True):
+        figure.text(x, from_top(0.152), text, fontsize=8.5, color="#333333", va="top", linespacing=1.4)
+    grid = figure.add_gridspec(
+        3,
+        columns,
+        left=left,
+        right=right,
+        top=from_top(0.89),
+        bottom=from_top(0.185),
+        wspace=0.13,
+        hspace=0.24,
+    )
     return figure, grid
+
+
+def _title(c: "Comparison") -> str:
+    if set(c.ways) == set(QUESTION):
+        return "Bilinear interpolation and the bilinear transposed convolution"
+    return "Ways of shrinking an image" if c.shrink else "Ways of enlarging an image"
+
+
+def _halves(paragraphs: list[str]) -> tuple[str, str]:
+    """The paragraphs as two texts, which stand side by side."""
+    half = (len(paragraphs) + 1) // 2
+    return "\n\n".join(paragraphs[:half]), "\n\n".join(paragraphs[half:])
 
 
 def _heading(ax: Axes, c: "Comparison", name: str) -> None:
@@ -129,8 +167,8 @@ def _bare(ax: Axes) -> None:
 
 def _draw_matrix(c: "Comparison") -> Figure:
     figure, grid = _figure(c)
-    results = {name: c.ways[name].output[0, 0].double().cpu() for name in _COLUMNS}
-    differences = {name: c.difference(name).map[0, 0].double().cpu() for name in _COLUMNS}
+    results = {name: c.ways[name].output[0, 0].double().cpu() for name in c.ways}
+    differences = {name: c.difference(name).map[0, 0].double().cpu() for name in c.ways}
     finite = torch.cat([v[v.isfinite()] for v in results.values()])
     low, high = (float(v) for v in torch.aminmax(finite)) if len(finite) else (0.0, 1.0)
     span = _span(differences.values())
@@ -140,7 +178,7 @@ def _draw_matrix(c: "Comparison") -> Figure:
     ax.text(0.5, 1.025, "input", transform=ax.transAxes, ha="center", fontsize=10.5, fontweight="bold")
     _describe(
         figure.add_subplot(grid[1, 0]),
-        "Difference from\nalign_corners=False",
+        f"Difference from\n{called(c, c.reference)}",
         _difference_note(c),
     )
     axis = "either axis" if c.input.shape[2] == c.input.shape[3] else "the horizontal axis"
@@ -148,15 +186,15 @@ def _draw_matrix(c: "Comparison") -> Figure:
         figure.add_subplot(grid[2, 0]),
         "Weights",
         f"The matrix A of {axis}: a row for each output, a column for each input.\n\n"
-        "All four ways are\noutput = A_h x A_wᵀ.\n\n"
+        f"All {'four ' * (len(c.ways) == 4)}ways are\noutput = A_h x A_wᵀ.\n\n"
         "Right of it, each row's sum: what becomes of a constant 1.",
     )
-    for column, name in enumerate(_COLUMNS, start=1):
+    for column, name in enumerate(c.ways, start=1):
         ax = figure.add_subplot(grid[0, column])
         _cells(ax, results[name], "viridis", low, high)
         _heading(ax, c, name)
         ax = figure.add_subplot(grid[1, column])
-        if name == _REFERENCE:
+        if name == c.reference:
             _reference(ax)
         else:
             noise = differences[name].abs() <= c.difference(name).rounding
@@ -169,6 +207,8 @@ def _draw_matrix(c: "Comparison") -> Figure:
 
 def _difference_note(c: "Comparison") -> str:
     """What the differences show, as far as they were measured to show it."""
+    if set(c.ways) != set(QUESTION):
+        return f"The result above, less that of {called(c, c.reference)}, the reference."
     zeros = c.difference("zeros")
     note = "The result above, less that of interpolation at half-pixel centres."
     if zeros.equal or zeros.inside is None or zeros.inside > zeros.rounding:
@@ -229,11 +269,12 @@ def _weights(ax: Axes, matrix: Tensor, sums: Tensor) -> None:
     ax.add_patch(
         Rectangle((-0.5, -0.5), columns, rows, fill=False, edgecolor="#999999", linewidth=0.6, clip_on=False)
     )
-    size = 8.5 if rows <= 4 else 7 if rows <= 6 else 6
+    most = max(rows, columns)
+    size = 8.5 if most <= 4 else 7 if most <= 6 else 6
     for i, row in enumerate(matrix.tolist()):
         for j, value in enumerate(row):
             if value:
-                text = f"{value:.4f}" if rows <= 4 else f"{value:.2f}"
+                text = f"{value:.4f}" if rows <= 4 and columns <= 2 else f"{value:.2f}"
                 ax.text(j, i, text, ha="center", va="center", fontsize=size)
         total = float(sums[i])
         less = abs(total - 1) > 1e-9
@@ -249,15 +290,18 @@ def _weights(ax: Axes, matrix: Tensor, sums: Tensor) -> None:
 def _draw_image(c: "Comparison") -> Figure:
     figure, grid = _figure(c)
     maps = _maps(c)
-    top, left, bottom, right = _window(maps.samples["zeros"], maps.samples["align_corners=True"])
+    asks = set(c.ways) == set(QUESTION)
+    top, left, bottom, right = _border_window(maps.samples) if asks else _window(maps.samples)
+    # Of the samples of the smaller image: how many of the input's and of the result's one stands for
+    of_input, of_result = (c.factor, 1) if c.shrink else (1, c.factor)
     ax = figure.add_subplot(grid[0, 0])
     _picture(ax, c.input, c.input)
     ax.text(0.5, 1.025, "input", transform=ax.transAxes, ha="center", fontsize=10.5, fontweight="bold")
     ax.add_patch(
         Rectangle(
-            (left - 0.5, top - 0.5),
-            right - left,
-            bottom - top,
+            (left * of_input - 0.5, top * of_input - 0.5),
+            (right - left) * of_input,
+            (bottom - top) * of_input,
             fill=False,
             edgecolor="#ff2d55",
             linewidth=1.4,
@@ -269,17 +313,17 @@ def _draw_image(c: "Comparison") -> Figure:
     label = figure.add_subplot(grid[1, 0])
     _describe(
         label,
-        "Difference from\nalign_corners=False",
+        f"Difference from\n{called(c, c.reference)}",
         "Absolute, the largest channel, the whole image. A cell shows the largest difference of the outputs "
         "it stands for.",
     )
-    for column, name in enumerate(_COLUMNS, start=1):
+    rows, columns = slice(top * of_result, bottom * of_result), slice(left * of_result, right * of_result)
+    for column, name in enumerate(c.ways, start=1):
         ax = figure.add_subplot(grid[0, column])
-        f = c.factor
-        _picture(ax, _part(c, name, slice(top * f, bottom * f), slice(left * f, right * f)), c.input)
+        _picture(ax, _part(c, name, rows, columns), c.input)
         _heading(ax, c, name)
         ax = figure.add_subplot(grid[1, column])
-        if name == _REFERENCE:
+        if name == c.reference:
             _reference(ax)
             continue
         shown = ax.imshow(maps.coarse[name].numpy(), cmap="inferno", vmin=0, vmax=span)
@@ -290,16 +334,33 @@ def _draw_image(c: "Comparison") -> Figure:
     bar.outline.set_linewidth(0.5)
     bar.locator = MaxNLocator(4)
 
-    _profile(figure, grid, c, top, left, maps.edges)
+    if asks:
+        _border_profile(figure, grid, c, top, left, maps.edges)
+    else:
+        _profile(figure, grid, c, rows, columns)
     return figure
 
 
-def _window(zeros: Tensor, corners: Tensor) -> tuple[int, int, int, int]:
+def _window(samples: dict[str, Tensor]) -> tuple[int, int, int, int]:
+    """The part to enlarge, in samples of the smaller image: where the ways differ most.
+
+    Args:
+        samples: the differences of the ways at each of these samples, `(H, W)`.
+    """
+    score = torch.stack(list(samples.values())).sum(0)
+    height, width = (min(_MODES_WINDOW, extent) for extent in score.shape)
+    score = avg_pool2d(avg_pool2d(score[None], (height, 1), 1), (1, width), 1)[0]
+    top, left = divmod(int(score.argmax()), score.shape[1])
+    return top, left, top + height, left + width
+
+
+def _border_window(samples: dict[str, Tensor]) -> tuple[int, int, int, int]:
     """The part to enlarge, in input samples: touching the border, where both differences show.
 
     Args:
-        zeros, corners: the differences of these two ways at each sample, `(H, W)`.
+        samples: the differences of the ways at each sample, `(H, W)`.
     """
+    zeros, corners = samples[ZEROS], samples[CORNERS]
     height, width = (min(_WINDOW, extent) for extent in zeros.shape)
     border, grid = (
         avg_pool2d(avg_pool2d(samples[None], (height, 1), 1), (1, width), 1)[0]
@@ -333,9 +394,9 @@ class _Maps:
 
     Attributes:
         coarse: by way, the largest of all channels in each cell of a grid, `(rows, columns)` float64.
-        samples: by way, the mean over the outputs of an input sample, added over channels, `(H, W)` float64;
-            only of those near the border.
-        edges: with zeros outside, the first and the last column, `(C, H * factor, 2)`.
+        samples: by way, added over channels, the mean over the outputs of an input sample, `(H, W)` float64;
+            of an image that shrinks, each output.
+        edges: with zeros outside, the first and the last column, `(C, H_out, 2)`; otherwise zeros.
     """
 
     coarse: dict[str, Tensor]
@@ -344,22 +405,20 @@ class _Maps:
 
 
 def _maps(c: "Comparison") -> _Maps:
-    channels, height, width = c.input.shape[1:]
-    rows, columns = height * c.factor, width * c.factor
+    channels, rows, columns = c._output_shape[1:]
+    outputs_of_sample = 1 if c.shrink else c.factor
     cells = min(_MAP, rows)
-    names = [name for name in _COLUMNS if name != _REFERENCE]
+    names = [name for name in c.ways if name != c.reference]
     coarse = {name: torch.zeros(cells, columns, dtype=c.input.dtype) for name in names}
-    samples = {
-        name: torch.zeros(height, width, dtype=torch.float64) for name in ("zeros", "align_corners=True")
-    }
+    extent = rows // outputs_of_sample, columns // outputs_of_sample
+    samples = {name: torch.zeros(extent, dtype=torch.float64) for name in names}
     edges = torch.zeros(channels, rows, 2, dtype=c.input.dtype)
-    for planes, part, outputs in c._stripes(_COLUMNS, images=1):
+    for planes, part, outputs in c._stripes(c.ways, images=1):
         for name in names:
-            size = absolute_difference(outputs[name], outputs[_REFERENCE]).cpu()
+            size = absolute_difference(outputs[name], outputs[c.reference]).cpu()
             _widen(coarse[name], size, part.start, rows)
-            if name in samples:
-                _add_samples(samples[name], size, part.start, c.factor)
-            if name == "zeros":
+            _add_samples(samples[name], size, part.start, outputs_of_sample)
+            if name == ZEROS:
                 edges[planes, part] = size[..., [0, -1]]
     shrunk = {
         name: adaptive_max_pool2d(size.double()[None], (cells, min(_MAP, columns)))[0]
@@ -381,22 +440,11 @@ def _widen(cells: Tensor, size: Tensor, start: int, total: int) -> None:
 
 
 def _add_samples(samples: Tensor, size: Tensor, start: int, factor: int) -> None:
-    """Adds `(planes, rows, W * factor)` differences, from row `start` on, to the means of input samples.
-
-    Those farther from the border than a window reaches are left out.
-    """
-    rows, columns, reach = len(samples) * factor, size.shape[2], _WINDOW * factor
-    stop = start + size.shape[1]
-    sample = torch.arange(start, stop) // factor
+    """Adds `(planes, rows, W_out)` differences, from row `start` on, to the means over factor x factor."""
+    sample = torch.arange(start, start + size.shape[1]) // factor
     first, last = int(sample[0]), int(sample[-1])
-    sides = [slice(0, reach), slice(max(reach, columns - reach), columns)]
-    for part in [slice(0, columns)] if start < reach or stop > rows - reach else sides:
-        side = size[..., part].double().nan_to_num().sum(0)
-        if side.numel():
-            by_row = torch.zeros(last + 1 - first, side.shape[1], dtype=torch.float64)
-            by_row.index_add_(0, sample - first, side)
-            means = avg_pool2d(by_row[None], (1, factor))[0] / factor
-            samples[first : last + 1, part.start // factor : part.stop // factor] += means
+    along = avg_pool2d(size.double().nan_to_num().sum(0)[None], (1, factor))[0] / factor
+    samples[first : last + 1].index_add_(0, sample - first, along)
 
 
 def _part(c: "Comparison", name: str, rows: slice, columns: slice) -> Tensor:
@@ -412,7 +460,69 @@ def _rows(c: "Comparison", name: str, channel: int, rows: slice) -> Tensor:
     return planes.rows(rows)
 
 
-def _profile(figure: Figure, grid: GridSpec, c: "Comparison", top: int, left: int, edges: Tensor) -> None:
+def _profile(figure: Figure, grid: GridSpec, c: "Comparison", rows: slice, columns: slice) -> None:
+    """One row of the results in the enlarged part, where the ways differ most, with the input behind it."""
+    channel, row, left = _steepest(c, rows, columns)
+    outputs = range(left, min(left + _MODES_PROFILE * (1 if c.shrink else c.factor), columns.stop))
+    height, width = c.input.shape[2:]
+    step_y, step_x = height / c._output_shape[2], width / c._output_shape[3]
+    where = f"Output row {row}" + (f" of channel {channel}" if c.input.shape[1] > 1 else "")
+    samples = "Grey: the input's samples on that row." if c.shrink else "Black: the input's samples nearest."
+    _describe(
+        figure.add_subplot(grid[2, 0]),
+        "Along a row",
+        f"{where}, where the ways differ.\n\n{samples}\n\nAlong it, the position in input pixels.",
+    )
+    ax = figure.add_subplot(grid[2, 1:])
+    low, high = outputs[0] * step_x, (outputs[-1] + 1) * step_x
+    read = range(int(low), min(int(high), width))
+    line = c.input[0, channel, min(int((row + 0.5) * step_y), height - 1)].double().cpu()
+    colour, linewidth, dot = ("#c4c4c4", 1, 3) if c.shrink else ("black", 0, 5)
+    ax.plot(
+        [i + 0.5 for i in read],
+        [float(line[i]) for i in read],
+        color=colour,
+        linewidth=linewidth,
+        marker="o",
+        markersize=dot,
+        label="input",
+    )
+    for name in c.ways:
+        values = _rows(c, name, channel, slice(row, row + 1)).flatten().double().cpu()
+        position = [(i + 0.5) * step_x for i in outputs]
+        ax.plot(
+            position,
+            [float(values[i]) for i in outputs],
+            color=_COLOURS[name],
+            label=c.ways[name].title,
+            linewidth=3 if name == c.reference else 1.2,
+            alpha=0.5 if name == c.reference else 1,
+            marker="none" if name == c.reference else "o",
+            markersize=3,
+        )
+    ax.set_xlim(low, high)
+    ax.margins(y=0.12)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8, length=3)
+    ax.legend(frameon=False, fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1), ncols=1 + len(c.ways))
+
+
+def _steepest(c: "Comparison", rows: slice, columns: slice) -> tuple[int, int, int]:
+    """Channel, output row and first output column of the profile, within the enlarged part."""
+    reference = _part(c, c.reference, rows, columns)
+    size = torch.zeros(reference.shape[1:], dtype=torch.float64)
+    for name in c.ways:
+        size += absolute_difference(_part(c, name, rows, columns), reference)[0].double().nan_to_num().cpu()
+    length = min(_MODES_PROFILE * (1 if c.shrink else c.factor), size.shape[2])
+    score = avg_pool2d(size[None], (1, length), 1)[0]
+    channel, rest = divmod(int(score.argmax()), score.shape[1] * score.shape[2])
+    row, column = divmod(rest, score.shape[2])
+    return channel, rows.start + row, columns.start + column
+
+
+def _border_profile(
+    figure: Figure, grid: GridSpec, c: "Comparison", top: int, left: int, edges: Tensor
+) -> None:
     """One row of the results, from outside the image into it, where the zeros make the largest difference."""
     channel, row, at_right = _profile_place(c, top, left, edges)
     length = min(_PROFILE, c.input.shape[3])
@@ -431,7 +541,7 @@ def _profile(figure: Figure, grid: GridSpec, c: "Comparison", top: int, left: in
         "zeros": {"linestyle": "-", "marker": "s", "markersize": 3.5, "linewidth": 1.2},
         "replicate": {"linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "white"},
     }
-    for name in _COLUMNS:
+    for name in QUESTION:
         line = _rows(c, name, channel, slice(row, row + 1)).flatten().double()
         line = line.flip(0) if at_right else line
         position = [(i + 0.5) / c.factor for i in outputs]

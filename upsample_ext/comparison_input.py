@@ -12,6 +12,9 @@ from torch import Tensor
 
 from upsample_ext._memory import available_bytes
 from upsample_ext.compare import bytes_needed, check_work
+from upsample_ext.comparison_ways import Scale
+
+_SAME = Scale(1)
 
 
 def parse_matrix(text: str) -> Tensor:
@@ -51,13 +54,14 @@ def _number(word: str) -> float:
     return number
 
 
-def read_image(name: str, factor: int = 1) -> Tensor:
+def read_image(name: str, scale: Scale = _SAME, ways: int = 4) -> Tensor:
     """A picture from a file, or, where there is no such file, the scikit-image sample of that name.
 
     Of several pictures in a file, such as an animation, it is the first.
 
     Args:
-        factor: by which it will be upsampled; a picture that is too large for that is not read.
+        scale: by which it will be resized; a picture that is too large for that is not read.
+        ways: how many will be compared.
 
     Returns:
         `(1, H, W)` or `(3, H, W)` float32, 8-bit values scaled to 0..1; transparency is dropped.
@@ -78,7 +82,7 @@ def read_image(name: str, factor: int = 1) -> Tensor:
         with _damage_told(name):
             picture = Image.open(path)
         with picture:
-            _check_picture(picture.size, picture.mode, factor)
+            _check_picture(picture.size, picture.mode, scale, ways)
             with _damage_told(name):
                 upright = ImageOps.exif_transpose(picture)
                 deep = _is_deep(upright.mode)
@@ -110,13 +114,13 @@ def _is_grey(mode: str) -> bool:
     return mode in ("1", "L", "LA") or _is_deep(mode)
 
 
-def _check_picture(size: tuple[int, int], mode: str, factor: int) -> None:
+def _check_picture(size: tuple[int, int], mode: str, scale: Scale, ways: int) -> None:
     """ValueError if a picture of this size and mode is empty or too large."""
     width, height = size
     if min(size) < 1:
         raise ValueError(f"--image: the picture is empty, {width} x {height} pixels")
     shape = (1 if _is_grey(mode) else 3, height, width)
-    check_size(shape, factor)
+    check_size(shape, scale, ways)
     # As decoded, in the requested mode, and as bytes that are then converted to a float32 tensor
     _check_memory(f"--image: to read {width} x {height} pixels", 9 * math.prod(shape))
 
@@ -146,10 +150,11 @@ def _image_path(name: str) -> Path:
     raise FileNotFoundError(f"--image: {name} is neither a file nor {known}")
 
 
-def check_size(shape: Sequence[int], factor: int) -> None:
-    """ValueError if `(C, H, W)` upsampled by factor is too much to compare, or for the available memory."""
-    check_work(shape, factor)
-    _check_memory("x".join(map(str, shape)) + f" upsampled by {factor}", bytes_needed(shape, factor))
+def check_size(shape: Sequence[int], scale: Scale, ways: int) -> None:
+    """ValueError if `(C, H, W)` resized in so many ways is too much work, or for the available memory."""
+    check_work(shape, scale.factor, scale.shrinks)
+    what = f"{'x'.join(map(str, shape))} {'shrunk' if scale.shrinks else 'upsampled'} by {scale.factor}"
+    _check_memory(what, bytes_needed(shape, 1 if scale.shrinks else scale.factor, ways))
 
 
 def _check_memory(what: str, needed: int) -> None:
