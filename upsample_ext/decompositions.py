@@ -359,7 +359,7 @@ def _concat(inputs: Sequence[Tensor], output_size: Sizes, align_corners: bool) -
     return torch.cat([_bilinear(input, output_size, align_corners) for input in inputs], 1)
 
 
-# ---- chains of resizes and crops, and what consumes them ----------------------------------------------------
+# ---- chains of resizes and crops, and what consumes them ---------------------------------------------------
 
 
 def _stages(
