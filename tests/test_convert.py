@@ -287,8 +287,9 @@ def test_tells_what_it_converted_and_what_it_left():
     model.odd.mode = "bicubic"
     model.own = upsample_ext.Upsample(scale_factor=2)
     model.diagonal = fixed_diagonal_layer()
+    model.trained = fixed_diagonal_layer().requires_grad_()
     before = upsample_ext.conversions(model)
-    assert not before.converted and len(before.left) == 11
+    assert not before.converted and len(before.left) == 12
     after = upsample_ext.conversions(upsample_ext.convert(model))
     named = {name: kind for name, kind in SWAPPED.items() if name != "shared"}
     assert {name: what.rpartition(".")[2] for name, what in after.converted.items()} == {
@@ -300,10 +301,11 @@ def test_tells_what_it_converted_and_what_it_left():
         "replaced": "its forward was replaced on the instance",
         "odd": "its mode was set to 'bicubic'",
         "own": "its class is upsample_ext.modules.Upsample",
-        "diagonal": "it is no depthwise one, see fixed_diagonal",
+        "diagonal": "it does not mix channels, see fixed_diagonal",
+        "trained": "it does not mix channels, but its weight requires grad, see fixed_diagonal",
     }
     assert str(after).splitlines()[0] == "up: torch.nn.Upsample -> upsample_ext.Upsample"
-    assert str(after).splitlines()[-1] == "diagonal: left, it is no depthwise one, see fixed_diagonal"
+    assert str(after).splitlines()[-2] == "diagonal: left, it does not mix channels, see fixed_diagonal"
     assert str(upsample_ext.conversions(nn.ReLU())).startswith("no layers")
 
 

@@ -80,15 +80,17 @@ def _replacement(module: nn.Module, fixed_diagonal: bool) -> type[StandIn] | str
         return _RESIZES[kind]
     if module.groups == module.in_channels == module.out_channels:
         return _DEPTHWISE[kind]
-    if kind is nn.ConvTranspose2d and _is_fixed_diagonal(module):
-        return DiagonalConvTranspose2d if fixed_diagonal else "it is no depthwise one, see fixed_diagonal"
-    return "it mixes channels"
+    if kind is not nn.ConvTranspose2d or not _is_diagonal(module):
+        return "it mixes channels"
+    if module.weight.requires_grad:
+        return "it does not mix channels, but its weight requires grad, see fixed_diagonal"
+    return DiagonalConvTranspose2d if fixed_diagonal else "it does not mix channels, see fixed_diagonal"
 
 
-def _is_fixed_diagonal(layer: nn.Module) -> bool:
-    """Whether a transposed convolution of all channels into all is fixed, and keeps them apart."""
+def _is_diagonal(layer: nn.Module) -> bool:
+    """Whether a transposed convolution of all channels into all keeps them apart."""
     weight = layer._parameters.get("weight")
-    if type(weight) is not nn.Parameter or weight.requires_grad or weight.is_meta:
+    if type(weight) is not nn.Parameter or weight.is_meta:
         return False
     return bool(layer.groups == 1 and is_diagonal(weight))
 
@@ -126,10 +128,11 @@ def convert(module: ModuleType, *, inplace: bool = False, fixed_diagonal: bool =
     Args:
         module: the model.
         inplace: convert `module` itself; otherwise a deep copy is converted and `module` is unchanged.
-        fixed_diagonal: also convert each `nn.ConvTranspose2d` of one group whose weight needs no gradient and
-            is zero where it would mix channels, as FCN's bilinear upsampling is usually written. It is then
-            computed channel by channel, in eager code, as long as the weight stays like that; zeros are not
-            multiplied, so that an infinity in one channel does not make NaN of the others.
+        fixed_diagonal: also convert each `nn.ConvTranspose2d` of one group whose weight needs no gradient
+            (`layer.requires_grad_(False)` says so) and is zero where it would mix channels, as FCN's bilinear
+            upsampling is usually written. It is then computed channel by channel, in eager code, as long as
+            the weight stays like that; zeros are not multiplied, so that an infinity in one channel does not
+            make NaN of the others.
 
     Returns:
         The converted module: `module` itself if `inplace`. Conversions are logged by
