@@ -142,6 +142,14 @@ struct ArgmaxOf {
 };
 using ArgmaxParams = ArgmaxOf<LogitsParams<float>>;
 
+// The same of a chain of resizes on the CPU, whose outputs have a few taps. Logits are float32, and columns
+// adjacent.
+struct ChainLogits : Logits<AxisTaps<float>> {
+  // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
+  const void* plan;
+};
+using ChainArgmaxParams = ArgmaxOf<ChainLogits>;
+
 // Cross-entropy of the resized logits with one target class a pixel, and its gradient to the logits. Images
 // of pixels are (batch, height, width), contiguous.
 //   loss = (1 - smoothing) * weight[target] * -log p[target] + smoothing / classes * sum of weight * -log p

@@ -37,7 +37,7 @@ fi
 
 work=$PWD/build/torch_matrix
 core=(resample resample_random resample_gradients resample_transforms resample_opinfo axes modes judge smoke contract deconv
-  deconv_geometry deconv_transforms argmax threshold add concat cross_entropy modules convert patch devices)
+  deconv_geometry deconv_transforms argmax threshold add concat chain cross_entropy modules convert patch devices)
 packages=("setuptools>=77.0.3" ninja numpy "pytest<9.2" pytest-xdist hypothesis expecttest onnx pillow)
 
 # An environment with that torch in it, and in `source` a copy of what git tracks or would track.

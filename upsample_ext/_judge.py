@@ -13,7 +13,7 @@ from torch import Tensor
 
 from upsample_ext import _devices
 from upsample_ext._library import C
-from upsample_ext._numbers import Int, Real, as_floats, as_ints
+from upsample_ext._numbers import Int, Real, as_factors, as_ints
 from upsample_ext._transforms import is_distributed
 
 FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
@@ -64,7 +64,7 @@ def takes_align_corners(mode: str, align_corners: object) -> bool:
 
 def is_floating_image(input: object) -> TypeGuard[Tensor]:
     """Whether our transposed convolutions accept this tensor: floating, (N, C, H, W) or (C, H, W)."""
-    return _is_dense(input, FLOATING) and input.dim() in (3, 4) and not is_distributed(input)
+    return _is_dense(input, FLOATING) and input.dim() in (3, 4)
 
 
 def _is_dense(input: object, dtypes: Set[torch.dtype]) -> TypeGuard[Tensor]:
@@ -105,10 +105,15 @@ def resolve(
         output_size = as_ints(size, input.dim() - 2)
     else:
         # Any: torch's stubs do not let a symbol be multiplied
-        factors: list[Any] | None = as_floats(scale_factor, input.dim() - 2)
+        factors: list[Any] | None = as_factors(scale_factor, input.dim() - 2, bool(recompute_scale_factor))
         if factors is None:
             return None
-        extents = [n * factor for n, factor in zip(input.shape[2:], factors, strict=True)]
+        given = scale_factor if isinstance(scale_factor, (tuple, list)) else [scale_factor] * len(factors)
+        # A tensor's product is rounded to the tensor's dtype.
+        extents = [
+            (n * value).item() if recompute_scale_factor and isinstance(value, Tensor) else n * factor
+            for n, value, factor in zip(input.shape[2:], given, factors, strict=True)
+        ]
         if not all(fits_int64(extent) for extent in extents):
             return None
         output_size = [torch.sym_int(extent) for extent in extents]
@@ -147,4 +152,4 @@ def fits_int64(extent: Real) -> bool:
 
 
 def pair_or_none(scale_factor: object) -> Sequence[Real | None]:
-    return (as_floats(scale_factor, 2) if scale_factor is not None else None) or [None, None]
+    return (as_factors(scale_factor, 2, False) if scale_factor is not None else None) or [None, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # VmapInfo is in a module that torch imports late
 
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -64,10 +65,11 @@ def _resample_backward_vmap(info: VmapInfo, in_dims: Dims, grad_output: Tensor, 
 
 
 # ---- DTensor -----------------------------------------------------------------------------------------------
+# Ops that the rules below do not name go to PyTorch, whose own ops have rules.
 
 
 def is_distributed(tensor: object) -> bool:
-    """Whether a tensor is a DTensor, which can shard PyTorch's ops, but of ours only the bilinear resize."""
+    """Whether a tensor is a DTensor."""
     distributed = sys.modules.get("torch.distributed.tensor")
     return distributed is not None and isinstance(tensor, distributed.DTensor)
 
@@ -78,21 +80,78 @@ _sharding_registered = False
 def register_sharding_if_distributed(input: object) -> None:
     """Registers the sharding rules at the first DTensor; importing torch.distributed.tensor is slow."""
     global _sharding_registered
-    distributed = sys.modules.get("torch.distributed.tensor")
-    if _sharding_registered or distributed is None or not isinstance(input, distributed.DTensor):
+    if _sharding_registered or not is_distributed(input):
         return
     _sharding_registered = True
-    from torch.distributed.tensor import Placement, Replicate, Shard
+    from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
     from torch.distributed.tensor.experimental import register_sharding
 
-    # Planes are resized independently: batch and channels may be sharded, height and width may not.
-    def by_plane(image: object, *settings: object) -> list[tuple[list[Placement], list[Placement | None]]]:
-        rest = [None] * len(settings)
-        return [([placement], [placement, *rest]) for placement in (Replicate(), Shard(0), Shard(1))]
+    everywhere, by_batch, by_channel = Replicate(), Shard(0), Shard(1)
+    infos = DTensor._op_dispatcher.sharding_propagator.op_to_schema_info
 
-    for resize in ("upsample_bilinear2d", "resample"):
-        register_sharding(getattr(_OPS, resize).default)(by_plane)
-        register_sharding(getattr(_OPS, f"{resize}_backward").default)(by_plane)
+    def register(name: str, *rules: tuple[Placement, list[Placement | None]]) -> None:
+        """rules: the placement of the result, and those of the tensors, which are the first arguments."""
+        op = getattr(_OPS, name).default
+        tensors = len(rules[0][1])
+
+        def sharding(*arguments: object) -> list[tuple[list[Placement], list[Placement | None]]]:
+            rest: list[Placement | None] = [None] * (len(arguments) - tensors)
+            # A bias that is not there has no placement.
+            return [
+                (
+                    [result],
+                    [
+                        None if argument is None else placement
+                        for argument, placement in zip(arguments, given, strict=False)
+                    ]
+                    + rest,
+                )
+                for result, given in rules
+            ]
+
+        register_sharding(op)(sharding)
+        # Results are cached by the arguments from here on too: torch counts only those of type int.
+        infos[op] = dataclasses.replace(infos[op], static_argnum=tensors)
+
+    # Planes are resized independently: batch and channels may be sharded, height and width may not.
+    for name in ("upsample_bilinear2d", "resample", "upsample_chain"):
+        for op in (name, f"{name}_backward"):
+            register(op, *((placement, [placement]) for placement in (everywhere, by_batch, by_channel)))
+    for op in ("separable_conv_transpose2d", "separable_conv_transpose2d_backward"):
+        register(
+            op,
+            *((place, [place, everywhere, everywhere]) for place in (everywhere, by_batch, by_channel)),
+        )
+    # Of an image's channels the dimension is 1, of a weight's and a bias's 0.
+    register(
+        "depthwise_conv_transpose2d",
+        (everywhere, [everywhere, everywhere, everywhere]),
+        (by_batch, [by_batch, everywhere, everywhere]),
+        (by_channel, [by_channel, Shard(0), Shard(0)]),
+    )
+    register(
+        "depthwise_conv_transpose2d_backward_input",
+        (everywhere, [everywhere, everywhere]),
+        (by_batch, [by_batch, everywhere]),
+        (by_channel, [by_channel, Shard(0)]),
+    )
+    register(
+        "depthwise_conv_transpose2d_backward_weight",
+        (everywhere, [everywhere, everywhere]),
+        (Partial(), [by_batch, by_batch]),
+        (Shard(0), [by_channel, by_channel]),
+    )
+    register("channel_sum", (everywhere, [everywhere]), (Partial(), [by_batch]), (Shard(0), [by_channel]))
+
+
+def replicated_like(tensor: Tensor, input: Tensor) -> Tensor:
+    """A tensor that every process has, for an op together with `input`: if that is a DTensor, one too."""
+    if not is_distributed(input) or is_distributed(tensor):
+        return tensor
+    from torch.distributed.tensor import DTensor, Replicate
+
+    mesh = input.device_mesh  # type: ignore[attr-defined]
+    return DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
 
 
 # ---- vmap: transposed convolution --------------------------------------------------------------------------
@@ -212,7 +271,7 @@ def _channel_sum_vmap(info: VmapInfo, in_dims: Dims, input: Tensor) -> Mapped:
 # ---- vmap: argmax and cross-entropy ------------------------------------------------------------------------
 
 
-def _argmax_by_batch(op: Callable[..., Any]) -> Rule:
+def _by_batch(op: Callable[..., Any]) -> Rule:
     def rule(info: VmapInfo, in_dims: Dims, input: Tensor, *settings: Any) -> tuple[Any, Any]:
         folded, batch = _fold_into_batch(input, in_dims[0])
         outputs = op(folded, *settings)
@@ -223,8 +282,13 @@ def _argmax_by_batch(op: Callable[..., Any]) -> Rule:
     return rule
 
 
-for _name in ("upsample_argmax", "upsample_argmax_with_score"):
-    torch.library.register_vmap(f"upsample_ext::{_name}", _argmax_by_batch(getattr(_OPS, _name)))
+for _name in (
+    "upsample_argmax",
+    "upsample_argmax_with_score",
+    "upsample_chain_argmax",
+    "upsample_chain_argmax_with_score",
+):
+    torch.library.register_vmap(f"upsample_ext::{_name}", _by_batch(getattr(_OPS, _name)))
 
 
 def _items(x: Tensor, dim: int) -> Sequence[Tensor]:
@@ -301,3 +365,10 @@ def _concat_vmap(
 def _threshold_vmap(info: VmapInfo, in_dims: Dims, input: Tensor, *settings: Any) -> Mapped:
     folded, batch = _fold_into_batch(input, in_dims[0])
     return _OPS.upsample_threshold(folded, *settings).unflatten(0, batch), 0
+
+
+# ---- vmap: chains of resizes -------------------------------------------------------------------------------
+
+
+for _name in ("upsample_chain", "upsample_chain_backward", "upsample_chain_threshold"):
+    torch.library.register_vmap(f"upsample_ext::{_name}", _by_batch(getattr(_OPS, _name)))

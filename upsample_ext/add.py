@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from upsample_ext._judge import FLOATING, is_filled, is_ours, is_plain_beside
+from upsample_ext._judge import FLOATING, is_filled, is_ours, is_plain_beside, takes_align_corners
 from upsample_ext._library import C
 from upsample_ext.resample import interpolate
 
@@ -49,14 +49,14 @@ def upsample_add(input: Tensor, other: Tensor, align_corners: bool = False) -> T
     if (
         is_ours(input)
         and input.dtype in FLOATING
-        and isinstance(align_corners, bool)
+        and takes_align_corners("bilinear", align_corners)
         and is_plain_beside(other, input)
         and other.dtype == input.dtype
         and 2 <= other.dim() <= 4
         and _broadcasts_to(other.shape[:-2], input.shape[:2])
         and is_filled((*input.shape[1:], *other.shape[-2:]))
     ):
-        return torch.ops.upsample_ext.upsample_add(input, other, align_corners)
+        return torch.ops.upsample_ext.upsample_add(input, other, bool(align_corners))
     return interpolate(input, other.shape[-2:], None, "bilinear", align_corners) + other
 
 

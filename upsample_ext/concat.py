@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
-from upsample_ext._judge import is_filled, is_ours, is_plain_beside
+from upsample_ext._judge import is_filled, is_ours, is_plain_beside, takes_align_corners
 from upsample_ext._library import C
 from upsample_ext._numbers import Int, as_ints
 from upsample_ext._transforms import is_distributed
@@ -60,9 +60,9 @@ def upsample_concat(
     _check_concat(inputs)
     if size is None:
         size = list(inputs[0].shape[-2:])
-    output_size = _concat_size(inputs, size) if isinstance(align_corners, bool) else None
+    output_size = _concat_size(inputs, size) if takes_align_corners("bilinear", align_corners) else None
     if output_size is not None:
-        return torch.ops.upsample_ext.upsample_concat(inputs, output_size, align_corners)
+        return torch.ops.upsample_ext.upsample_concat(inputs, output_size, bool(align_corners))
     return torch.cat([interpolate(t, size, None, "bilinear", align_corners) for t in inputs], 1)
 
 

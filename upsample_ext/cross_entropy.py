@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from upsample_ext import _native
-from upsample_ext._judge import FLOATING, is_filled, is_ours
-from upsample_ext._numbers import as_float, as_int
+from upsample_ext._judge import FLOATING, is_filled, is_ours, takes_align_corners
+from upsample_ext._numbers import as_float_or_item, as_int
 from upsample_ext._transforms import is_distributed
 
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
@@ -74,7 +74,11 @@ def upsample_cross_entropy(
             label_smoothing=label_smoothing,
             align_corners=align_corners,
         )
-    ignored, smoothing = as_int(ignore_index), as_float(label_smoothing)
+    ignored = as_int(ignore_index)
+    # Of tensors, PyTorch takes those without dimensions and gradient.
+    is_tensor = isinstance(label_smoothing, Tensor)
+    refused = is_tensor and (label_smoothing.dim() > 0 or label_smoothing.requires_grad)
+    smoothing = None if refused else as_float_or_item(label_smoothing)
     if (
         _fits_cross_entropy(input, target, weight)
         and isinstance(reduction, str)
@@ -82,10 +86,10 @@ def upsample_cross_entropy(
         and ignored is not None
         and smoothing is not None
         and 0.0 <= smoothing <= 1.0
-        and isinstance(align_corners, bool)
+        and takes_align_corners("bilinear", align_corners)
     ):
         return torch.ops.upsample_ext.upsample_cross_entropy(
-            input, target, weight, _REDUCTIONS[reduction], ignored, smoothing, align_corners
+            input, target, weight, _REDUCTIONS[reduction], ignored, smoothing, bool(align_corners)
         )
     logits = _native.interpolate(input, target.shape[-2:], None, "bilinear", align_corners)
     return F.cross_entropy(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 from torch.types import Device
 
-from upsample_ext import _native
+from upsample_ext import _native, _transforms
 from upsample_ext._judge import FLOATING, is_floating_image
 from upsample_ext._library import C
 from upsample_ext._numbers import Int, as_int, as_ints
@@ -17,6 +17,8 @@ from upsample_ext._numbers import Int, as_int, as_ints
 _door = C.depthwise_conv_transpose2d
 _fixed_door = C.fixed_conv_transpose2d
 _is_compiling = torch.compiler.is_compiling
+_tracing_state = torch._C._get_tracing_state
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 Pair = int | Sequence[int]
 PaddingMode = Literal["zeros", "replicate"]
@@ -82,6 +84,10 @@ def conv_transpose2d(
             dilation=dilation,
         )
     if not _is_compiling():
+        if _is_dense(weight, groups):
+            return _native.conv_transpose2d(
+                input, weight, bias, stride, padding, output_padding, groups, dilation
+            )
         output = _door(input, weight, bias, stride, padding, output_padding, groups, dilation)
         if output is not None:
             return output
@@ -146,9 +152,10 @@ def conv_transpose1d(
             groups=groups,
             dilation=dilation,
         )
-    output = _as_a_row(input, weight, bias, stride, padding, output_padding, groups, dilation)
-    if output is not None:
-        return output
+    if _is_compiling() or not _is_dense(weight, groups):
+        output = _as_a_row(input, weight, bias, stride, padding, output_padding, groups, dilation)
+        if output is not None:
+            return output
     return _native.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -250,6 +257,7 @@ def fixed_conv_transpose2d(
         if output is not None:
             return output
     _check_fixed("fixed_conv_transpose2d", input, kernels, padding_mode)
+    kernels = tuple(_transforms.replicated_like(kernel, input) for kernel in kernels)
     geometry = (
         _checked_pair("fixed_conv_transpose2d", "stride", stride),
         _checked_pair("fixed_conv_transpose2d", "padding", padding),
@@ -409,6 +417,17 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
 # ---- which calls are ours, and their geometry --------------------------------------------------------------
 
 
+def _is_dense(weight: object, groups: object) -> bool:
+    """Whether it is plain, and soon seen, that a convolution is not depthwise: in most models none is."""
+    return (
+        type(groups) is int
+        and type(weight) in _PLAIN
+        and weight.dim() > 0  # type: ignore[attr-defined]
+        and _tracing_state() is None
+        and weight.size(0) != groups  # type: ignore[attr-defined]
+    )
+
+
 def _is_empty(input: Tensor, kernels: Sequence[Tensor], geometry: _Geometry) -> bool:
     """Whether the image or its result is empty; such calls go to PyTorch, which accepts some of them."""
     kernel_size = [k.shape[0] for k in kernels] if len(kernels) == 2 else kernels[0].shape[-2:]
@@ -482,8 +501,10 @@ def _depthwise_geometry(
 
 
 def _goes_with(tensor: Tensor, input: Tensor) -> bool:
-    """Same device, and same dtype after autocast."""
+    """Same device, same dtype after autocast, and both distributed or neither."""
     if tensor.device != input.device or tensor.layout is not torch.strided:
+        return False
+    if _transforms.is_distributed(tensor) != _transforms.is_distributed(input):
         return False
     if tensor.dtype == input.dtype:
         return True
@@ -502,6 +523,7 @@ def _goes_with(tensor: Tensor, input: Tensor) -> bool:
 def _depthwise(
     input: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry, replicate: bool
 ) -> Tensor:
+    _transforms.register_sharding_if_distributed(input)
     op = torch.ops.upsample_ext.depthwise_conv_transpose2d.default
     batched = input if input.dim() == 4 else input.unsqueeze(0)
     output: Tensor = op(batched, weight, bias, *geometry, replicate)
@@ -517,6 +539,7 @@ def _separable(
     *,
     as_resize: bool = False,
 ) -> Tensor:
+    _transforms.register_sharding_if_distributed(input)
     op = torch.ops.upsample_ext.separable_conv_transpose2d.default
     batched = input if input.dim() == 4 else input.unsqueeze(0)
     output: Tensor = op(batched, kernel_h, kernel_w, *geometry, replicate, as_resize)

@@ -168,7 +168,9 @@ def _general(
     """The general path by the op's name: symbolic sizes, tracing, subclasses. None if PyTorch must decide."""
     if not takes_align_corners(mode, align_corners):
         return None
-    resolved = resolve(input, size, scale_factor, recompute_scale_factor)
+    # Of a mean, PyTorch computes the size itself.
+    recomputes = recompute_scale_factor or (mode == "area" and size is None)
+    resolved = resolve(input, size, scale_factor, recomputes)
     if resolved is None:
         return None
     output_size, scales = resolved

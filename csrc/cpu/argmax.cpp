@@ -3,6 +3,7 @@
 
 #include "../ops/argmax.h"
 
+#include "argmax.h"
 #include "run_resample.h"
 
 namespace upsample_ext {
@@ -11,22 +12,16 @@ using at::Tensor;
 using c10::SymIntArrayRef;
 using std::optional;
 
-// Fills `index`, and `score` where it is defined.
-template <class acc>
-static void argmax_into(const ArgmaxKernel<acc>& kernel, const Tensor& input, const Tensor& index,
-                        const Tensor& score, const AxisOfCall<float>& height,
-                        const AxisOfCall<float>& width) {
-  if (PixelsRead<float>::are_few(height, width)) {
-    const auto read = PixelsRead<float>::of(input, height, width);
-    return argmax_into(kernel, read.image, index, score, read.height, read.width);
-  }
-  ArgmaxParams params{};
+template <class Params, class Kernel, class Table>
+static void run_argmax(const Kernel& kernel, const Tensor& input, const Tensor& index, const Tensor& score,
+                       const Table& height, const Table& width) {
+  Params params{};
   params.logits.input = input.const_data_ptr();
   params.logits.batch = input.size(0);
   params.logits.channels = input.size(1);
   params.logits.in = strides_of(input);
-  params.logits.height = height.taps();
-  params.logits.width = width.taps();
+  params.logits.height = height;
+  params.logits.width = width;
   params.index = index.mutable_data_ptr();
   params.index_bytes = index.element_size();
   params.score = score.defined() ? score.mutable_data_ptr<float>() : nullptr;
@@ -43,12 +38,32 @@ static void argmax_into(const ArgmaxKernel<acc>& kernel, const Tensor& input, co
   });
 }
 
+void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score,
+                 const AxisOfCall<float>& height, const AxisOfCall<float>& width) {
+  if (PixelsRead<float>::are_few(height, width)) {
+    const auto read = PixelsRead<float>::of(input, height, width);
+    return argmax_into(read.image, index, score, read.height, read.width);
+  }
+  const auto has_two_taps = [](const AxisTaps<float>& axis) {
+    return axis.interpolates && axis.taps_per_row == 2;
+  };
+  if (!has_two_taps(height.taps()) || !has_two_taps(width.taps())) {
+    const Tensor logits = input.to(at::kFloat).contiguous();
+    return run_argmax<ChainArgmaxParams>(active_level().chain_argmax, logits, index, score, height.taps(),
+                                         width.taps());
+  }
+  dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto scalar, auto) {
+    run_argmax<ArgmaxParams>(active_level().argmax.of(storage_of<decltype(scalar)>{}), input, index, score,
+                             TwoTapRows<float>(height.taps()), TwoTapRows<float>(width.taps()));
+  });
+}
+
 static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
                         optional<double> scale_h, optional<double> scale_w) {
-  dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto scalar, auto) {
+  dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto, auto) {
     if (index.numel() == 0) return;
     argmax_into(
-        active_level().argmax.of(storage_of<decltype(scalar)>{}), input, index, score,
+        input, index, score,
         AxisOfCall<float>::linear(input.size(2), index.size(1), align_corners, scale_h.value_or(0.0)),
         AxisOfCall<float>::linear(input.size(3), index.size(2), align_corners, scale_w.value_or(0.0)));
   });

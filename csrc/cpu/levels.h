@@ -36,14 +36,17 @@ struct DeconvKernel {
 
 // Reductions over the classes of a pixel: plans as above; the work is counted in units (one row of one strip
 // of one image), whose number the kernel knows once it has its plan.
-template <class acc>
-struct ArgmaxKernel {
-  int64_t (*plan_bytes)(const ArgmaxParams&);
-  void (*build_plan)(const ArgmaxParams&, void* plan);
-  int64_t (*units)(const ArgmaxParams&);
-  int64_t (*scratch_bytes)(const ArgmaxParams&);
-  void (*rows)(const ArgmaxParams&, int64_t begin, int64_t end, void* scratch);
+template <class Params>
+struct ArgmaxKernelOf {
+  int64_t (*plan_bytes)(const Params&);
+  void (*build_plan)(const Params&, void* plan);
+  int64_t (*units)(const Params&);
+  int64_t (*scratch_bytes)(const Params&);
+  void (*rows)(const Params&, int64_t begin, int64_t end, void* scratch);
 };
+template <class acc>
+struct ArgmaxKernel : ArgmaxKernelOf<ArgmaxParams> {};
+using ChainArgmaxKernel = ArgmaxKernelOf<ChainArgmaxParams>;
 
 template <class acc>
 struct CrossEntropyKernel {
@@ -106,6 +109,7 @@ struct LevelKernels {
   PerDtype<ResampleKernel> threshold;  // resized > threshold
   PerDtype<DeconvKernel> deconv;
   PerDtype<ArgmaxKernel> argmax;
+  ChainArgmaxKernel chain_argmax;
   PerDtype<CrossEntropyKernel> cross_entropy;
 };
 

@@ -18,6 +18,12 @@ struct AxisSpec {
   NativeRules rules;
 };
 
+// A resize of one axis, and which of its outputs are kept.
+struct AxisStage {
+  AxisSpec spec;
+  int64_t first, count;
+};
+
 // Calls f with the axis, whose weights are of type T.
 template <class T, class F>
 decltype(auto) with_axis(const AxisSpec& spec, F&& f) {

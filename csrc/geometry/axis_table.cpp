@@ -171,6 +171,86 @@ AxisTable<T> AxisTable<T>::product(const AxisTable& outer, const AxisTable& inne
 }
 
 template <class T>
+AxisTable<T> AxisTable<T>::rows(int64_t first, int64_t count) const {
+  const int64_t begin = taps_.offset[first], taps = taps_.offset[first + count] - begin;
+  AxisTable table(taps_.in_size, count, taps);
+  for (int64_t o = 0; o <= count; ++o) table.offset()[o] = taps_.offset[first + o] - begin;
+  std::copy_n(taps_.index + begin, taps, table.index());
+  std::copy_n(taps_.weight + begin, taps, table.weight());
+  table.classify();
+  return table;
+}
+
+template <class T>
+AxisTable<T> AxisTable<T>::then(const AxisTable& next) const {
+  const AxisTaps<T>& outer = next.taps_;
+  AxisTable table(taps_.in_size, outer.out_size, checked_product(next.tap_count(), taps_.max_taps));
+  int64_t* index = table.index();
+  T* weight = table.weight();
+  int64_t end = 0;
+  for (int64_t o = 0; o < outer.out_size; ++o) {
+    const int64_t begin = end;
+    for (int64_t s = outer.offset[o]; s < outer.offset[o + 1]; ++s) {
+      const int64_t middle = outer.index[s];
+      for (int64_t t = taps_.offset[middle]; t < taps_.offset[middle + 1]; ++t) {
+        const T product = outer.weight[s] * taps_.weight[t];
+        int64_t place = end;  // from the end, where it mostly belongs
+        while (place > begin && index[place - 1] > taps_.index[t]) --place;
+        if (place > begin && index[place - 1] == taps_.index[t]) {
+          weight[place - 1] += product;
+          continue;
+        }
+        std::copy_backward(index + place, index + end, index + end + 1);
+        std::copy_backward(weight + place, weight + end, weight + end + 1);
+        index[place] = taps_.index[t];
+        weight[place] = product;
+        ++end;
+      }
+    }
+    table.offset()[o + 1] = end;
+  }
+  table.classify();
+  const bool uneven = table.taps_.taps_per_row == 0 && table.taps_.max_taps <= kMostEvenTaps;
+  return uneven ? table.with_even_rows() : std::move(table);
+}
+
+template <class T>
+AxisTable<T> AxisTable<T>::with_even_rows() const {
+  const int64_t taps = taps_.max_taps;
+  AxisTable table(taps_.in_size, taps_.out_size, checked_product(taps_.out_size, taps));
+  for (int64_t o = 0; o < taps_.out_size; ++o) {
+    int64_t count = taps_.offset[o + 1] - taps_.offset[o];
+    int64_t* index = table.index() + o * taps;
+    T* weight = table.weight() + o * taps;
+    std::copy_n(taps_.index + taps_.offset[o], count, index);
+    std::copy_n(taps_.weight + taps_.offset[o], count, weight);
+    for (; count < taps; ++count) {
+      const int64_t largest = std::max_element(weight, weight + count) - weight;
+      std::copy_backward(index + largest, index + count, index + count + 1);
+      std::copy_backward(weight + largest, weight + count, weight + count + 1);
+      weight[largest] /= 2;
+      weight[largest + 1] /= 2;
+    }
+    table.offset()[o + 1] = (o + 1) * taps;
+  }
+  table.classify();
+  return table;
+}
+
+template <class T>
+AxisTable<T> AxisTable<T>::chain(const AxisStage* stages, size_t count) {
+  const auto copies = [](const AxisStage& stage) { return stage.spec.in_size == stage.spec.out_size; };
+  // A first stage that copies and keeps everything is left out, unless it is the only one.
+  while (count > 1 && copies(*stages) && stages->count == stages->spec.out_size) ++stages, --count;
+  AxisTable table = of(stages->spec).rows(stages->first, stages->count);
+  for (const AxisStage* stage = stages + 1; stage < stages + count; ++stage) {
+    table = copies(*stage) ? table.rows(stage->first, stage->count)
+                           : table.then(of(stage->spec).rows(stage->first, stage->count));
+  }
+  return table;
+}
+
+template <class T>
 AxisTable<T> AxisTable<T>::transposed() const {
   const int64_t rows = taps_.out_size, columns = taps_.in_size;
   AxisTable table(rows, columns, tap_count());

@@ -29,6 +29,15 @@ class AxisTable {
   // The map of a volume's rows, all slices one after the other: along the depth by `outer` and along the
   // height by `inner`. Row o * inner.out_size + p takes rows i * inner.in_size + j.
   static AxisTable product(const AxisTable& outer, const AxisTable& inner);
+  // Rows first .. first + count of A.
+  AxisTable rows(int64_t first, int64_t count) const;
+  // What `next` makes of this map's outputs: its A times ours, in this table's own type. Taps on the same
+  // source are one. If rows have at most kMostEvenTaps each, all have the same number: where one has fewer,
+  // its largest weight is split into halves, which no value can tell, infinities included.
+  AxisTable then(const AxisTable& next) const;
+  static constexpr int64_t kMostEvenTaps = 4;
+  // A chain of resizes, of each of which some outputs are kept. An axis that a stage copies is left alone.
+  static AxisTable chain(const AxisStage* stages, size_t count);
   // A^T; the taps of each row in ascending order of the old row.
   AxisTable transposed() const;
   // The same map for pixels of `channels` adjacent values: column o * channels + c reads index * channels +
@@ -46,6 +55,7 @@ class AxisTable {
  private:
   AxisTable(int64_t in_size, int64_t out_size, int64_t capacity);
   void classify();
+  AxisTable with_even_rows() const;
   void round_weights();
   int64_t* offset() { return const_cast<int64_t*>(taps_.offset); }
   int64_t* index() { return const_cast<int64_t*>(taps_.index); }

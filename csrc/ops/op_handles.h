@@ -1,6 +1,7 @@
 // Typed handles of our ops: a call through one goes through the dispatcher without boxing or lookup by name.
 #pragma once
 
+#include <ATen/core/List.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
@@ -55,6 +56,21 @@ using CrossEntropyBackwardSignature = at::Tensor(const at::Tensor&, const std::o
                                                  const at::Tensor&, const at::Tensor&,
                                                  const std::optional<at::Tensor>&, int64_t, int64_t, double,
                                                  bool);
+
+using ChainSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
+                                  c10::List<bool>, std::optional<at::ArrayRef<double>>);
+using ChainBackwardSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
+                                          c10::SymIntArrayRef, c10::List<bool>,
+                                          std::optional<at::ArrayRef<double>>);
+using ChainThresholdSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
+                                           c10::List<bool>, std::optional<at::ArrayRef<double>>, double);
+using ChainArgmaxSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
+                                        c10::List<bool>, std::optional<at::ArrayRef<double>>, at::ScalarType);
+using ChainArgmaxWithScoreSignature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&,
+                                                                         c10::SymIntArrayRef,
+                                                                         c10::SymIntArrayRef, c10::List<bool>,
+                                                                         std::optional<at::ArrayRef<double>>,
+                                                                         at::ScalarType);
 
 inline const auto& upsample_op() {
   static const auto op = find_op<UpsampleSignature>("upsample_ext::upsample_bilinear2d");
@@ -135,6 +151,27 @@ inline const auto& upsample_concat_op() {
 }
 inline const auto& upsample_threshold_op() {
   static const auto op = find_op<ThresholdSignature>("upsample_ext::upsample_threshold");
+  return op;
+}
+inline const auto& chain_op() {
+  static const auto op = find_op<ChainSignature>("upsample_ext::upsample_chain");
+  return op;
+}
+inline const auto& chain_backward_op() {
+  static const auto op = find_op<ChainBackwardSignature>("upsample_ext::upsample_chain_backward");
+  return op;
+}
+inline const auto& chain_threshold_op() {
+  static const auto op = find_op<ChainThresholdSignature>("upsample_ext::upsample_chain_threshold");
+  return op;
+}
+inline const auto& chain_argmax_op() {
+  static const auto op = find_op<ChainArgmaxSignature>("upsample_ext::upsample_chain_argmax");
+  return op;
+}
+inline const auto& chain_argmax_with_score_op() {
+  static const auto op =
+      find_op<ChainArgmaxWithScoreSignature>("upsample_ext::upsample_chain_argmax_with_score");
   return op;
 }
 

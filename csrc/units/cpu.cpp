@@ -2,6 +2,7 @@
 
 #include "../cpu/add.cpp"
 #include "../cpu/argmax.cpp"
+#include "../cpu/chain.cpp"
 #include "../cpu/concat.cpp"
 #include "../cpu/copy_pixels.cpp"
 #include "../cpu/cross_entropy.cpp"

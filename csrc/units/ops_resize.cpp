@@ -2,6 +2,7 @@
 
 #include "../ops/add.cpp"
 #include "../ops/argmax.cpp"
+#include "../ops/chain.cpp"
 #include "../ops/concat.cpp"
 #include "../ops/resample.cpp"
 #include "../ops/resample_modes.cpp"

@@ -24,16 +24,17 @@ inline void store_indices(void* p, int64_t offset, vec_index<float> index, int64
   }
 }
 
-inline void store_indices(const ArgmaxParams& p, int64_t offset, vec_index<float> index, int64_t count) {
-  switch (p.index_bytes) {
+inline void store_indices(void* p, int64_t index_bytes, int64_t offset, vec_index<float> index,
+                          int64_t count) {
+  switch (index_bytes) {
     case 1:
-      return store_indices<uint8_t>(p.index, offset, index, count);
+      return store_indices<uint8_t>(p, offset, index, count);
     case 2:
-      return store_indices<int16_t>(p.index, offset, index, count);
+      return store_indices<int16_t>(p, offset, index, count);
     case 4:
-      return store_indices<int32_t>(p.index, offset, index, count);
+      return store_indices<int32_t>(p, offset, index, count);
     default:
-      return store_indices<int64_t>(p.index, offset, index, count);
+      return store_indices<int64_t>(p, offset, index, count);
   }
 }
 
@@ -55,37 +56,59 @@ inline void add_to_sum(vec<float>& sum, vec<float> before, vec<float> value, vec
 
 enum class Keep { kNumbers, kAny, kAnyWithScore };
 
+// The best of a block of columns in kRows rows, in registers.
+template <int kRows, Keep kKeep>
+class Best {
+ public:
+  Best() {
+    for (int r = 0; r < kRows; ++r) {
+      best_[r] = splat(-__builtin_inff());
+      sum_[r] = vec<float>{};
+      where_[r] = vec_index<float>{};
+    }
+  }
+
+  // The logits of row r; all rows of a class, then those of the next.
+  void take(int r, vec<float> value) {
+    if (r == 0) number_ += 1;
+    const vec<float> before = best_[r];
+    if constexpr (kKeep == Keep::kNumbers) {
+      keep_greater(best_[r], where_[r], value, number_);
+    } else {
+      keep_greater_or_nan(best_[r], where_[r], value, number_);
+    }
+    if (kScore) add_to_sum(sum_[r], before, value, best_[r]);
+  }
+
+  // As block b of rows the first of which begins at `offset` of the result.
+  template <class Params>
+  void store(const Params& p, int64_t offset, int64_t b) const {
+    const int64_t width = p.logits.width.out_size, column = b * lanes<float>;
+    const int64_t count = smaller(lanes<float>, width - column);
+    for (int r = 0; r < kRows; ++r) {
+      const int64_t at = offset + r * width + column;
+      store_indices(p.index, p.index_bytes, at, where_[r], count);
+      if (kScore) store_lanes(p.score + at, winner_probability(best_[r], sum_[r]), count);
+    }
+  }
+
+ private:
+  static constexpr bool kScore = kKeep == Keep::kAnyWithScore;
+
+  vec<float> best_[kRows], sum_[kRows];
+  vec_index<float> where_[kRows];
+  vec_index<float> number_ = vec_index<float>{} - 1;  // the class; incremented, because a splat is slower
+};
+
 // Block b of the group's rows, the first of which begins at `offset` of the result. One function for all
 // dtypes of the logits.
 template <Reach kReach, int kRows, Keep kKeep>
 [[gnu::noinline]] void argmax_block(const ArgmaxParams& p, const ClassGroup<float>& group, int64_t b,
                                     int64_t offset) {
-  constexpr bool kScore = kKeep == Keep::kAnyWithScore;
-  vec<float> best[kRows], sum[kRows];
-  vec_index<float> where[kRows];
-  for (int r = 0; r < kRows; ++r) {
-    best[r] = splat(-__builtin_inff());
-    sum[r] = vec<float>{};
-    where[r] = vec_index<float>{};
-  }
-  vec_index<float> number = vec_index<float>{} - 1;  // the class; incremented, because a splat is slower
-  each_class<kReach, kRows>(p.logits, group, b, [&](int64_t, int r, vec<float> value) {
-    if (r == 0) number += 1;
-    const vec<float> before = best[r];
-    if constexpr (kKeep == Keep::kNumbers) {
-      keep_greater(best[r], where[r], value, number);
-    } else {
-      keep_greater_or_nan(best[r], where[r], value, number);
-    }
-    if (kScore) add_to_sum(sum[r], before, value, best[r]);
-  });
-  const int64_t width = p.logits.width.out_size, column = b * lanes<float>;
-  const int64_t count = smaller(lanes<float>, width - column);
-  for (int r = 0; r < kRows; ++r) {
-    const int64_t at = offset + r * width + column;
-    store_indices(p, at, where[r], count);
-    if (kScore) store_lanes(p.score + at, winner_probability(best[r], sum[r]), count);
-  }
+  Best<kRows, kKeep> best;
+  each_class<kReach, kRows>(p.logits, group, b,
+                            [&](int64_t, int r, vec<float> value) { best.take(r, value); });
+  best.store(p, offset, b);
 }
 
 inline int64_t argmax_plan_bytes(const ArgmaxParams& p) { return column_plan_bytes(p.logits.width); }

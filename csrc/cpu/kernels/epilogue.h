@@ -5,8 +5,9 @@
 // An epilogue is a small object that kernels pass by value, so that its fields stay in registers. It has:
 //   typedef result            an element of the output
 //   static constexpr bool kUnchanged     the value is stored as it is: a zero is a zero of the output
-//   static constexpr bool kTwoTapOnly    it serves interpolation alone: what only other tables need is left
-//                                        out of its kernels, which refuse such tables
+//   static constexpr bool kFewTaps       it serves interpolation and chains of it alone: what only other
+//   tables
+//                                        need, or run faster by, is left out of its kernels
 //   static constexpr bool kReads         it reads as much as it writes: one row after the other, for both
 //   explicit Epilogue(const ResampleParams<acc>&)
 //   void put<kPut>(result* p, vec<acc> v, int64_t count) const   the lanes of v, or the first `count` of them
@@ -74,7 +75,7 @@ template <class T>
 class Store {
  public:
   typedef T result;
-  static constexpr bool kUnchanged = true, kTwoTapOnly = false, kReads = false;
+  static constexpr bool kUnchanged = true, kFewTaps = false, kReads = false;
 
   Store() = default;
   explicit Store(const ResampleParams<acc_of<T>>&) {}
@@ -95,7 +96,7 @@ template <class T>
 class Add {
  public:
   typedef T result;
-  static constexpr bool kUnchanged = false, kTwoTapOnly = true, kReads = true;
+  static constexpr bool kUnchanged = false, kFewTaps = true, kReads = true;
 
   explicit Add(const ResampleParams<acc_of<T>>& p)
       : output_(static_cast<const T*>(p.y)), other_(static_cast<const T*>(p.other)) {}
@@ -122,7 +123,7 @@ class Add {
 class Threshold {
  public:
   typedef uint8_t result;
-  static constexpr bool kUnchanged = false, kTwoTapOnly = true, kReads = false;
+  static constexpr bool kUnchanged = false, kFewTaps = true, kReads = false;
 
   explicit Threshold(const ResampleParams<float>& p) : threshold_(splat(p.threshold)) {}
 

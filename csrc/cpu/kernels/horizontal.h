@@ -504,7 +504,7 @@ inline void write_run(E finish, typename E::result* out, const acc* row, const C
     if (block.reach == Reach::kNear)
       return write_two_taps<Reach::kNear, kPut>(finish, out, row, plan, begin, end);
   }
-  if constexpr (kPermutes && !E::kTwoTapOnly) {
+  if constexpr (kPermutes && !E::kFewTaps) {
     if (block.taps == 4 && block.reach == Reach::kShared) {  // four taps, enlarging
       if (block.shares) return write_shared<Reach::kShared, 4, kPut>(finish, out, row, plan, begin, end);
       for (int64_t b = begin; b < end; ++b) {
@@ -524,11 +524,27 @@ inline void write_run(E finish, typename E::result* out, const acc* row, const C
     write_block<kPut>(finish, out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
 }
 
+// Whole blocks begin .. end, a run, of kTaps within one window each, in kRows rows: their taps are loaded
+// once for all rows.
+template <int kTaps, int kRows, Put kPut, class E, class acc>
+inline void write_run_of_rows(E finish, typename E::result* const* out, const acc* const* row,
+                              const ColumnPlan<acc>& plan, int64_t begin, int64_t end) {
+  for (int64_t b = begin; b < end; ++b) {
+    const ColumnBlock<acc>& block = plan.blocks[b];
+    ColumnTap<acc> taps[kTaps];
+    for (int t = 0; t < kTaps; ++t) taps[t] = plan.taps[block.tap + t];
+    for (int r = 0; r < kRows; ++r) {
+      const vec<acc> sum = sum_shared_window<kTaps>(row[r], block, taps);
+      finish.template put<kPut>(out[r] + b * lanes<acc>, sum, lanes<acc>);
+    }
+  }
+}
+
 // Columns first .. last of a padded row where the plan has windows.
 template <class E, class acc>
 inline void write_windows(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
                           const AxisTaps<acc>& axis, int64_t first, int64_t last) {
-  static_assert(!E::kTwoTapOnly, "what serves interpolation alone has no windows");
+  static_assert(!E::kFewTaps, "what serves interpolation alone has no windows");
   for (int64_t o = first; o < last; ++o) {
     const ColumnWindow<acc>& window = plan.windows[o];
     finish.put_one(out + o, window.vectors > 0 ? sum_window(row, plan, window) : sum_taps(row, axis, o));
@@ -539,7 +555,7 @@ inline void write_windows(E finish, typename E::result* out, const acc* row, con
 template <Put kPut, class E, class acc>
 inline void write_columns(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,
                           const AxisTaps<acc>& axis, int64_t first, int64_t last) {
-  if constexpr (!E::kTwoTapOnly) {
+  if constexpr (!E::kFewTaps) {
     if (plans_windows(axis)) return write_windows(finish, out, row, plan, axis, first, last);
   }
   const int64_t whole = last / lanes<acc>, rest = last % lanes<acc>;

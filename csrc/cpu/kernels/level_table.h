@@ -3,6 +3,7 @@
 
 #include "../levels.h"
 #include "argmax.h"
+#include "chain_argmax.h"
 #include "copy_image.h"
 #include "cross_entropy.h"
 #include "deconv.h"
@@ -106,6 +107,12 @@ constexpr LevelKernels level_kernels(const char* name) {
   level.argmax.f32 = argmax_kernel<float>();
   level.argmax.f16 = argmax_kernel<half_t>();
   level.argmax.bf16 = argmax_kernel<bfloat16_t>();
+
+  level.chain_argmax.plan_bytes = chain_argmax_plan_bytes;
+  level.chain_argmax.build_plan = chain_argmax_build_plan;
+  level.chain_argmax.units = chain_argmax_units;
+  level.chain_argmax.scratch_bytes = chain_argmax_scratch_bytes;
+  level.chain_argmax.rows = chain_argmax_rows;
 
   level.cross_entropy.f64 = cross_entropy_kernel<double>();
   level.cross_entropy.f32 = cross_entropy_kernel<float>();

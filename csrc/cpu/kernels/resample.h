@@ -19,7 +19,7 @@ int64_t resample_plan_bytes(const ResampleParams<acc>& p) {
 
 template <class E, class acc>
 void resample_build_plan(const ResampleParams<acc>& p, void* plan) {
-  if (E::kTwoTapOnly && (p.height.max_taps > 2 || p.width.max_taps > 2)) __builtin_trap();
+  if (E::kFewTaps && plans_windows(p.width)) __builtin_trap();
   if (p.channels_last) return;
   is_sparse(p.width) ? build_sparse_plan(plan, p.width) : build_column_plan(plan, p.width);
 }

@@ -18,7 +18,7 @@ constexpr float kFixedOne = 1 << kFractionBits, kFixedHalf = kFixedOne / 2;
 class StoreFixed {
  public:
   typedef int16_t result;
-  static constexpr bool kUnchanged = false, kTwoTapOnly = true, kReads = false;
+  static constexpr bool kUnchanged = false, kFewTaps = true, kReads = false;
 
   template <Put>
   void put(int16_t* p, vec<float> v, int64_t) const {

@@ -414,7 +414,7 @@ inline void write_pixels(const ResampleParams<acc>& p, E finish, typename E::res
       p.stream && tile % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0 && streamable<acc>(out_row);
   for (int64_t o = range.begin; o < range.end; ++o) {
     typename E::result* pixel = out_row + o * p.y_strides.width;
-    if (!E::kTwoTapOnly && p.width.offset[o + 1] - p.width.offset[o] == 4) {
+    if (!E::kFewTaps && p.width.offset[o + 1] - p.width.offset[o] == 4) {
       write_pixel_of<4>(finish, pixel, streams, row, tile, p.width, o);
     } else {
       write_pixel(finish, pixel, streams, row, tile, p.width, o);
@@ -432,7 +432,7 @@ inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* i
     return p.x_strides.width == tile ? RowShape{1, pixels * tile, 0}
                                      : RowShape{pixels, tile, p.x_strides.width};
   };
-  if (!E::kTwoTapOnly && scatters_rows(p)) {
+  if (!E::kFewTaps && scatters_rows(p)) {
     RowScatter<T, acc> rows(in, p.x_strides.height, shape(p.width.in_size), p.height, p.height_forward,
                             buffer[0], buffer[1]);
     rows.start(begin, end);
