@@ -43,7 +43,7 @@ FORCE_CPU=1 python setup.py build_ext --inplace >build.log 2>&1 || {
 
 if [ $# -eq 0 ] && [ "$kind" = address ]; then
   set -- tests/test_far_geometry.py tests/test_resample_random.py tests/test_smoke.py tests/test_argmax.py \
-    tests/test_threshold.py tests/test_add.py tests/test_concat.py tests/test_deconv_geometry.py \
+    tests/test_threshold.py tests/test_add.py tests/test_concat.py tests/test_chain.py tests/test_deconv_geometry.py \
     tests/test_cross_entropy.py -k "not larger_than and not memory and not compile" -p no:cacheprovider
 elif [ $# -eq 0 ]; then # large enough for several threads
   set -- tests/test_contract.py tests/test_argmax.py tests/test_threshold.py tests/test_add.py tests/test_concat.py \

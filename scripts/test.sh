@@ -24,7 +24,7 @@ if [ -n "$quick" ]; then
   lint
   tests=()
   for name in smoke registrations contract docstrings devices resample resample_gradients deconv deconv_geometry argmax \
-    threshold add concat cross_entropy modules patch; do
+    threshold add concat chain cross_entropy modules patch; do
     tests+=("tests/test_$name.py")
   done
   export UPSAMPLE_EXT_LEVELS=highest

@@ -37,8 +37,8 @@ fi
 
 work=$PWD/build/torch_matrix
 core=(resample resample_random resample_gradients resample_transforms resample_opinfo axes modes judge smoke contract deconv
-  deconv_geometry deconv_transforms argmax threshold add concat cross_entropy modules convert patch devices decompositions
-  onnx quantization trace counters)
+  deconv_geometry deconv_transforms argmax threshold add concat chain cross_entropy modules convert patch devices
+  decompositions fuse fuse_traps report onnx quantization trace counters)
 packages=("setuptools>=77.0.3" ninja numpy "pytest<9.2" pytest-xdist hypothesis expecttest onnx onnxruntime
   onnxscript pillow)
 

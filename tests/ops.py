@@ -14,6 +14,7 @@ from native_interpolate import native_interpolate
 from torch.nn import functional as F
 
 import upsample_ext
+from upsample_ext._chain import Stage, chain_argmax, chain_resample, chain_threshold
 
 OPS = torch.ops.upsample_ext
 
@@ -35,6 +36,7 @@ class Op:
     bytes: bool = False  # uint8 images have a kernel of ours
     native_strides: bool = True
     seen_as: Callable | None = None  # by __torch_function__, where that is another function
+    public: bool = True
     least_extent: int = 1  # of an image's height and width: a smaller one makes an empty result
 
     def make(self, image=(2, 3, 4, 6), dtype=torch.float32, device="cpu", layout="contiguous", others=None):
@@ -295,6 +297,25 @@ def _concat(size=None, align_corners=False):
     )
 
 
+def _chain(function, native, op, **options):
+    """Two resizes and a crop between them. Not public, but for `upsample_ext` itself."""
+    stages = [Stage((11, 13), crop=(1, 2, 9, 10)), Stage((12, 17), align_corners=True)]
+
+    def resized(x):
+        first = _resize(x, (11, 13), mode="bilinear")[:, :, 1:10, 2:12]
+        return _resize(first, (12, 17), mode="bilinear", align_corners=True)
+
+    return Op(
+        function,
+        lambda x: function(x, stages, **options),
+        lambda x: native(resized(x)),
+        dispatches=op,
+        differentiable=(0,) if op == "upsample_chain" else (),
+        fixed_size=True,
+        public=False,
+    )
+
+
 ROWS = {
     "interpolate": _interpolate(scale_factor=2),
     "interpolate to a size": _interpolate(size=(9, 5), fixed_size=True),
@@ -338,6 +359,15 @@ ROWS = {
     "upsample_add of a plane": _add(lambda n, c, h, w: (h, w), images=(0,)),
     "upsample_concat": _concat(),
     "upsample_concat to a size": _concat((9, 7), align_corners=True),
+    "chain_resample": _chain(chain_resample, lambda y: y, "upsample_chain"),
+    "chain_threshold": _chain(chain_threshold, lambda y: y > 0.2, "upsample_chain_threshold", threshold=0.2),
+    "chain_argmax": _chain(chain_argmax, lambda y: y.argmax(1), "upsample_chain_argmax"),
+    "chain_argmax with score": _chain(
+        chain_argmax,
+        lambda y: (y.argmax(1), y.softmax(1).amax(1)),
+        "upsample_chain_argmax_with_score",
+        return_score=True,
+    ),
 }
 
 # One row of each op, where what is tested depends on no other argument.

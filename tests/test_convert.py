@@ -287,8 +287,9 @@ def test_tells_what_it_converted_and_what_it_left():
     model.odd.mode = "bicubic"
     model.own = upsample_ext.Upsample(scale_factor=2)
     model.diagonal = fixed_diagonal_layer()
+    model.trained = fixed_diagonal_layer().requires_grad_()
     before = upsample_ext.conversions(model)
-    assert not before.converted and len(before.left) == 11
+    assert not before.converted and len(before.left) == 12
     after = upsample_ext.conversions(upsample_ext.convert(model))
     named = {name: kind for name, kind in SWAPPED.items() if name != "shared"}
     assert {name: what.rpartition(".")[2] for name, what in after.converted.items()} == {
@@ -300,10 +301,11 @@ def test_tells_what_it_converted_and_what_it_left():
         "replaced": "its forward was replaced on the instance",
         "odd": "its mode was set to 'bicubic'",
         "own": "its class is upsample_ext.modules.Upsample",
-        "diagonal": "it is no depthwise one, see fixed_diagonal",
+        "diagonal": "it does not mix channels, see fixed_diagonal",
+        "trained": "it does not mix channels, but its weight requires grad, see fixed_diagonal",
     }
     assert str(after).splitlines()[0] == "up: torch.nn.Upsample -> upsample_ext.Upsample"
-    assert str(after).splitlines()[-1] == "diagonal: left, it is no depthwise one, see fixed_diagonal"
+    assert str(after).splitlines()[-2] == "diagonal: left, it does not mix channels, see fixed_diagonal"
     assert str(upsample_ext.conversions(nn.ReLU())).startswith("no layers")
 
 
@@ -479,6 +481,8 @@ def test_fx_takes_the_layers_for_pytorch_s():
     native = torch.fx.symbolic_trace(model)
     converted = upsample_ext.convert(model)
     own = nn.Sequential(model[0], upsample_ext.Upsample(scale_factor=2, mode="bilinear"))
+    loss = torch.fx.symbolic_trace(upsample_ext.UpsampleCrossEntropyLoss())  # whose root is no leaf
+    assert [node.op for node in loss.graph.nodes].count("call_function") == 1
     assert "call_function" not in {node.op for node in torch.fx.symbolic_trace(own).graph.nodes}
     again = nn.Sequential(model[0], pickle.loads(pickle.dumps(own[1])), copy.deepcopy(own[1]))
     assert "call_function" not in {node.op for node in torch.fx.symbolic_trace(again).graph.nodes}
@@ -492,6 +496,29 @@ def test_fx_takes_the_layers_for_pytorch_s():
         assert {"upsample_ext::upsample_bilinear2d", "upsample_ext::resample"} <= upsample_ops(
             lambda: graph(x)
         )
+
+
+def test_tables_by_class_find_converted_layers():
+    model = upsample_ext.convert(Decoder(), fixed_diagonal=True)
+    table = {nn.Upsample: 1, nn.UpsamplingBilinear2d: 2, nn.ConvTranspose2d: 3, nn.ConvTranspose1d: 4}
+    found = {name: table.get(type(layer), 0) for name, layer in model.named_modules()}
+    assert {name: found[name] for name in ("up", "blocks.0.1", "blocks.1.deconv", "lines", "stem")} == {
+        "up": 1,
+        "blocks.0.1": 2,
+        "blocks.1.deconv": 3,
+        "lines": 4,
+        "stem": 0,
+    }
+    assert nn.Upsample == upsample_ext.Upsample and nn.Upsample is not upsample_ext.Upsample
+    assert upsample_ext.Upsample != upsample_ext.UpsamplingNearest2d != nn.Upsample
+    assert upsample_ext.DepthwiseConvTranspose2d != upsample_ext.DiagonalConvTranspose2d
+    assert upsample_ext.BilinearConvTranspose2d != nn.ConvTranspose2d
+
+    class Own(upsample_ext.Upsample):
+        pass
+
+    assert Own != nn.Upsample and Own != upsample_ext.Upsample and Own in {Own: 1}
+    assert {upsample_ext.Upsample: "ours"}[nn.Upsample] == "ours"
 
 
 @pytest.mark.slow

@@ -110,6 +110,28 @@ def test_gradients_of_pixels_that_do_not_count():
             torch.testing.assert_close(TABLE[op.default](*arguments), op(*arguments), equal_nan=True)
 
 
+CHAINS = {
+    "two sizes": ([9, 12, 6, 8], [1, 2, 5, 7, 0, 1, 6, 6], [False, True], None),
+    "factors": ([8, 15, 6, 8], [0, 0, 8, 15, 2, 1, 4, 6], [False, False], [2.0, 2.5, 0.0, 0.0]),
+    "one": ([9, 12], [3, 0, 5, 12], [False], None),
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_values_of_chains(chain):
+    arguments = CHAINS[chain]
+    x = torch.randn(2, 3, 4, 6)
+    gradient = torch.randn_like(OPS.upsample_chain(x, *arguments))
+    for op, given in (
+        (OPS.upsample_chain, (x, *arguments)),
+        (OPS.upsample_chain_backward, (gradient, [4, 6], *arguments)),
+        (OPS.upsample_chain_threshold, (x, *arguments, 0.1)),
+        (OPS.upsample_chain_argmax, (x, *arguments, torch.uint8)),
+        (OPS.upsample_chain_argmax_with_score, (x, *arguments, torch.int64)),
+    ):
+        assert_close(TABLE[op.default](*given), op(*given))
+
+
 # ---- who reads the table ---------------------------------------------------------------------------------
 
 

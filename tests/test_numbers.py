@@ -61,6 +61,190 @@ def test_factors(op, factor):
         torch.testing.assert_close(found, RESIZES[op](scale_factor=plain), rtol=0, atol=0)
 
 
+# What a call can be asked for, in every form: PyTorch takes some alone, some in a list, some as another item
+# than the first, and some only where it multiplies itself.
+FORMS = {
+    "size": [
+        8,
+        np.int16(8),
+        np.array(8),
+        torch.tensor(8),
+        torch.tensor([8]),
+        torch.tensor([[8]]),
+        (8, torch.tensor(9)),
+        [torch.tensor([8]), np.int64(9)],
+        torch.Size([8, 9]),
+        torch.tensor([8, 9]),
+        torch.tensor([8.0, 9.0]),
+        torch.tensor(True),
+        np.array([8, 9]),
+        [np.array(8), np.array(9)],
+        [8, np.array(9)],
+        np.float64(8),
+        range(8, 10),
+        2**70,
+    ],
+    "scale_factor": [
+        2,
+        1.7,
+        np.float32(1.7),
+        True,
+        np.bool_(True),
+        (True, 2),
+        (2, np.bool_(True)),
+        [1.5, torch.tensor(2.0)],
+        [np.float64(1.5), torch.tensor([2])],
+        [1.5, np.array(2.0)],
+        [1.5, torch.tensor([1.0, 2.0])],
+        [torch.tensor(1.5), 2.0],
+        torch.tensor(1.7),
+        torch.tensor([1.7]),
+        torch.tensor([1.7, 2.0]),
+        torch.tensor([[1.4]], dtype=torch.float64),
+        np.array(1.7),
+        np.array([1.7, 2.0]),
+        [np.array(1.5), torch.tensor(1.4)],
+        torch.Size([2, 3]),
+    ],
+}
+OF_FORMS = {
+    "upsample_bilinear2d": (
+        lambda **k: upsample_ext.interpolate(X, mode="bilinear", **k),
+        lambda **k: F.interpolate(X, mode="bilinear", **k),
+    ),
+    "upsample_bilinear2d, recomputed": (
+        lambda **k: upsample_ext.interpolate(X, mode="bilinear", recompute_scale_factor=True, **k),
+        lambda **k: F.interpolate(X, mode="bilinear", recompute_scale_factor=True, **k),
+    ),
+    "resample": (
+        lambda **k: upsample_ext.interpolate(X, mode="bicubic", **k),
+        lambda **k: F.interpolate(X, mode="bicubic", **k),
+    ),
+    "resample, area": (
+        lambda **k: upsample_ext.interpolate(X, mode="area", **k),
+        lambda **k: F.interpolate(X, mode="area", **k),
+    ),
+    "upsample_argmax": (
+        lambda **k: upsample_ext.upsample_argmax(X, **k),
+        lambda **k: F.interpolate(X, mode="bilinear", **k).argmax(1),
+    ),
+    "upsample_threshold": (
+        lambda **k: upsample_ext.upsample_threshold(X, threshold=0.4, **k),
+        lambda **k: F.interpolate(X, mode="bilinear", **k) > 0.4,
+    ),
+    "upsample_concat": (
+        lambda size: upsample_ext.upsample_concat([X, X], size),
+        lambda size: torch.cat([F.interpolate(X, size, mode="bilinear")] * 2, 1),
+    ),
+}
+
+
+KINDS = dict.fromkeys(OF_FORMS, list(FORMS)) | {
+    "upsample_bilinear2d, recomputed": ["scale_factor"],  # a size cannot be
+    "upsample_concat": ["size"],
+}
+
+
+@pytest.mark.parametrize(
+    ("op", "kind", "value"),
+    [(op, kind, value) for op in OF_FORMS for kind in KINDS[op] for value in FORMS[kind]],
+    ids=repr,
+)
+def test_every_form_that_native_takes_runs_here_and_no_other(op, kind, value):
+    check_form(op.partition(",")[0], *OF_FORMS[op], **{kind: value})
+
+
+def check_form(op, ours, native, **arguments):
+    try:
+        expected = native(**arguments)
+    except Exception as error:
+        with pytest.raises(type(error)):
+            ours(**arguments)
+        return
+    found, ops = dispatched_ops(ours, **arguments)
+    assert ops == [f"upsample_ext::{op}"]
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    "threshold",
+    [
+        True,
+        np.bool_(True),
+        np.float32(0.3),
+        np.float64(0.3),
+        torch.tensor(0.3),
+        torch.tensor(0.3, dtype=torch.float64),
+        torch.tensor([0.3]),
+        torch.tensor(0.3, dtype=torch.float16),
+        torch.tensor(1),
+        torch.tensor(True),
+        torch.tensor(0.3, requires_grad=True),
+        np.array(0.3),
+        None,
+        "a",
+        1j,
+    ],
+    ids=repr,
+)
+def test_forms_of_a_threshold(threshold):
+    check_form(
+        "upsample_threshold",
+        lambda: upsample_ext.upsample_threshold(X, 8, threshold=threshold),
+        lambda: F.interpolate(X, 8, mode="bilinear") > threshold,
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {name: value}
+        for name, values in {
+            "ignore_index": [
+                1,
+                np.uint8(1),
+                torch.tensor(1),
+                torch.tensor([1]),
+                np.array(1),
+                1.0,
+                True,
+                None,
+            ],
+            "label_smoothing": [
+                1,
+                True,
+                np.bool_(False),
+                np.float32(0.1),
+                torch.tensor(0.1),
+                torch.tensor(0),
+                torch.tensor([0.1]),
+                torch.tensor(0.1, requires_grad=True),
+                np.array(0.1),
+                "0",
+            ],
+        }.items()
+        for value in values
+    ],
+    ids=repr,
+)
+def test_forms_of_the_loss_s_settings(options):
+    check_form(
+        "upsample_cross_entropy",
+        lambda: upsample_ext.upsample_cross_entropy(X, TARGET, **options),
+        lambda: F.cross_entropy(F.interpolate(X, TARGET.shape[1:], mode="bilinear"), TARGET, **options),
+    )
+
+
+def test_no_align_corners_is_false():
+    for op, call in {
+        "upsample_add": lambda a: upsample_ext.upsample_add(X, torch.ones(1, 3, 8, 9), a),
+        "upsample_concat": lambda a: upsample_ext.upsample_concat([X, X], 8, a),
+        "upsample_cross_entropy": lambda a: upsample_ext.upsample_cross_entropy(X, TARGET, align_corners=a),
+    }.items():
+        found, ops = dispatched_ops(call, None)
+        assert ops == [f"upsample_ext::{op}"] and torch.equal(found, call(False))
+
+
 def test_concat_and_the_settings_of_the_others():
     _, ops = dispatched_ops(upsample_ext.upsample_concat, [X, X], size=(np.int64(8), np.int64(9)))
     assert ops == ["upsample_ext::upsample_concat"]
@@ -109,15 +293,15 @@ def test_what_is_no_int():
 
 
 def test_what_is_no_number():
-    for value in (True, "5", None, np.array(5.0), np.bool_(True), torch.tensor(5.0), 5j, np.complex64(5)):
+    for value in ("5", None, np.array(5.0), torch.tensor(5.0), 5j, np.complex64(5)):
         assert as_float(value) is None, value
-    for value in (5, 5.5, np.float32(0.1), np.int16(3)):
+    for value in (5, 5.5, np.float32(0.1), np.int16(3), True, np.bool_(False)):
         assert as_float(value) == value and type(as_float(value)) in (int, float)
 
 
 def test_pairs():
     assert as_ints((1, np.int64(2)), 2) == [1, 2] and as_ints(3, 2) == [3, 3]
-    for value in ((1,), (1, 2, 3), (1, None), "12", {1, 2}, np.array([1, 2])):
+    for value in ((1,), (1, 2, 3), (1, None), "12", {1, 2}, np.array([1, 2]), (1, np.array(2))):
         assert as_ints(value, 2) is None, value
 
 

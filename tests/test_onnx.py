@@ -180,14 +180,15 @@ def test_fused_ops_export_for_any_size(exporter):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_an_exported_program_with_our_ops_exports():
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_exported_program_with_our_ops_exports(strict):
     """Exported before ONNX is thought of: by the decompositions in torch's default table."""
     pytest.importorskip("onnxscript")
     if not hasattr(torch.export, "default_decompositions"):
         pytest.skip(f"torch {torch.__version__}: has no default table of decompositions")
     rows = [ROWS[name] for name in ("interpolate", "conv_transpose2d", "upsample_argmax", "upsample_concat")]
     tensors = [t for op in rows for t in op.make((2, 3, 4, 6))]
-    program = torch.export.export(Calls(rows, "ours"), tuple(tensors))
+    program = torch.export.export(Calls(rows, "ours"), tuple(tensors), strict=strict)
     assert sum("upsample_ext" in str(node.target) for node in program.graph.nodes) == len(rows)
     model = torch.onnx.export(program, dynamo=True, verbose=False).model_proto
     assert kinds(model).count("Resize") >= 3 and "ConvTranspose" in kinds(model)

@@ -138,6 +138,35 @@ def test_layers_that_are_not_quantized_stay_ours():
     assert not hasattr(prepared.deconv, "qconfig")
 
 
+@pytest.mark.parametrize("backend", ["x86", "fbgemm"])
+def test_a_mapping_by_the_class_of_a_layer(backend):
+    """The default ones have transposed convolutions by themselves, for they take no weights by channel."""
+    fx = pytest.importorskip("torch.ao.quantization.quantize_fx")
+    if backend not in torch.backends.quantized.supported_engines:
+        pytest.skip(f"this torch has no quantized kernels of {backend}")
+    torch.backends.quantized.engine = backend
+    native, converted, x = both()
+    results = []
+    for model in (native, converted):
+        prepared = fx.prepare_fx(model, quantization.get_default_qconfig_mapping(backend), (x,))
+        prepared(x)
+        quantized = fx.convert_fx(prepared)
+        assert type(quantized.deconv) is torch.ao.nn.quantized.ConvTranspose2d
+        results.append(quantized(x))
+    assert torch.equal(*results)
+
+
+def test_layers_of_our_own_stay_what_they_are():
+    """Where torch.nn has none that computes the same."""
+    model = nn.Sequential(upsample_ext.BilinearConvTranspose2d(3, 2, padding_mode="replicate"))
+    model.loss = upsample_ext.UpsampleCrossEntropyLoss()
+    prepared = quantization.prepare_qat(with_qconfig(model.train(), quantization.get_default_qat_qconfig()))
+    assert type(prepared[0]) is upsample_ext.BilinearConvTranspose2d
+    assert type(prepared.loss) is upsample_ext.UpsampleCrossEntropyLoss
+    x = torch.rand(1, 3, 4, 5)
+    torch.testing.assert_close(prepared[0](x), F.interpolate(x, scale_factor=2, mode="bilinear"))
+
+
 def test_exported_graphs():
     """pt2e: by torchao where it is installed, otherwise by torch.ao."""
     try:

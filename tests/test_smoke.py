@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from dtypes import DTYPES
 
 import upsample_ext
+from upsample_ext._chain import Stage, chain_argmax, chain_resample, chain_threshold
 
 # Vectors fit the first shape's channels or rows and not the second's
 SHAPES = [((1, 16, 6, 8), (12, 16)), ((2, 3, 7, 5), (9, 8)), ((2, 3, 9, 11), (4, 5))]
@@ -143,6 +144,24 @@ def test_fused(dtype, layout, device):
         assert torch.equal(upsample_ext.upsample_argmax(x, size), labels)
         mask = upsample_ext.upsample_threshold(x, size, threshold=0.25)
         assert (exact - 0.25).abs().masked_fill(mask == (exact > 0.25), 0).max() <= 1e-5
+
+        between = 2 * shape[2] + 1, 2 * shape[3] + 1  # from there to the size: a chain
+        stages = [Stage(between), Stage(size)]
+        exact = F.interpolate(F.interpolate(x.double(), between, mode="bilinear"), size, mode="bilinear")
+        labels, score = chain_argmax(x, stages, return_score=True)
+        chosen = exact.gather(1, labels[:, None])[:, 0]
+        assert (exact.amax(1) - chosen).max() <= 1e-5
+        assert (exact.softmax(1).amax(1) - score).abs().max() <= 1e-5
+        assert torch.equal(chain_argmax(x, stages), labels)
+        mask = chain_threshold(x, stages, 0.25)
+        assert (exact - 0.25).abs().masked_fill(mask == (exact > 0.25), 0).max() <= 1e-5
+        compare(
+            lambda x, stages=stages: chain_resample(x, stages),
+            lambda x, between=between, size=size: F.interpolate(
+                F.interpolate(x, between, mode="bilinear"), size, mode="bilinear"
+            ),
+            [x],
+        )
 
         other = image((*shape[:2], *size), dtype, device, layout)
         compare(

@@ -1,6 +1,8 @@
 """torch.jit.trace and torch.jit.script: traces are valid for other sizes; scripts are PyTorch's own."""
 
 import io
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -93,6 +95,25 @@ def test_a_converted_model_is_traced_frozen_and_loaded():
     traced = torch.jit.freeze(torch.jit.trace(model, torch.randn(1, 3, 4, 5)))
     x = torch.randn(2, 3, 7, 3)
     assert torch.equal(reloaded(traced)(x), model(x))
+
+
+def test_a_program_that_lacks_the_package_says_so(tmp_path):
+    """What README says of programs that are loaded without `import upsample_ext`."""
+    layer = upsample_ext.Upsample(scale_factor=2, mode="bilinear")
+    x = torch.randn(1, 3, 4, 5)
+    torch.jit.save(torch.jit.trace(layer, x), tmp_path / "traced.pt")
+    torch.export.save(torch.export.export(layer, (x,)), tmp_path / "exported.pt2")
+    program = f"""if True:
+        import torch
+        for load, name in ((torch.jit.load, "traced.pt"), (torch.export.load, "exported.pt2")):
+            try:
+                load({str(tmp_path)!r} + "/" + name)
+            except RuntimeError as error:
+                print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert "Unknown builtin op: upsample_ext::upsample_bilinear2d" in done.stdout, done.stderr
+    assert "torch.ops.upsample_ext.upsample_bilinear2d" in done.stderr
 
 
 # ---- script ------------------------------------------------------------------------------------------------

@@ -80,7 +80,9 @@ class Head(nn.Module):
 
 layers: list[nn.Module] = [*Head().children()]
 assert_type(upsample_ext.convert(Head()), Head)
-assert_type(upsample_ext.convert(nn.Sequential(*layers), inplace=True), nn.Sequential)
+assert_type(upsample_ext.convert(nn.Sequential(*layers), inplace=True, fixed_diagonal=True), nn.Sequential)
+assert_type(upsample_ext.revert(Head()), Head)
+assert_type(upsample_ext.conversions(Head()).converted, dict[str, str])
 
 upsample_ext.BilinearConvTranspose2d(3, 2, padding_mode="reflect")  # refused: arg-type
 upsample_ext.DepthwiseConvTranspose2d(3, 3, 4, strides=2)  # refused: call-arg

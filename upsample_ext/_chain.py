@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from upsample_ext import _transforms  # noqa: F401  (vmap rules)
+from upsample_ext import _transforms
 from upsample_ext._numbers import Int
 
 _OPS = torch.ops.upsample_ext
@@ -38,6 +39,9 @@ def _has_kernels(device: torch.device) -> bool:
 
 def chain_resample(input: Tensor, stages: Sequence[Stage]) -> Tensor:
     """The image that the stages leave: ``(N, C, H, W)``, dense, in the input's dtype. Differentiable."""
+    if has_torch_function_unary(input):
+        return handle_torch_function(chain_resample, (input,), input, stages)
+    _transforms.register_sharding_if_distributed(input)
     if not _has_kernels(input.device):
         return _step_by_step(input, stages)
     return _OPS.upsample_chain(input, *_flat(stages))
@@ -45,6 +49,10 @@ def chain_resample(input: Tensor, stages: Sequence[Stage]) -> Tensor:
 
 def chain_threshold(input: Tensor, stages: Sequence[Stage], threshold: float) -> Tensor:
     """``chain_resample(input.float(), stages) > threshold``."""
+    if has_torch_function_unary(input):
+        return handle_torch_function(chain_threshold, (input,), input, stages, threshold)
+    if _transforms.is_distributed(input):
+        return chain_resample(input.float(), stages) > threshold
     if input.dtype is torch.float64:
         input = input.float()
     if not _has_kernels(input.device):
@@ -57,6 +65,12 @@ def chain_argmax(
     input: Tensor, stages: Sequence[Stage], dtype: torch.dtype = torch.int64, return_score: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
     """``chain_resample(input.float(), stages).argmax(1)`` as `dtype`; with it, if asked, its probability."""
+    if has_torch_function_unary(input):
+        return handle_torch_function(chain_argmax, (input,), input, stages, dtype, return_score)
+    if _transforms.is_distributed(input):
+        logits = chain_resample(input.detach().float(), stages)
+        index = logits.argmax(1).to(dtype)
+        return (index, logits.softmax(1).amax(1)) if return_score else index
     if not _has_kernels(input.device):
         image, last = _before_last(input, stages)
         op = _OPS.upsample_argmax_with_score if return_score else _OPS.upsample_argmax

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from upsample_ext import _devices, _native
 from upsample_ext._library import C
-from upsample_ext._numbers import Int, Real, as_floats, as_ints
+from upsample_ext._numbers import Int, Real, as_factors, as_ints
 from upsample_ext._transforms import is_distributed
 
 FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
@@ -107,10 +107,15 @@ def resolve(
         output_size = as_ints(size, input.dim() - 2)
     else:
         # Any: torch's stubs do not let a symbol be multiplied
-        factors: list[Any] | None = as_floats(scale_factor, input.dim() - 2)
+        factors: list[Any] | None = as_factors(scale_factor, input.dim() - 2, bool(recompute_scale_factor))
         if factors is None:
             return None
-        extents = [n * factor for n, factor in zip(input.shape[2:], factors, strict=True)]
+        given = scale_factor if isinstance(scale_factor, (tuple, list)) else [scale_factor] * len(factors)
+        # A tensor's product is rounded to the tensor's dtype.
+        extents = [
+            (n * value).item() if recompute_scale_factor and isinstance(value, Tensor) else n * factor
+            for n, value, factor in zip(input.shape[2:], given, factors, strict=True)
+        ]
         if not all(fits_int64(extent) for extent in extents):
             return None
         output_size = [torch.sym_int(extent) for extent in extents]
@@ -150,7 +155,7 @@ def traced_size(input: Tensor, size: Any, scale_factor: object) -> list[Tensor] 
         return None
     axes = input.dim() - 2
     if size is None:
-        factors: list[Any] = as_floats(scale_factor, axes) or []
+        factors: list[Any] = as_factors(scale_factor, axes, False) or []
         extents = [_in_trace(extent).double() for extent in input.shape[2:]]
         return [(extent * factor).long() for extent, factor in zip(extents, factors, strict=True)]
     size = size if isinstance(size, (tuple, list)) else [size] * axes
@@ -178,7 +183,7 @@ def fits_int64(extent: Real) -> bool:
 
 
 def pair_or_none(scale_factor: object) -> Sequence[Real | None]:
-    return (as_floats(scale_factor, 2) if scale_factor is not None else None) or [None, None]
+    return (as_factors(scale_factor, 2, False) if scale_factor is not None else None) or [None, None]
 
 
 def untraced(judge: Callable[..., _Result], *arguments: object) -> _Result:

@@ -6,7 +6,7 @@
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -61,13 +61,16 @@ def only_default_device(*tensors: object) -> bool:
     )
 
 
-def scripts_as(native: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def scripts_as(native: Callable[..., Any]) -> Callable[[_Function], _Function]:
     """Has torch.jit.script compile PyTorch's function wherever it finds the decorated one.
 
     TorchScript has a table of functions that it replaces by one of two, by an argument; this one by neither.
     """
 
-    def register(ours: Callable[..., Any]) -> Callable[..., Any]:
+    def register(ours: _Function) -> _Function:
         either: dict[str, Any] = {"if_true": native, "if_false": native}
         boolean_dispatched[ours] = either | {"index": sys.maxsize, "arg_name": "", "default": False}
         return ours
@@ -77,6 +80,8 @@ def scripts_as(native: Callable[..., Any]) -> Callable[[Callable[..., Any]], Cal
 
 def is_wanted() -> bool:
     """Whether tracer or exporter are recording a graph whose reader knows PyTorch's ops alone."""
+    if torch.compiler.is_dynamo_compiling():
+        return False  # it knows no exporter; what it records of ours can be decomposed
     if torch.compiler.is_compiling():
         return _is_exported_to_onnx()
     return torch._C._get_tracing_state() is not None and (_is_exported_to_onnx() or _is_traced_to_be_read())

@@ -89,7 +89,7 @@ def register_sharding_if_distributed(input: object) -> None:
     everywhere, by_batch, by_channel = Replicate(), Shard(0), Shard(1)
     infos = DTensor._op_dispatcher.sharding_propagator.op_to_schema_info
 
-    def register(name: str, *rules: tuple[Placement, list[Placement | None]]) -> None:
+    def register(name: str, *rules: tuple[Placement, Sequence[Placement | None]]) -> None:
         """rules: the placement of the result, and those of the tensors, which are the first arguments."""
         op = getattr(_OPS, name).default
         tensors = len(rules[0][1])

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from upsample_ext._judge import FLOATING, is_filled, is_ours, is_plain_beside, untraced
+from upsample_ext._judge import (
+    FLOATING,
+    is_filled,
+    is_ours,
+    is_plain_beside,
+    takes_align_corners,
+    untraced,
+)
 from upsample_ext._library import C
 from upsample_ext.resample import interpolate
 
@@ -46,8 +53,8 @@ def upsample_add(input: Tensor, other: Tensor, align_corners: bool = False) -> T
         output = C.upsample_add(input, other, align_corners)
         if output is not None:
             return output
-    if isinstance(align_corners, bool) and is_ours(input) and untraced(_fits, other, input):
-        return torch.ops.upsample_ext.upsample_add(input, other, align_corners)
+    if takes_align_corners("bilinear", align_corners) and is_ours(input) and untraced(_fits, other, input):
+        return torch.ops.upsample_ext.upsample_add(input, other, bool(align_corners))
     return interpolate(input, other.shape[-2:], None, "bilinear", align_corners) + other
 
 
@@ -65,4 +72,5 @@ def _fits(other: Tensor, input: Tensor) -> bool:
 
 def _broadcasts_to(shape: Sequence[int], target: Sequence[int]) -> bool:
     """Whether the leading dimensions, aligned on the right, are 1 or the target's."""
-    return all(n == 1 or n == wanted for n, wanted in zip(shape[::-1], target[::-1], strict=False))
+    aligned = target[len(target) - len(shape) :]
+    return all(n == 1 or n == wanted for n, wanted in zip(shape, aligned, strict=True))

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
-from upsample_ext._judge import is_filled, is_ours, is_plain_beside, sized, traced_size, untraced
+from upsample_ext._judge import (
+    is_filled,
+    is_ours,
+    is_plain_beside,
+    sized,
+    takes_align_corners,
+    traced_size,
+    untraced,
+)
 from upsample_ext._library import C
 from upsample_ext._numbers import Int, as_ints
 from upsample_ext._transforms import is_distributed
@@ -61,11 +69,11 @@ def upsample_concat(
     if size is None:
         size = list(inputs[0].shape[-2:])
     output_size = None
-    if isinstance(align_corners, bool) and is_ours(inputs[0]):
+    if takes_align_corners("bilinear", align_corners) and is_ours(inputs[0]):
         output_size = untraced(_concat_size, inputs, size)
     if output_size is not None:
         to = traced_size(inputs[0], size, None) or output_size
-        return sized(torch.ops.upsample_ext.upsample_concat, to)(inputs, to, align_corners)
+        return sized(torch.ops.upsample_ext.upsample_concat, to)(inputs, to, bool(align_corners))
     return torch.cat([interpolate(t, size, None, "bilinear", align_corners) for t in inputs], 1)
 
 

@@ -70,7 +70,7 @@ class Conversions(NamedTuple):
 def _replacement(module: nn.Module, fixed_diagonal: bool) -> type[StandIn] | str:
     """Our class that can replace the class of this module; otherwise, why there is none."""
     kind = type(module)
-    if kind not in _RESIZES and kind not in _DEPTHWISE:
+    if isinstance(module, StandIn) or (kind not in _RESIZES and kind not in _DEPTHWISE):
         return f"its class is {kind.__module__}.{kind.__qualname__}"
     if "forward" in vars(module):
         return "its forward was replaced on the instance"  # the class's method is not what runs
@@ -80,15 +80,17 @@ def _replacement(module: nn.Module, fixed_diagonal: bool) -> type[StandIn] | str
         return _RESIZES[kind]
     if module.groups == module.in_channels == module.out_channels:
         return _DEPTHWISE[kind]
-    if kind is nn.ConvTranspose2d and _is_fixed_diagonal(module):
-        return DiagonalConvTranspose2d if fixed_diagonal else "it is no depthwise one, see fixed_diagonal"
-    return "it mixes channels"
+    if kind is not nn.ConvTranspose2d or not _is_diagonal(module):
+        return "it mixes channels"
+    if module.weight.requires_grad:
+        return "it does not mix channels, but its weight requires grad, see fixed_diagonal"
+    return DiagonalConvTranspose2d if fixed_diagonal else "it does not mix channels, see fixed_diagonal"
 
 
-def _is_fixed_diagonal(layer: nn.Module) -> bool:
-    """Whether a transposed convolution of all channels into all is fixed, and keeps them apart."""
+def _is_diagonal(layer: nn.Module) -> bool:
+    """Whether a transposed convolution of all channels into all keeps them apart."""
     weight = layer._parameters.get("weight")
-    if type(weight) is not nn.Parameter or weight.requires_grad or weight.is_meta:
+    if type(weight) is not nn.Parameter or weight.is_meta:
         return False
     return bool(layer.groups == 1 and is_diagonal(weight))
 
@@ -119,16 +121,18 @@ def convert(module: ModuleType, *, inplace: bool = False, fixed_diagonal: bool =
     layer is converted and keeps working. Functional calls in a model's own `forward` cannot be converted; use
     `upsample_ext.patch` for them.
 
-    `torch.fx` takes converted layers for PyTorch's, and `torch.ao.quantization` makes them PyTorch's again
+    Tables by class, of hooks or of what to count, find converted layers under PyTorch's classes, which
+    theirs equal; `torch.fx` takes them for PyTorch's; and `torch.ao.quantization` makes them PyTorch's again
     where it quantizes them.
 
     Args:
         module: the model.
         inplace: convert `module` itself; otherwise a deep copy is converted and `module` is unchanged.
-        fixed_diagonal: also convert each `nn.ConvTranspose2d` of one group whose weight needs no gradient and
-            is zero where it would mix channels, as FCN's bilinear upsampling is usually written. It is then
-            computed channel by channel, in eager code, as long as the weight stays like that; zeros are not
-            multiplied, so that an infinity in one channel does not make NaN of the others.
+        fixed_diagonal: also convert each `nn.ConvTranspose2d` of one group whose weight needs no gradient
+            (`layer.requires_grad_(False)` says so) and is zero where it would mix channels, as FCN's bilinear
+            upsampling is usually written. It is then computed channel by channel, in eager code, as long as
+            the weight stays like that; zeros are not multiplied, so that an infinity in one channel does not
+            make NaN of the others.
 
     Returns:
         The converted module: `module` itself if `inplace`. Conversions are logged by

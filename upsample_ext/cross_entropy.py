@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from upsample_ext import _native
-from upsample_ext._judge import FLOATING, is_filled, is_ours, untraced
-from upsample_ext._numbers import as_float, as_int
+from upsample_ext._judge import FLOATING, is_filled, is_ours, takes_align_corners, untraced
+from upsample_ext._numbers import Real, as_float_or_item, as_int
 from upsample_ext._transforms import is_distributed
 
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
@@ -74,7 +74,8 @@ def upsample_cross_entropy(
             label_smoothing=label_smoothing,
             align_corners=align_corners,
         )
-    ignored, smoothing = as_int(ignore_index), as_float(label_smoothing)
+    ignored = as_int(ignore_index)
+    smoothing = _as_smoothing(label_smoothing)
     if (
         is_ours(input)
         and untraced(_fits_cross_entropy, input, target, weight)
@@ -83,10 +84,10 @@ def upsample_cross_entropy(
         and ignored is not None
         and smoothing is not None
         and 0.0 <= smoothing <= 1.0
-        and isinstance(align_corners, bool)
+        and takes_align_corners("bilinear", align_corners)
     ):
         return torch.ops.upsample_ext.upsample_cross_entropy(
-            input, target, weight, _REDUCTIONS[reduction], ignored, smoothing, align_corners
+            input, target, weight, _REDUCTIONS[reduction], ignored, smoothing, bool(align_corners)
         )
     logits = _native.interpolate(input, target.shape[-2:], None, "bilinear", align_corners)
     return F.cross_entropy(
@@ -97,6 +98,13 @@ def upsample_cross_entropy(
         reduction=reduction,
         label_smoothing=label_smoothing,
     )
+
+
+def _as_smoothing(value: object) -> Real | None:
+    """A number; of tensors PyTorch takes those without dimensions and gradient."""
+    if isinstance(value, Tensor) and (value.dim() > 0 or value.requires_grad):
+        return None
+    return as_float_or_item(value)
 
 
 def _fits_cross_entropy(input: Tensor, target: object, weight: object) -> bool:

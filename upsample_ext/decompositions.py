@@ -359,6 +359,60 @@ def _concat(inputs: Sequence[Tensor], output_size: Sizes, align_corners: bool) -
     return torch.cat([_bilinear(input, output_size, align_corners) for input in inputs], 1)
 
 
+# ---- chains of resizes and crops, and what consumes them ---------------------------------------------------
+
+
+def _stages(
+    sizes: Sizes, crops: Sizes, align_corners: Sequence[bool], scale_factors: Scales
+) -> list[tuple[Sizes, Sizes, tuple[bool, float | None, float | None]]]:
+    """Of each stage the size, the crop (top, left, height, width), and the other arguments of the resize."""
+    scales = [scale or None for scale in scale_factors or [None] * len(sizes)]
+    return [
+        (sizes[2 * i : 2 * i + 2], crops[4 * i : 4 * i + 4], (aligned, scales[2 * i], scales[2 * i + 1]))
+        for i, aligned in enumerate(align_corners)
+    ]
+
+
+@_stands_for(_OPS.upsample_chain.default)
+def _chain(input: Tensor, *chain: Any) -> Tensor:
+    for size, (top, left, height, width), settings in _stages(*chain):
+        resized = _bilinear(input, size, *settings)
+        input = resized.narrow(2, top, height).narrow(3, left, width)
+    return input
+
+
+@_stands_for(_OPS.upsample_chain_backward.default)
+def _chain_backward(grad_output: Tensor, input_size: Sizes, *chain: Any) -> Tensor:
+    stages = _stages(*chain)
+    input_sizes = [input_size, *(crop[2:] for _, crop, _ in stages[:-1])]
+    for (size, (top, left, height, width), settings), before in zip(
+        reversed(stages), reversed(input_sizes), strict=True
+    ):
+        beyond = [left, size[1] - left - width, top, size[0] - top - height]
+        whole = _ATEN.constant_pad_nd(grad_output, beyond)
+        grad_output = _bilinear_backward(whole, before, *settings)
+    return grad_output
+
+
+@_stands_for(_OPS.upsample_chain_threshold.default)
+def _chain_threshold(input: Tensor, *settings: Any) -> Tensor:
+    *chain, threshold = settings
+    return _chain(input.float(), *chain) > threshold
+
+
+@_stands_for(_OPS.upsample_chain_argmax.default)
+def _chain_argmax(input: Tensor, *settings: Any) -> Tensor:
+    *chain, dtype = settings
+    return _chain(input.float(), *chain).argmax(1).to(dtype)
+
+
+@_stands_for(_OPS.upsample_chain_argmax_with_score.default)
+def _chain_argmax_with_score(input: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+    *chain, dtype = settings
+    logits = _chain(input.float(), *chain)
+    return logits.argmax(1).to(dtype), logits.softmax(1).amax(1)
+
+
 # ---- cross-entropy -----------------------------------------------------------------------------------------
 
 _NONE, _MEAN, _SUM = range(3)  # reductions

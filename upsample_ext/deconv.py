@@ -17,6 +17,8 @@ from upsample_ext._numbers import Int, as_int, as_ints
 _door = C.depthwise_conv_transpose2d
 _fixed_door = C.fixed_conv_transpose2d
 _is_compiling = torch.compiler.is_compiling
+_tracing_state = torch._C._get_tracing_state
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 Pair = int | Sequence[int]
 PaddingMode = Literal["zeros", "replicate"]
@@ -84,6 +86,10 @@ def conv_transpose2d(
             dilation=dilation,
         )
     if not _is_compiling():
+        if _is_dense(weight, groups):
+            return _native.conv_transpose2d(
+                input, weight, bias, stride, padding, output_padding, groups, dilation
+            )
         output = _door(input, weight, bias, stride, padding, output_padding, groups, dilation)
         if output is not None:
             return output
@@ -149,9 +155,10 @@ def conv_transpose1d(
             groups=groups,
             dilation=dilation,
         )
-    output = _as_a_row(input, weight, bias, stride, padding, output_padding, groups, dilation)
-    if output is not None:
-        return output
+    if _is_compiling() or not _is_dense(weight, groups):
+        output = _as_a_row(input, weight, bias, stride, padding, output_padding, groups, dilation)
+        if output is not None:
+            return output
     return _native.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -412,6 +419,17 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
 
 
 # ---- which calls are ours, and their geometry --------------------------------------------------------------
+
+
+def _is_dense(weight: object, groups: object) -> bool:
+    """Whether it is plain, and soon seen, that a convolution is not depthwise: in most models none is."""
+    return (
+        type(groups) is int
+        and type(weight) in _PLAIN
+        and weight.dim() > 0  # type: ignore[attr-defined]
+        and _tracing_state() is None
+        and weight.size(0) != groups  # type: ignore[attr-defined]
+    )
 
 
 def _is_empty(input: Tensor, kernels: Sequence[Tensor], geometry: _Geometry) -> bool:

@@ -7,7 +7,7 @@ torch.nn's, and torch's quantization, take ours for the layer that it stands for
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,22 +31,39 @@ from upsample_ext.deconv import (
 _READ_AT_ONCE = ("cpu",)
 
 
-class StandIn(nn.Module):
-    """A layer that other code may treat as the torch.nn layer it stands for, the nearest of its base classes.
+class _AsNative(type):
+    """Makes the class of layers that stand for torch.nn's equal to its class, also as a key.
 
+    Tables of what to do with a layer, in torch and elsewhere, are keyed by its class, for which they ask the
+    layer. Subclasses of ours are by themselves, as those of torch.nn's are.
+    """
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or (other is not None and other is cls.__dict__.get("stands_for"))
+
+    def __hash__(cls) -> int:
+        return hash(cls.__dict__.get("stands_for")) if "stands_for" in cls.__dict__ else type.__hash__(cls)
+
+
+class StandIn(nn.Module, metaclass=_AsNative):
+    """A layer that other code may treat as the torch.nn layer it stands for.
+
+    - Its class equals torch.nn's, see `_AsNative`; `type(layer) is torch.nn.Upsample` is False all the same.
     - `torch.fx` traces what is inside a layer unless its `__module__` begins with "torch.nn". It asks the
       layer, not its class; so the layer has such an attribute of its own. The class has the name by which it
       is found and pickled.
-    - `torch.ao.quantization` looks layers up by their exact class. It announces that by setting `qconfig`, at
-      which the layer becomes torch.nn's.
+    - `torch.ao.quantization` makes quantized layers of those that are exactly torch.nn's. It announces that
+      by setting `qconfig`, at which a layer becomes torch.nn's, if that computes the same.
     """
 
     __jit_unused_properties__ = ["qconfig"]
 
-    def __new__(cls, *arguments: object, **options: object) -> Any:
-        layer = super().__new__(cls)
-        layer.__dict__.update(LEAF)
-        return layer
+    if not TYPE_CHECKING:  # which would take its arguments for the constructor's
+
+        def __new__(cls, *arguments, **options):
+            layer = super().__new__(cls)
+            layer.__dict__.update(LEAF)
+            return layer
 
     @property
     def qconfig(self) -> object:
@@ -57,13 +74,17 @@ class StandIn(nn.Module):
 
     @qconfig.setter
     def qconfig(self, value: object) -> None:
-        if value is not None:
+        if value is not None and self._has_native_twin():
             become_native(self)
         self.__dict__["qconfig"] = value
 
     @qconfig.deleter
     def qconfig(self) -> None:
         del self.__dict__["qconfig"]
+
+    def _has_native_twin(self) -> bool:
+        """Whether the torch.nn layer computes the same."""
+        return True
 
 
 LEAF = {"__module__": "torch.nn (upsample_ext)"}
@@ -79,9 +100,9 @@ def become_ours(layer: nn.Module, kind: type[StandIn]) -> None:
 
 
 def become_native(layer: nn.Module) -> None:
-    """Makes one of our layers the torch.nn layer that it was, or that it stands for, in place."""
-    bases = (base for base in type(layer).__mro__ if base.__module__.startswith("torch.nn."))
-    kind = layer.__dict__.pop(FOUND_AS, None) or next(bases)
+    """Makes one of our layers the torch.nn layer that it was, or is derived from, in place."""
+    bases = [base for base in type(layer).__mro__ if base.__module__.startswith("torch.nn.")]
+    kind = layer.__dict__.pop(FOUND_AS, bases[0])
     for name in (*LEAF, "_compared"):
         layer.__dict__.pop(name, None)
     layer.__class__ = kind
@@ -110,7 +131,9 @@ class Upsample(StandIn, nn.Upsample):
         torch.Size([1, 3, 8, 10])
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    stands_for = nn.Upsample
+
+    def forward(self: nn.Upsample, input: Tensor) -> Tensor:
         return interpolate(
             input,
             self.size,
@@ -137,6 +160,8 @@ class UpsamplingNearest2d(StandIn, nn.UpsamplingNearest2d):
         torch.Size([1, 3, 8, 10])
     """
 
+    stands_for = nn.UpsamplingNearest2d
+
     forward = Upsample.forward
 
 
@@ -157,10 +182,12 @@ class UpsamplingBilinear2d(StandIn, nn.UpsamplingBilinear2d):
         torch.Size([1, 3, 9, 7])
     """
 
+    stands_for = nn.UpsamplingBilinear2d
+
     forward = Upsample.forward
 
 
-class UpsampleCrossEntropyLoss(nn.CrossEntropyLoss):
+class UpsampleCrossEntropyLoss(StandIn, nn.CrossEntropyLoss):
     """`nn.CrossEntropyLoss` of logits resized to the target's size, without storing the resized tensor.
 
     Equal to ``upsample_cross_entropy(input, target, ...)``: input ``(N, C, H, W)`` logits, float64, float32,
@@ -197,6 +224,9 @@ class UpsampleCrossEntropyLoss(nn.CrossEntropyLoss):
     ) -> None:
         super().__init__(weight, size_average, ignore_index, reduce, reduction, label_smoothing)
         self.align_corners = align_corners
+
+    def _has_native_twin(self) -> bool:
+        return False  # which does not resize
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return upsample_cross_entropy(
@@ -241,6 +271,8 @@ class DepthwiseConvTranspose2d(StandIn, nn.ConvTranspose2d):
         >>> layer(torch.rand(1, 8, 5, 6)).shape
         torch.Size([1, 8, 10, 12])
     """
+
+    stands_for = nn.ConvTranspose2d
 
     def __init__(
         self,
@@ -313,6 +345,8 @@ class DepthwiseConvTranspose1d(StandIn, nn.ConvTranspose1d):
         >>> layer(torch.rand(1, 8, 5)).shape
         torch.Size([1, 8, 10])
     """
+
+    stands_for = nn.ConvTranspose1d
 
     def __init__(
         self,
@@ -425,6 +459,8 @@ class DiagonalConvTranspose2d(_FixedWeight, nn.ConvTranspose2d):
         >>> type(upsample_ext.convert(layer, fixed_diagonal=True)) is upsample_ext.DiagonalConvTranspose2d
         True
     """
+
+    stands_for = nn.ConvTranspose2d
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         weight = self._readable_weight()
@@ -582,6 +618,9 @@ class BilinearConvTranspose2d(_FixedWeight, nn.ConvTranspose2d):
                     self.kernel_size[0], self.in_channels, dtype=self.weight.dtype, device=self.weight.device
                 )
             )
+
+    def _has_native_twin(self) -> bool:
+        return self.padding_mode == "zeros"
 
     @property
     def learnable(self) -> bool:

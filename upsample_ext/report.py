@@ -65,6 +65,13 @@ class Report:
         put_off: resizes that `fuse()` put off.
         fused: how often each fused op took the place of a put-off resize and what read it.
         images: what needed the image of a put-off resize after all, and how often.
+
+    Example:
+        >>> import torch, upsample_ext
+        >>> with upsample_ext.report() as r:
+        ...     output = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8), scale_factor=2)
+        >>> r.share, [(call.where, call.reason) for call in r.calls]
+        (0.0, [('PyTorch', 'no patch in force')])
     """
 
     def __init__(self) -> None:

@@ -177,9 +177,11 @@ def _general(
     if not takes_align_corners(mode, align_corners):
         return None
     _transforms.register_sharding_if_distributed(input)
+    # Of a mean, PyTorch computes the size itself.
+    recomputes = recompute_scale_factor or (mode == "area" and size is None)
     if not _is_compiling() and torch._C._get_tracing_state() is not None:
-        return _traced(input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    resolved = resolve(input, size, scale_factor, recompute_scale_factor)
+        return _traced(input, size, scale_factor, mode, align_corners, recomputes, antialias)
+    resolved = resolve(input, size, scale_factor, recomputes)
     if resolved is None:
         return None
     output_size, scales = resolved

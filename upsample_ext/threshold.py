@@ -8,7 +8,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from upsample_ext._judge import resolve_logits, sized
 from upsample_ext._library import C
-from upsample_ext._numbers import as_float
+from upsample_ext._numbers import as_float_or_item
 from upsample_ext.resample import interpolate
 
 _is_compiling = torch.compiler.is_compiling
@@ -62,13 +62,22 @@ def upsample_threshold(
             return output
     if input.dtype not in _HALF_OR_SINGLE:
         input = input.float()
-    number = threshold if isinstance(threshold, bool) else as_float(threshold)
-    if isinstance(align_corners, bool) and _is_exact_double(number):
+    number = None if _promotes(threshold) else as_float_or_item(threshold)
+    if _is_exact_double(number):
         resolved = resolve_logits(input, size, scale_factor, align_corners)
         if resolved is not None:
             op = sized(torch.ops.upsample_ext.upsample_threshold, resolved[0])
             return op(input, *resolved, number)
     return interpolate(input.float(), size, scale_factor, "bilinear", align_corners) > threshold
+
+
+def _promotes(threshold: object) -> bool:
+    """Whether a tensor gives the comparison another dtype or shape than a number would."""
+    return (
+        isinstance(threshold, Tensor)
+        and threshold.dim() > 0
+        and not (threshold.dim() <= 4 and threshold.dtype in _HALF_OR_SINGLE)
+    )
 
 
 def _is_exact_double(number: object) -> bool:

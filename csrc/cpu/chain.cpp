@@ -29,8 +29,8 @@ using Extent = std::array<int64_t, 2>;
 static double pixels(const Extent& extent) { return static_cast<double>(extent[0]) * extent[1]; }
 
 template <class acc>
-static AxisOfCall<acc> chain_axis(const std::vector<ChainStage>& stages, size_t begin, size_t end, size_t axis,
-                                  int64_t in_size) {
+static AxisOfCall<acc> chain_axis(const std::vector<ChainStage>& stages, size_t begin, size_t end,
+                                  size_t axis, int64_t in_size) {
   const ChainStage& only = stages[begin];
   if (end - begin == 1 && !only.crops()) {
     return AxisOfCall<acc>::linear(in_size, only.size[axis], only.align_corners,
@@ -193,8 +193,7 @@ static void chain_argmax_into(const Tensor& input, const Tensor& index, const Te
 }
 
 static Tensor chain_argmax_cpu(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                               List<bool> align_corners, OptionalScales scale_factors,
-                               at::ScalarType dtype) {
+                               List<bool> align_corners, OptionalScales scale_factors, at::ScalarType dtype) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   Tensor index = fresh(make_chain_index(input, args, dtype));
   chain_argmax_into(input, index, Tensor(), args);

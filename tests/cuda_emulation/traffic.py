@@ -94,6 +94,7 @@ OPS = {
 UNMEASURED = {
     "add": "the forward resize, with another epilogue",
     "concat": "the forward resize, and copies",
+    "chain": "one op of a single resize after the other",
     "threshold": "the forward resize, with another epilogue",
 }
 

@@ -68,7 +68,10 @@ class _Sizes:
             "padding": [draw.pick(f"padding {axis}", [0, 1]) for axis in "HW"],
             "output_padding": [0, 0],
             "dilation": [draw.pick(f"dilation {axis}", [1, 2]) for axis in "HW"],
+            "crops": [0, 0],
         }
+        self.lists["sizes"] = self.lists["output_size"]  # of a chain of one stage, all of which is kept
+        self.lists["crops"] += self.lists["sizes"]
         if "stride" in names:  # a transposed convolution
             self.lists["output_size"] = [
                 (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
@@ -132,8 +135,11 @@ def _argument(argument, draw, sizes, dtype) -> str:
 
 def _list(name, kind, draw, sizes) -> str:
     """Mostly of the right length, with what its name suggests."""
-    length = draw.pick("length", [2], [0, 1, 3], chance=0.03)
-    if kind == "List[float]":
+    common = {"align_corners": 1, "crops": 4}.get(name, 2)
+    length = draw.pick("length", [common], [0, 1, 3], chance=0.03)
+    if kind == "List[bool]":
+        items = [draw.pick(str(i), ["False", "True"]) for i in range(length)]
+    elif kind == "List[float]":
         items = [draw.pick(str(i), ["2.0", "1.5", "0.5"], HOSTILE_FLOATS) for i in range(length)]
     else:
         suggested = (sizes.lists.get(name, [1, 1]) * 2)[:length]

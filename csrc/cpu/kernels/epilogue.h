@@ -5,8 +5,8 @@
 // An epilogue is a small object that kernels pass by value, so that its fields stay in registers. It has:
 //   typedef result            an element of the output
 //   static constexpr bool kUnchanged     the value is stored as it is: a zero is a zero of the output
-//   static constexpr bool kFewTaps       it serves interpolation and chains of it alone: what only other tables
-//                                        need, or run faster by, is left out of its kernels
+//   static constexpr bool kFewTaps       it serves interpolation and chains of it alone: its kernels leave
+//                                        out what only other tables need, or run faster by
 //   static constexpr bool kReads         it reads as much as it writes: one row after the other, for both
 //   explicit Epilogue(const ResampleParams<acc>&)
 //   void put<kPut>(result* p, vec<acc> v, int64_t count) const   the lanes of v, or the first `count` of them

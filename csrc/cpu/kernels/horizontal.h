@@ -524,6 +524,22 @@ inline void write_run(E finish, typename E::result* out, const acc* row, const C
     write_block<kPut>(finish, out + b * lanes<acc>, row, plan, axis, b, lanes<acc>);
 }
 
+// Whole blocks begin .. end, a run, of kTaps within one window each, in kRows rows: their taps are loaded
+// once for all rows.
+template <int kTaps, int kRows, Put kPut, class E, class acc>
+inline void write_run_of_rows(E finish, typename E::result* const* out, const acc* const* row,
+                              const ColumnPlan<acc>& plan, int64_t begin, int64_t end) {
+  for (int64_t b = begin; b < end; ++b) {
+    const ColumnBlock<acc>& block = plan.blocks[b];
+    ColumnTap<acc> taps[kTaps];
+    for (int t = 0; t < kTaps; ++t) taps[t] = plan.taps[block.tap + t];
+    for (int r = 0; r < kRows; ++r) {
+      const vec<acc> sum = sum_shared_window<kTaps>(row[r], block, taps);
+      finish.template put<kPut>(out[r] + b * lanes<acc>, sum, lanes<acc>);
+    }
+  }
+}
+
 // Columns first .. last of a padded row where the plan has windows.
 template <class E, class acc>
 inline void write_windows(E finish, typename E::result* out, const acc* row, const ColumnPlan<acc>& plan,

@@ -213,6 +213,46 @@ inline void write_row_columns(const ResampleParams<acc>& p, E finish, typename E
   }
 }
 
+// kRows padded rows of acc, where columns have three taps, as those of two resizes after one another: then
+// loading a block's taps takes longer than a row.
+template <int kRows, Put kPut, class E, class acc>
+inline void write_chained_rows(const ResampleParams<acc>& p, E finish, typename E::result* const* out,
+                               const acc* const* row) {
+  const ColumnPlan<acc>& plan = column_plan(p);
+  const int64_t whole = p.width.out_size / lanes<acc>, rest = p.width.out_size % lanes<acc>;
+  for (int64_t b = 0; b < whole;) {
+    const int64_t end = b + plan.blocks[b].run;
+    if (plan.blocks[b].reach == Reach::kShared) {
+      write_run_of_rows<3, kRows, kPut>(finish, out, row, plan, b, end);
+    } else {
+      for (int r = 0; r < kRows; ++r) write_run<kPut>(finish, out[r], row[r], plan, p.width, b, end);
+    }
+    b = end;
+  }
+  for (int r = 0; r < kRows && rest > 0; ++r) {
+    write_block<Put::kPart>(finish, out[r] + whole * lanes<acc>, row[r], plan, p.width, whole, rest);
+  }
+}
+
+// The same of the rows from `first` on; false where that does not apply.
+template <int kRows, class E, class acc>
+inline bool write_rows_together(const ResampleParams<acc>& p, E finish, typename E::result* first,
+                                const acc* const* row) {
+  if (!kPermutes || E::kReads || p.width.taps_per_row != 3 || p.y_strides.width != 1) return false;
+  typename E::result* out[kRows];
+  bool streams = p.stream;
+  for (int r = 0; r < kRows; ++r) {
+    out[r] = first + r * p.y_strides.height;
+    streams = streams && streamable<acc>(out[r]);
+  }
+  if (streams) {
+    write_chained_rows<kRows, Put::kStream>(p, finish, out, row);
+  } else {
+    write_chained_rows<kRows, Put::kStore>(p, finish, out, row);
+  }
+  return true;
+}
+
 // One segment, or if columns are not adjacent in memory one segment for each.
 template <class acc>
 inline RowShape planar_row(const ResampleParams<acc>& p) {
@@ -362,8 +402,13 @@ inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const
         blend_rows(row_buffer(count++), in, p.x_strides.height, shape, p.height, row);
       }
     }
-    for (int64_t i = 0; i < count; ++i) {
-      write_row_columns(p, finish, out + (oy + i) * p.y_strides.height, row_buffer(i));
+    const acc* const rows[] = {row_buffer(0), row_buffer(1), row_buffer(2), row_buffer(3)};
+    static_assert(sizeof rows == kRowBatch * sizeof *rows, "one pointer for each");
+    if (count < kRowBatch ||
+        !write_rows_together<kRowBatch>(p, finish, out + oy * p.y_strides.height, rows)) {
+      for (int64_t i = 0; i < count; ++i) {
+        write_row_columns(p, finish, out + (oy + i) * p.y_strides.height, rows[i]);
+      }
     }
     oy += count;
   }

@@ -71,6 +71,21 @@ IMAGE = [(2, 2, 3, 4)]
 TWO = [2, 2]
 LINE = torch.tensor([0.25, 0.75, 0.75, 0.25], dtype=torch.float64)
 
+# A resize to 7 x 8, of which 5 x 6 pixels from (1, 2) on go to 6 x 7.
+CHAIN = [7, 8, 6, 7], [1, 2, 5, 6, 0, 0, 6, 7], [False, False]
+
+
+def _by_stages(x: torch.Tensor) -> torch.Tensor:
+    first = F.interpolate(x, (7, 8), mode="bilinear")[:, :, 1:6, 2:8]
+    return F.interpolate(first, (6, 7), mode="bilinear")
+
+
+def _by_stages_backward(g: torch.Tensor) -> torch.Tensor:
+    backward = torch.ops.aten.upsample_bilinear2d_backward
+    last = backward(g, [6, 7], [*g.shape[:2], 5, 6], False)
+    return backward(F.pad(last, (2, 0, 1, 1)), [7, 8], [*g.shape[:2], 3, 4], False)
+
+
 OPS: dict[str, Op] = {
     "interpolate": _public("interpolate", IMAGE, size=(6, 5), mode="bilinear"),
     "interpolate by scale_factor": _public("interpolate", IMAGE, scale_factor=1.7, mode="bilinear"),
@@ -109,6 +124,26 @@ OPS: dict[str, Op] = {
         lambda g: OURS.resample_backward(g, [3, 4], "bicubic", False, False, None),
         lambda g: torch.ops.aten.upsample_bicubic2d_backward(g, [6, 5], [*g.shape[:2], 3, 4], False),
         [(2, 2, 6, 5)],
+    ),
+    "upsample_chain": Op(
+        lambda x: OURS.upsample_chain(x, *CHAIN, None),
+        lambda x: _by_stages(x),
+        IMAGE,
+    ),
+    "upsample_chain_backward": Op(
+        lambda g: OURS.upsample_chain_backward(g, [3, 4], *CHAIN, None),
+        lambda g: _by_stages_backward(g),
+        [(2, 2, 6, 7)],
+    ),
+    "upsample_chain_threshold": Op(
+        lambda x: OURS.upsample_chain_threshold(x.float(), *CHAIN, None, 0.0),
+        lambda x: _by_stages(x.float()) > 0.0,
+        IMAGE,
+    ),
+    "upsample_chain_argmax": Op(
+        lambda x: OURS.upsample_chain_argmax(x, *CHAIN, None, torch.int64),
+        lambda x: _by_stages(x.float()).argmax(1),
+        IMAGE,
     ),
     "separable_conv_transpose2d_backward": Op(
         lambda g: OURS.separable_conv_transpose2d_backward(g, LINE, LINE, [3, 4], TWO, [1, 1], [1, 1], False),
