@@ -338,7 +338,7 @@ def test_a_small_view_does_not_keep_a_large_storage():
     x = torch.randn(64, 5, 9, 12)
     y = returned(x[:1])
     assert isinstance(y, LazyResize)
-    assert y.source.untyped_storage().nbytes() == x[:1].numel() * 4
+    assert y._lazy.source.untyped_storage().nbytes() == x[:1].numel() * 4
 
 
 # ---- the switch --------------------------------------------------------------------------------------------

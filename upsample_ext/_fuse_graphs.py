@@ -22,6 +22,7 @@ from torch import Tensor
 from upsample_ext import _chain, _events, _fused_readers, _recipe
 from upsample_ext._chain import Stage
 from upsample_ext._fused_readers import HALF_OR_SINGLE, Call, Derived, Maximum, decisions
+from upsample_ext._lazy_resize import Pending
 from upsample_ext._recipe import Recipe
 
 # torch.fx.Node and torch.fx.Graph, whose arguments are unions too wide to be of use
@@ -46,8 +47,8 @@ _IN_PLACE = {
 _SETS_GRAD_MODE = torch._C._set_grad_enabled
 
 
-class _LazyNode:
-    """A node that holds a resized image, as `_fused_readers.Pending`."""
+class _LazyNode(Pending):
+    """A node that holds a resized image."""
 
     def __init__(self, node: Node, source: Node, recipe: Recipe) -> None:
         self.node, self.source_node, self.recipe = node, source, recipe
