@@ -132,7 +132,7 @@ def _carry_out(decision: Any) -> Any:
             return decision.tensor()
         case list():
             results = [_carry_out(each) for each in decision]
-            return NotImplemented if NotImplemented in map(type, results) else tuple(results)
+            return NotImplemented if any(r is NotImplemented for r in results) else tuple(results)
     return decision
 
 
@@ -655,7 +655,7 @@ def _unbind(input: Any, dim: Any = 0) -> Any:
     if not _is_pending(input, HALF_OR_SINGLE, _ANYTHING) or dim != 0 or input.recipe.axes[0] != 0:
         return NotImplemented
     images = [decisions[Tensor.__getitem__](input, i) for i in range(input.like.shape[0])]
-    if NotImplemented in images:
+    if any(each is NotImplemented for each in images):
         return NotImplemented
     input.like = as_meta(input.like)
     return [
