@@ -338,7 +338,7 @@ def test_a_small_view_does_not_keep_a_large_storage():
     x = torch.randn(64, 5, 9, 12)
     y = returned(x[:1])
     assert isinstance(y, LazyResize)
-    assert y.source.untyped_storage().nbytes() == x[:1].numel() * 4
+    assert y._lazy.source.untyped_storage().nbytes() == x[:1].numel() * 4
 
 
 # ---- the switch --------------------------------------------------------------------------------------------
@@ -503,6 +503,33 @@ def test_the_gradient_of_a_fused_graph(compiler):
     result, r = fused(lambda: gradient(torch.compile))
     assert dict(r.fused) == {"cross_entropy": 1}
     torch.testing.assert_close(result, gradient())
+
+
+CUT_OFF = {
+    "made in no_grad": lambda y: y,
+    "detached": lambda y: y.detach(),
+}
+
+
+@pytest.mark.parametrize("name", CUT_OFF)
+@pytest.mark.skipif(not hasattr(torch, "_dynamo"), reason="this PyTorch has no compiler")
+def test_graphs_keep_what_has_no_gradient(name):
+    def expression(x):
+        with torch.set_grad_enabled(name != "made in no_grad"):
+            y = up(x)
+        y = CUT_OFF[name](y)
+        return F.cross_entropy(y, targets_of_x), y.argmax(1), y + other(x)
+
+    def backend(module, inputs):
+        _fuse_graphs.fuse_graph(module.graph)
+        return lambda *args: torch.fx.Interpreter(module).run(*args)
+
+    torch._dynamo.reset()
+    targets_of_x = targets(logits("cpu"))
+    x = logits("cpu", grad=True)
+    result, r = fused(torch.compile(expression, fullgraph=True, backend=backend), x)
+    assert dict(r.fused) == {"cross_entropy": 1, "argmax": 1, "add": 1}
+    check(result, expression(x))
 
 
 @pytest.mark.slow

@@ -351,6 +351,139 @@ def a_subclass_beside_it():
 
 
 @trap
+def hook_of_an_image_whose_activation_is_pending():
+    x, t = data(True)
+    y = up(x)
+    p, q = y.log_softmax(1), y.sigmoid()
+    seen = []
+    y.register_hook(seen.append)
+    (F.nll_loss(p, t) + q.sum()).backward()
+    return *seen, x.grad
+
+
+@trap
+def retained_gradient_between_two_resizes():
+    x, t = data(True)
+    y = F.interpolate(x, size=(16, 16), mode="bilinear")
+    z = up(y)
+    y.retain_grad()
+    F.cross_entropy(z, t).backward()
+    return y.grad, x.grad
+
+
+@trap
+def custom_function_after_inplace():
+    x, _ = data(True)
+    y = up(x)
+    y.mul_(3)
+    y[0].mul_(2)
+    SquareLoss.apply(y).backward()
+    return (x.grad,)
+
+
+@trap
+def custom_function_then_inplace():  # natively an error in backward: it had saved what was written to
+    x, _ = data(True)
+    y = up(x)
+    loss = SquareLoss.apply(y)
+    y.mul_(3)
+    loss.backward()
+    return (x.grad,)
+
+
+@trap
+def retain_grad_then_custom_function():
+    x, _ = data(True)
+    y = up(x)
+    y.retain_grad()
+    SquareLoss.apply(y).backward()
+    return y.grad, x.grad
+
+
+@trap
+def views_keep_their_shape_and_history():
+    x, _ = data(True)
+    y = up(x)
+    v, w = y[1, :, 2:], y[0]
+    y.unsqueeze_(0)
+    y.detach_()
+    return v, w, y, v.requires_grad, y.requires_grad, v.storage_offset()
+
+
+@trap
+def views_of_what_comes_to_require_a_gradient():
+    x, _ = data()
+    y = up(x)
+    v = y[0]
+    y.requires_grad_()
+    return v.requires_grad, y.requires_grad, y.is_leaf
+
+
+@trap
+def writes_to_one_of_many_views():  # natively an error
+    x, _ = data(True)
+    for image in up(x):
+        image.neg_()
+
+
+@trap
+def iteration_in_no_grad():
+    x, _ = data(True)
+    y = up(x)
+    with torch.no_grad():
+        return *(image.argmax(0) for image in y), *(image.requires_grad for image in y.unbind())
+
+
+@trap
+def identity_and_attributes():
+    x, _ = data()
+    y = up(x)
+    y.name = "logits"
+    z = y
+    y += torch.ones(2, 5, 32, 32)
+    same = [y is z, y.add_(1) is y, y.contiguous() is y, y.cpu() is y, y.requires_grad_() is y]
+    return *same, y.name, vars(y), hasattr(y, "source"), type(torch.nn.Parameter(y)) is torch.nn.Parameter, z
+
+
+@trap
+def added_to_itself():
+    x, _ = data(True)
+    y, z = up(x), up(x)
+    y += y
+    z += z.detach()
+    (y.sum() + z.square().sum()).backward()
+    return y, z, x.grad
+
+
+@trap
+def an_attribute_of_its_own():
+    x, _ = data()
+    other = torch.ones(2, 5, 32, 32)
+    other.recipe = other.like = other.source = None
+    return other + up(x), torch.cat([other, up(x)], 1)
+
+
+@trap
+def another_default_dtype():
+    x, t = data()
+    x[0] = 0.25
+    torch.set_default_dtype(torch.float64)
+    try:
+        return up(x) >= 0.25, up(x).sigmoid() >= 0.3, F.cross_entropy(up(x), t), up(x).argmax(1)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@trap
+def backward_to_the_image():
+    x, t = data(True)
+    y = up(x)
+    y.retain_grad()
+    F.cross_entropy(y, t).backward(inputs=[y])
+    return (y.grad,)
+
+
+@trap
 def keys_and_sets():
     x, _ = data()
     y, z = up(x), up(x)
@@ -896,7 +1029,11 @@ def asks_by_node(y, loss):
     y.grad_fn.register_hook(print)
 
 
-ASKING = [asks_by_hook, asks_by_retain_grad, asks_by_autograd_grad, asks_by_attribute, asks_by_node]
+def asks_by_backward(y, loss):
+    loss.backward(inputs=[y])
+
+
+ASKING = [asks_by_hook, asks_by_retain_grad, asks_by_autograd_grad, asks_by_attribute, asks_by_node, asks_by_backward]
 
 
 @pytest.mark.parametrize("ask", ASKING)
@@ -908,6 +1045,24 @@ def test_a_gradient_asked_for_after_a_fused_loss_is_an_error(ask, through_a_view
         loss = F.cross_entropy(y[:1], t[:1]) if through_a_view else F.cross_entropy(y, t)
         with pytest.raises(RuntimeError, match="fuse: .* never computed"):
             ask(y, loss)
+
+
+READ_BY = {
+    "nll": lambda y, t: F.nll_loss(y.log_softmax(1), t),
+    "activation": lambda y, t: y.sigmoid().sin().sum(),
+    "another resize": lambda y, t: F.cross_entropy(up(y), t),
+    "custom function": lambda y, t: SquareLoss.apply(y),
+}
+
+
+@pytest.mark.parametrize("name", READ_BY)
+def test_so_it_is_after_anything_that_did_without_the_image(name):
+    x, t = data(True)
+    with upsample_ext.fuse():
+        y = up(x)
+        READ_BY[name](y, t)
+        with pytest.raises(RuntimeError, match="fuse: .* never computed"):
+            y.retain_grad()
 
 
 def test_a_fused_loss_of_half_logits_is_nearer_to_float32_than_the_native():
@@ -956,22 +1111,8 @@ def test_it_is_a_subclass_until_something_needs_the_image():
         y = up(x)
     assert isinstance(y, torch.Tensor) and isinstance(y, torch.FloatTensor) and torch.is_tensor(y)
     assert type(y) is not torch.Tensor
-    assert type(y.add_(1)) is torch.Tensor and type(y.contiguous()) is torch.Tensor
-
-
-def test_an_in_place_function_returns_the_plain_image_of_which_it_stays_an_alias():
-    x, _ = data()
-    with upsample_ext.fuse():
-        y = up(x)
-        plain = y.mul_(2)
-        plain.zero_()
-        assert y.eq(0).all()
-
-
-def test_a_parameter_cannot_be_made_of_it():
-    x, _ = data()
-    with upsample_ext.fuse(), pytest.raises(RuntimeError, match="Parameter"):
-        torch.nn.Parameter(up(x))
+    y.sum()
+    assert type(y) is torch.Tensor and not vars(y)
 
 
 def test_raw_pointers_raise():

@@ -22,6 +22,7 @@ from torch import Tensor
 from upsample_ext import _chain, _events, _fused_readers, _recipe
 from upsample_ext._chain import Stage
 from upsample_ext._fused_readers import HALF_OR_SINGLE, Call, Derived, Maximum, decisions
+from upsample_ext._lazy_resize import Pending
 from upsample_ext._recipe import Recipe
 
 # torch.fx.Node and torch.fx.Graph, whose arguments are unions too wide to be of use
@@ -46,8 +47,8 @@ _IN_PLACE = {
 _SETS_GRAD_MODE = torch._C._set_grad_enabled
 
 
-class _LazyNode:
-    """A node that holds a resized image, as `_fused_readers.Pending`."""
+class _LazyNode(Pending):
+    """A node that holds a resized image."""
 
     def __init__(self, node: Node, source: Node, recipe: Recipe) -> None:
         self.node, self.source_node, self.recipe = node, source, recipe
@@ -69,6 +70,7 @@ class _Fusion:
         self._graph = graph
         self._lazy: dict[Node, _LazyNode] = {}
         self._maxima: dict[Node, Maximum] = {}
+        self._detached: list[Node] = []
         self._grad_enabled = torch.is_grad_enabled()
 
     def run(self) -> None:
@@ -84,9 +86,19 @@ class _Fusion:
             else:
                 with torch.set_grad_enabled(self._grad_enabled):
                     self._read(node)
-        for node in reversed(list(self._lazy) + list(self._maxima)):
+        for node in reversed(self._detached + list(self._lazy) + list(self._maxima)):
             if not node.users:
                 self._graph.erase_node(node)
+
+    def _put_off(self, node: Node, source: Node, recipe: Recipe) -> None:
+        if _value(source).requires_grad and not _value(node).requires_grad:
+            # Made in no_grad, or detached: a fused op must not find the way around that
+            with self._graph.inserting_before(node):
+                detached = self._graph.call_method("detach", (source,))
+            detached.meta["example_value"] = _value(source).detach()
+            self._detached.append(detached)
+            source = detached
+        self._lazy[node] = _LazyNode(node, source, recipe)
 
     def _resize(self, node: Node) -> None:
         image, size, align_corners, *factors = node.args
@@ -100,9 +112,9 @@ class _Fusion:
         before = self._lazy.get(image)
         if before is not None and before.pending and not before.recipe.then and len(before.recipe.axes) == 4:
             recipe = before.recipe._replace(stages=(*before.recipe.stages, stage))
-            self._lazy[node] = _LazyNode(node, before.source_node, recipe)
+            self._put_off(node, before.source_node, recipe)
         elif image.meta["example_value"].dtype in HALF_OR_SINGLE:
-            self._lazy[node] = _LazyNode(node, image, Recipe((stage,)))
+            self._put_off(node, image, Recipe((stage,)))
 
     def _read(self, node: Node) -> None:
         if node.target is operator.getitem and node.args[0] in self._maxima:
@@ -119,11 +131,11 @@ class _Fusion:
             case Call():
                 self._replace(node, decision)
             case Derived():
-                self._lazy[node] = _LazyNode(node, decision.of.source_node, decision.recipe)
+                self._put_off(node, decision.of.source_node, decision.recipe)
             case Maximum():
                 self._maxima[node] = decision
             case _LazyNode():  # a conversion to what it is
-                self._lazy[node] = _LazyNode(node, decision.source_node, decision.recipe)
+                self._put_off(node, decision.source_node, decision.recipe)
 
     def _described(self, argument: Any) -> Any:
         """An argument of a node as a function would be given it."""

@@ -5,11 +5,12 @@ nothing: it returns a `Call` of a fused op, a `Derived` lazy resize, or NotImple
 needed. That makes it usable for tensors (`run`, below) and for the nodes of a graph (`_fuse_graphs`) alike.
 """
 
+import ctypes
 import functools
 import inspect
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch import Tensor
 from upsample_ext import _events, _native, _recipe
 from upsample_ext._chain import Stage
 from upsample_ext._judge import resolve, takes_align_corners
-from upsample_ext._lazy_resize import Image, LazyResize, as_meta, readers
+from upsample_ext._lazy_resize import Image, LazyResize, Origin, Pending, Resize, as_meta, readers, resize_of
 from upsample_ext._recipe import Recipe
 from upsample_ext.resample import interpolate
 
@@ -28,16 +29,6 @@ HALF_OR_SINGLE = frozenset((torch.float32, torch.float16, torch.bfloat16))
 _ELEMENTWISE = frozenset(("sigmoid", "float"))
 # Thresholds near float32's limits have no neighbours to be moved to
 _LARGEST_THRESHOLD = 1e30
-
-
-class Pending(Protocol):
-    """A resize whose image does not exist: a `LazyResize`, or a node of a graph."""
-
-    source: Tensor
-    recipe: Recipe
-    like: Tensor | Image
-
-    def is_pending(self) -> bool: ...
 
 
 class Call(NamedTuple):
@@ -57,6 +48,7 @@ class Derived(NamedTuple):
     function: Callable[[Tensor], Tensor]
     is_view: bool = False
     detached: bool = False
+    like: Tensor | Image | None = None  # the description of its image; None: what the function says
 
 
 class Maximum(NamedTuple):
@@ -101,7 +93,19 @@ def _of_native_form(decide: Reader) -> Reader:
 
 def _run(decide: Reader, *args: Any, **kwargs: Any) -> Any:
     """Makes a decision about tensors, and carries it out."""
+    args, kwargs = _described(args), _described(kwargs) if kwargs else kwargs
     return _carry_out(decide(*args, **kwargs))
+
+
+def _described(value: Any) -> Any:
+    """Arguments with what is known of lazy tensors in their place."""
+    if isinstance(value, LazyResize):
+        return resize_of(value) or value
+    if type(value) in (tuple, list):
+        return type(value)([_described(item) for item in value])
+    if type(value) is dict:
+        return {key: _described(item) for key, item in value.items()}
+    return value
 
 
 def _carry_out(decision: Any) -> Any:
@@ -109,8 +113,8 @@ def _carry_out(decision: Any) -> Any:
         case Call():
             if _events.listeners:
                 _events.record_fused(decision.name)
-            for lazy in decision.passed:
-                lazy.let_gradient_pass_by()
+            for resize in decision.passed:
+                resize.let_gradient_pass_by()
             args = _images(decision.args)
             for source in args:
                 # Its user knows of the image alone, and on which streams that is used
@@ -124,26 +128,28 @@ def _carry_out(decision: Any) -> Any:
             if values is NotImplemented:
                 return NotImplemented
             return torch.return_types.max((values, _carry_out(decision.indices)))
+        case Resize():
+            return decision.tensor()
+        case list():
+            results = [_carry_out(each) for each in decision]
+            return NotImplemented if any(r is NotImplemented for r in results) else tuple(results)
     return decision
 
 
 def _derive(derived: Derived) -> Any:
-    lazy, source = derived.of, derived.of.source
-    if not derived.is_view:
-        return LazyResize.make(source, derived.recipe, derived.function(as_meta(lazy.like)))
-    if source.requires_grad and not torch.is_grad_enabled():
+    resize, source = derived.of, derived.of.source
+    if derived.is_view and source.requires_grad and not torch.is_grad_enabled():
         return NotImplemented  # natively such a view still claims the history of what it views
     if derived.detached:
         source = source.detach()
-    return LazyResize.make(
-        source, derived.recipe, derived.function(as_meta(lazy.like)), (lazy, derived.function)
-    )
+    resize.like = as_meta(resize.like)
+    like = derived.function(resize.like) if derived.like is None else derived.like
+    return LazyResize.make(source, derived.recipe, like, Origin(resize, derived.function, derived.is_view))
 
 
 def _images(args: Sequence[Any]) -> list[Any]:
     return [
-        arg.image() if isinstance(arg, LazyResize) else _images(arg) if type(arg) is list else arg
-        for arg in args
+        arg.image() if isinstance(arg, Resize) else _images(arg) if type(arg) is list else arg for arg in args
     ]
 
 
@@ -153,7 +159,7 @@ def _images(args: Sequence[Any]) -> list[Any]:
 def _is_pending(
     x: Any, dtypes: frozenset[torch.dtype] = HALF_OR_SINGLE, then: Sequence[tuple[str, ...]] = ((),)
 ) -> TypeGuard[Pending]:
-    return hasattr(x, "recipe") and x.is_pending() and x.like.dtype in dtypes and x.recipe.then in then
+    return isinstance(x, Pending) and x.is_pending() and x.like.dtype in dtypes and x.recipe.then in then
 
 
 def _is_plain(other: Any) -> bool:
@@ -194,9 +200,12 @@ def _sizes_alone_place(stage: Stage, height: Any, width: Any) -> bool:
         return True
     sizes = zip(stage.scale_factors, (height, width), stage.size, strict=True)
     return all(
-        f and type(i) is int and type(o) is int and torch.tensor(1 / f).item() == torch.tensor(i / o).item()
-        for f, i, o in sizes
+        f and type(i) is int and type(o) is int and _float32(1 / f) == _float32(i / o) for f, i, o in sizes
     )
+
+
+def _float32(number: float) -> float:
+    return ctypes.c_float(number).value
 
 
 def _single_resize(x: Any, size: Sequence[Any]) -> bool:
@@ -236,7 +245,7 @@ def _max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     values = Derived(
         input,
         recipe._replace(then=(*recipe.then, "max")),
-        lambda image, axis=recipe.channel_axis: image.amax(axis),  # type: ignore[misc]
+        lambda image, axis=recipe.channel_axis: image.max(axis).values,  # type: ignore[misc]
     )
     return Maximum(values, Call("argmax", _recipe.argmax, (input.source, recipe, keepdim)))
 
@@ -271,7 +280,8 @@ reads(torch.le, torch.less_equal, Tensor.le, Tensor.less_equal, Tensor.__le__)(_
 @functools.lru_cache
 def _float32_before(number: float) -> float:
     """``x >= number`` is ``x >`` the float32 before it."""
-    return torch.nextafter(torch.tensor(float(number)), torch.tensor(-torch.inf)).item()
+    least = torch.tensor(-torch.inf, dtype=torch.float32)
+    return torch.nextafter(torch.tensor(number, dtype=torch.float32), least).item()
 
 
 @functools.lru_cache
@@ -351,10 +361,10 @@ def _extent(stage: Stage) -> Sequence[Any]:
 
 @reads(torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, operator.add)
 def _add(input: Any, other: Any, *, alpha: Any = 1) -> Any:
-    lazy, other = (input, other) if hasattr(input, "recipe") else (other, input)
+    lazy, other = (input, other) if isinstance(input, Pending) else (other, input)
     if type(alpha) is not int or alpha != 1 or not _fits_add(lazy, other):
         return NotImplemented
-    if other is input and as_meta(lazy.like).stride() != other.stride():
+    if lazy is not input and as_meta(lazy.like).stride() != other.stride():
         return NotImplemented  # the sum has the layout of its first operand
     return Call("add", _recipe.add, (lazy.source, lazy.recipe, other), (lazy,))
 
@@ -362,7 +372,7 @@ def _add(input: Any, other: Any, *, alpha: Any = 1) -> Any:
 def _fits_add(lazy: Any, other: Any) -> bool:
     if not _is_pending(lazy):
         return False
-    image = other.like if hasattr(other, "recipe") else other
+    image = other.like if isinstance(other, Pending) else other
     return (
         _is_plain(image)
         and image.dtype is lazy.like.dtype
@@ -376,11 +386,11 @@ def _fits_add(lazy: Any, other: Any) -> bool:
 def _cat(tensors: Any, dim: Any = 0) -> Any:
     if type(tensors) not in (tuple, list) or dim not in (1, -3):
         return NotImplemented
-    first = next(t for t in tensors if hasattr(t, "recipe"))
+    first = next(t for t in tensors if isinstance(t, Pending))
     size, corners = first.recipe.stages[-1].size, first.recipe.stages[-1].align_corners
     parts, fused = [], []
     for t in tensors:
-        image = t.like if hasattr(t, "recipe") else t
+        image = t.like if isinstance(t, Pending) else t
         if (
             not _is_plain(image)
             or len(image.shape) != 4
@@ -389,7 +399,7 @@ def _cat(tensors: Any, dim: Any = 0) -> Any:
         ):
             return NotImplemented
         is_fused = (
-            hasattr(t, "recipe") and _single_resize(t, size) and t.recipe.stages[0].align_corners == corners
+            isinstance(t, Pending) and _single_resize(t, size) and t.recipe.stages[0].align_corners == corners
         )
         whole = is_fused and t.recipe.images is None and t.recipe.channels is None
         parts.append(t.source if whole else t)
@@ -593,7 +603,11 @@ def read_resize(
     if stage is None:
         return NotImplemented
     recipe = input.recipe._replace(stages=(*input.recipe.stages, stage))
-    return Derived(input, recipe, lambda image: image_of(image, stage.size).as_meta())
+
+    def resized(image: Tensor) -> Tensor:
+        return interpolate(image, size, scale_factor, mode, align_corners, recompute_scale_factor)
+
+    return Derived(input, recipe, resized, like=image_of(as_meta(input.like), stage.size))
 
 
 def stage_of(
@@ -636,31 +650,37 @@ def _is_channels_last(input: Tensor) -> bool:
 # ---- of tensors alone --------------------------------------------------------------------------------------
 
 
-def _iterate(input: Any) -> Any:
-    images = _unbind(input)
-    return images if images is NotImplemented else iter(images)
-
-
+@reads(Tensor.unbind, torch.unbind)
 def _unbind(input: Any, dim: Any = 0) -> Any:
     if not _is_pending(input, HALF_OR_SINGLE, _ANYTHING) or dim != 0 or input.recipe.axes[0] != 0:
         return NotImplemented
-    images = [_run(decisions[Tensor.__getitem__], input, i) for i in range(input.like.shape[0])]
-    return NotImplemented if NotImplemented in map(type, images) else tuple(images)
+    images = [decisions[Tensor.__getitem__](input, i) for i in range(input.like.shape[0])]
+    if any(each is NotImplemented for each in images):
+        return NotImplemented
+    input.like = as_meta(input.like)
+    return [
+        # Of many results at once, none of which is to be written to
+        each._replace(function=lambda image, i=i: image.unbind()[i], like=input.like[i])
+        for i, each in enumerate(images)
+    ]
+
+
+def _iterate(input: Any) -> Any:
+    images = readers[Tensor.unbind](input)
+    return images if images is NotImplemented else iter(images)
 
 
 def _add_in_place(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """``image += other``: the sum becomes the image, which nothing has seen before."""
-    if (
-        not isinstance(input, LazyResize)
-        or input._view is not None
-        or (input._made_in != (torch.is_grad_enabled(), torch.is_inference_mode_enabled()))
-    ):
+    resize, added = resize_of(input), resize_of(other)
+    if resize is None or not resize.was_made_now() or (added is not None and added.is_related_to(resize)):
         return NotImplemented
-    total = _run(decisions[Tensor.add], input, other, alpha=alpha)
-    if total is not NotImplemented:
-        input.become(total)
-    return total
+    total = readers[Tensor.add](input, other, alpha=alpha)
+    if total is NotImplemented:
+        return NotImplemented
+    resize.become(total)
+    return resize.plain
 
 
-readers.update({Tensor.__iter__: _iterate, Tensor.unbind: _unbind, torch.unbind: _unbind})
+readers.update({Tensor.__iter__: _iterate})
 readers.update({Tensor.__iadd__: _add_in_place, Tensor.add_: _add_in_place})

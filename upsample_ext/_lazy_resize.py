@@ -10,11 +10,14 @@ Four decisions carry it:
 3.  The source is a copy-on-write clone of the input, which costs no copy: whoever writes to the input later,
     through `.data` or in inference mode too, writes to memory of its own, and the image is that of the values
     at the time of the call. A version counter would tell too late, and not always.
-4.  Once there is an image, it is the only truth. Views of a lazy resize are then views of its image, and
-    nothing is fused any more, since it may have been written to.
+4.  Once there is an image, it is the only truth. The lazy tensor itself turns into it, a plain tensor, and
+    so do the views of it that there are: hooks, in-place functions and C++ code then meet what they meet
+    natively. Where C++ code holds the tensor at that moment it stays what it is, an alias of its image.
 """
 
+import contextlib
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -42,9 +45,14 @@ _METADATA = {
     *(Tensor.__len__, Tensor.is_contiguous, Tensor.storage_offset, Tensor.get_device, Tensor.element_size),
     *(Tensor.is_floating_point, Tensor.is_complex, torch.is_floating_point, torch.is_complex, torch.numel),
 }
+# Which argument it is whose gradient they ask for; by name "inputs"
 _ASKS_FOR_GRADIENT = {
-    *(Tensor.register_hook, Tensor.retain_grad, torch.autograd.grad),
-    *(getattr(Tensor, name).__get__ for name in ("grad", "grad_fn")),
+    Tensor.register_hook: 0,
+    Tensor.retain_grad: 0,
+    **{getattr(Tensor, name).__get__: 0 for name in ("grad", "grad_fn")},
+    torch.autograd.grad: 1,
+    torch.autograd.backward: 5,
+    Tensor.backward: 4,
 }
 
 
@@ -100,9 +108,9 @@ class _Reattach(torch.autograd.Function):
 
 def _wrapper(like: Tensor | Image, device: torch.device) -> "LazyResize":
     """A tensor without data. To read its memory raises; C code would otherwise get a null pointer."""
-    strides = like.strides if isinstance(like, Image) else like.stride()
+    strides, offset = (like.strides, 0) if isinstance(like, Image) else (like.stride(), like.storage_offset())
     wrapper: LazyResize = Tensor._make_wrapper_subclass(
-        LazyResize, like.shape, strides=strides, dtype=like.dtype, device=device
+        LazyResize, like.shape, strides=strides, storage_offset=offset, dtype=like.dtype, device=device
     )
     torch._C._set_throw_on_mutable_data_ptr(wrapper)
     return wrapper
@@ -114,113 +122,227 @@ def _history(tensor: Tensor) -> tuple[bool, Any]:
         return tensor.requires_grad, tensor.grad_fn
 
 
-class LazyResize(Tensor):
-    """A resized image that does not exist until something needs all of it."""
+class Pending:
+    """A resize whose image does not exist: a `Resize`, or a node of a graph."""
 
     source: Tensor
     recipe: Recipe
     like: Tensor | Image  # a meta tensor, or the description, of the image
-    _view: "tuple[LazyResize, Callable[[Tensor], Tensor]] | None"  # what it is natively a view of, and how
-    _plain: Tensor | None  # the image
-    _values_only: Tensor | None  # the image, for callers below autograd
-    _lock: threading.RLock  # one for a lazy resize and all its views
-    _made_in: tuple[bool, bool]  # grad mode, inference mode
-    _made_with: tuple[bool, Any]
-    _gradient_passes_by: bool  # a fused op has recorded a backward that does not visit this tensor
-
-    @staticmethod
-    def make(
-        source: Tensor,
-        recipe: Recipe,
-        like: Tensor | Image,
-        view: "tuple[LazyResize, Callable[[Tensor], Tensor]] | None" = None,
-    ) -> "LazyResize":
-        grad_enabled = torch.is_grad_enabled()
-        if grad_enabled and source.requires_grad:
-            self = _apply_node(source, recipe, like)
-            self._made_with = _history(self)
-        else:
-            source = source.detach() if source.requires_grad else source
-            self = _wrapper(like, source.device)
-            self._made_with = False, None
-        self.source, self.recipe, self.like, self._view = source, recipe, like, view
-        self._plain = self._values_only = None
-        self._gradient_passes_by = False
-        self._lock = view[0]._lock if view else threading.RLock()
-        self._made_in = grad_enabled, torch.is_inference_mode_enabled()
-        return self
-
-    # ---- the image -----------------------------------------------------------------------------------------
 
     def is_pending(self) -> bool:
         """Whether nothing has needed the image yet, so that it may be left out."""
-        if self._plain is not None or self._values_only is not None or self._is_adopted():
+        raise NotImplementedError
+
+
+class Origin(NamedTuple):
+    """What an image is made of natively: `function` of the image of another."""
+
+    resize: "Resize"
+    function: Callable[[Tensor], Tensor]
+    is_view: bool
+
+
+class Resize(Pending):
+    """What is known of a lazy resize; apart from the tensor, which may turn into its image at any time."""
+
+    plain: Tensor | None = None  # the image
+    _values: Tensor | None = None  # the image, for callers below autograd
+    _version: int | None = None  # that of the image when it was made
+    _gradient_passes_by = False  # a backward was recorded that does not visit this tensor
+
+    def __init__(
+        self,
+        tensor: "LazyResize",
+        source: Tensor,
+        recipe: Recipe,
+        like: Tensor | Image,
+        origin: Origin | None = None,
+    ) -> None:
+        self.source, self.recipe, self.like, self._origin = source, recipe, like, origin
+        self.tensor = weakref.ref(tensor)
+        self._made_in = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        self._made_with = _history(tensor)
+        self._views: list[weakref.ref[LazyResize]] = []
+        self._lock: threading.RLock = origin.resize._lock if origin else threading.RLock()
+        if origin is not None and origin.is_view:
+            origin.resize._views.append(self.tensor)
+
+    def is_pending(self) -> bool:
+        if self.plain is not None or self._values is not None or self._is_adopted():
             return False
-        return self._view is None or self._view[0].is_pending()
+        if self._origin is None or not (self._origin.is_view or self.carries_gradient()):
+            return True
+        # Where the gradient of what it was made of may have been asked for, it has to pass there
+        return self._origin.resize.is_pending()
+
+    def carries_gradient(self) -> bool:
+        return self._made_with[0]
+
+    def is_related_to(self, other: "Resize") -> bool:
+        """Whether both follow from one lazy resize."""
+        return self._lock is other._lock
+
+    def was_made_now(self) -> bool:
+        """Whether nothing else knows of it, and it was made in the modes that are in force."""
+        return self._origin is None and self._made_in == (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+        )
 
     def _is_adopted(self) -> bool:
         """Whether it has become the output of another node: that of an autograd.Function which made it in its
         forward (a reentrant checkpoint). The source knows nothing of that node."""
-        return _history(self) != self._made_with
+        tensor = self.tensor()
+        return isinstance(tensor, LazyResize) and _history(tensor) != self._made_with
 
-    def image(self) -> Tensor:
-        """The image, computed in the modes in which it was asked for, not in those in which it is used."""
+    # ---- the image -----------------------------------------------------------------------------------------
+
+    def image(self, turn: bool = True) -> Tensor:
+        """The image, computed in the modes in which it was asked for, not in those in which it is used.
+
+        Unless told otherwise, the lazy tensor turns into it.
+        """
         with self._lock:
-            if self._plain is None:
-                grad_enabled, in_inference_mode = self._made_in
-                if self._made_in == (torch.is_grad_enabled(), torch.is_inference_mode_enabled()):
-                    self._plain = self._compute()
-                else:
-                    with torch.inference_mode(in_inference_mode), torch.set_grad_enabled(grad_enabled):
-                        self._plain = self._compute()
-        return self._plain
+            if self.plain is None and self._origin is not None and self._origin.is_view:
+                self._origin.resize.image(turn)  # and with it this one, if its tensor still exists
+            if self.plain is not None:
+                return self.plain
+            with _modes(self._made_in):
+                image = self._compute()
+            image = self._settle(image, turn)
+            self._version = None if image.is_inference() else image._version
+            return image
 
     def _compute(self) -> Tensor:
         if self._is_adopted():
             with torch.enable_grad(), _without_torch_function():
-                return torch.ops.aten.alias(self)  # recorded by autograd, computed by __torch_dispatch__
-        if self._view is not None:
-            base, function = self._view
-            return function(base.image())
-        if self._values_only is not None:
-            return _Reattach.apply(self.source, self.recipe, self._values_only)
+                # Recorded by autograd, computed by __torch_dispatch__
+                return torch.ops.aten.alias(self.tensor())
+        if self._origin is not None:
+            resize, function, is_view = self._origin
+            if is_view:
+                return function(resize.image())
+            if self.carries_gradient() and (before := resize._unwritten_image()) is not None:
+                return function(before)
+        if self._values is not None:
+            return _Reattach.apply(self.source, self.recipe, self._values)
+        if self._origin is not None:
+            self._origin.resize.let_gradient_pass_by()
         return _recipe.image(self.source, self.recipe)
+
+    def _unwritten_image(self) -> Tensor | None:
+        """The image, if there is one, and nothing has been written to it."""
+        if self.plain is not None:
+            return self.plain if self.plain._version == self._version else None
+        if self._origin is None or not self._origin.is_view:
+            return None
+        base = self._origin.resize._unwritten_image()
+        return None if base is None else self._origin.function(base)
 
     def become(self, image: Tensor) -> None:
         """Makes `image` its image: what an in-place function leaves in it."""
         with self._lock:
-            self._plain, self._gradient_passes_by = image, False
+            self._gradient_passes_by = False
+            self._settle(image)
 
-    def _image_below_autograd(self) -> Tensor:
+    def _settle(self, image: Tensor, turn: bool = True) -> Tensor:
+        tensor = self.tensor()
+        self.plain = image
+        if turn and isinstance(tensor, LazyResize):
+            if tensor._turn_into(image):
+                self.plain = tensor
+            elif self.carries_gradient():
+                self._gradient_passes_by = True  # by the node of the tensor that C++ code holds
+        for reference in self._views:
+            view = reference()
+            if isinstance(view, LazyResize):
+                view._lazy.image(turn)
+        self._views.clear()
+        self._origin = None
+        return self.plain
+
+    def image_below_autograd(self) -> Tensor:
         with self._lock:
-            if self._plain is not None:
-                return self._plain.detach()
-            if self._values_only is None:
-                self._values_only = _recipe.image(self.source.detach(), self.recipe)
-            return self._values_only
+            if self.plain is not None:
+                return self.plain.detach()
+            if self._values is None:
+                self._values = _recipe.image(self.source.detach(), self.recipe)
+            self.let_gradient_pass_by()
+            return self._values
 
-    def __hash__(self) -> int:
-        return id(self)
+    def tell_of_writes(self) -> None:
+        """Raises the version of a tensor that C++ code holds, and may have saved, to that of its image."""
+        tensor, image = self.tensor(), self.plain
+        if isinstance(tensor, LazyResize) and image is not None and self._version is not None:
+            with _without_torch_function():
+                for _ in range(image._version - self._version - tensor._version):
+                    torch.autograd.graph.increment_version(tensor)
+
+    # ---- the gradient --------------------------------------------------------------------------------------
 
     def let_gradient_pass_by(self) -> None:
-        """A fused op records its backward from the source: a gradient of this tensor is never computed."""
-        if torch.is_grad_enabled() and self.source.requires_grad:
+        """A backward is recorded from the source: a gradient of this tensor is never computed."""
+        if torch.is_grad_enabled() and self.carries_gradient():
             self._gradient_passes_by = True
-            if self._view is not None:
-                self._view[0].let_gradient_pass_by()
+            if self._origin is not None:
+                self._origin.resize.let_gradient_pass_by()
 
     def check_gradient_arrives(self, asker: Any) -> None:
         if self._gradient_passes_by:
             raise RuntimeError(
                 f"fuse: {getattr(asker, '__name__', asker)} asks for the gradient of a resized image that is "
-                "never computed, because the loss was fused with the resize. Ask before the loss is "
-                "computed, or outside fuse()"
+                "never computed, because what was computed from the image was fused with the resize. Ask "
+                "before, or outside fuse()"
             )
+
+
+def _modes(modes: tuple[bool, bool]) -> contextlib.AbstractContextManager[Any]:
+    """Sets grad mode and inference mode."""
+    grad_enabled, in_inference_mode = modes
+    if modes == (torch.is_grad_enabled(), torch.is_inference_mode_enabled()):
+        return contextlib.nullcontext()
+    stack = contextlib.ExitStack()
+    stack.enter_context(torch.inference_mode(in_inference_mode))
+    stack.enter_context(torch.set_grad_enabled(grad_enabled))
+    return stack
+
+
+class LazyResize(Tensor):
+    """A resized image that does not exist until something needs all of it."""
+
+    _lazy: Resize
+    _plain: Tensor  # the image, where torch.compile asks for it
+
+    @staticmethod
+    def make(
+        source: Tensor, recipe: Recipe, like: Tensor | Image, origin: Origin | None = None
+    ) -> "LazyResize":
+        if source.requires_grad and torch.is_grad_enabled():
+            self = _apply_node(source, recipe, like)
+        else:
+            source = source.detach() if source.requires_grad else source
+            self = _wrapper(like, source.device)
+        self._lazy = Resize(self, source, recipe, like, origin)
+        return self
+
+    def _turn_into(self, image: Tensor) -> bool:
+        """Makes this very object the plain tensor `image`, which must be known to nothing else. Not if C++
+        code holds it, whose tensor would remain the lazy one."""
+        with _without_torch_function():
+            if any(Tensor._use_count(tensor) != 1 for tensor in (self, image)):  # type: ignore[attr-defined]
+                return False
+            torch._C._swap_tensor_impl(self, image)
+            del self._lazy
+            self.__class__, image.__class__ = Tensor, LazyResize  # type: ignore[assignment]
+        return True
+
+    def __hash__(self) -> int:
+        return id(self)
 
     # ---- as an argument of a function compiled by torch.compile, which is given the image ------------------
 
     def __tensor_flatten__(self) -> tuple[list[str], None]:
-        self.image()
+        self._plain = self._lazy.image(turn=False)
         return ["_plain"], None
 
     @staticmethod
@@ -229,8 +351,9 @@ class LazyResize(Tensor):
     ) -> "LazyResize":
         image = inner["_plain"]
         self = _wrapper(image, image.device)
-        self._plain, self._values_only, self._lock = image, None, threading.RLock()
-        self._gradient_passes_by, self._made_with = False, (False, None)
+        self._plain = image
+        self._lazy = Resize(self, image, Recipe(()), image)
+        self._lazy.plain = image
         return self
 
     # ---- dispatch ------------------------------------------------------------------------------------------
@@ -247,11 +370,17 @@ class LazyResize(Tensor):
             result = reader(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        elif func in _METADATA and args[0]._plain is None:
+        elif func in _METADATA and (resize := resize_of(args[0])) is not None and resize.plain is None:
             with _without_torch_function():
                 return func(*args, **kwargs)
-        args = _with_images(args, func)
-        return func(*args, **_with_images(kwargs, func)) if kwargs else func(*args)
+        if func in _ASKS_FOR_GRADIENT:
+            _check_gradients_arrive(func, args, kwargs)
+        images = _with_images(args, func)
+        result = func(*images, **_with_images(kwargs, func)) if kwargs else func(*images)
+        for written in (*args[:1], kwargs.get("out")):
+            if (resize := resize_of(written)) is not None:
+                resize.tell_of_writes()
+        return result
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -260,20 +389,32 @@ class LazyResize(Tensor):
         """Callers in C++: autograd has recorded the op on this tensor already, which only needs values."""
         if _events.listeners:
             _events.record_image(f"{func} (from C++)")
-        args, kwargs = tree_map_only(LazyResize, LazyResize._image_below_autograd, (args, kwargs or {}))
+        args, kwargs = tree_map_only(
+            LazyResize, lambda lazy: lazy._lazy.image_below_autograd(), (args, kwargs or {})
+        )
         return func(*args, **kwargs)
+
+
+def resize_of(value: Any) -> Resize | None:
+    """What is known of a lazy tensor; None of any other value, and of a tensor that is not lazy any more."""
+    return getattr(value, "_lazy", None) if isinstance(value, LazyResize) else None
+
+
+def _check_gradients_arrive(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    at = _ASKS_FOR_GRADIENT[func]
+    asked = args[at] if at < len(args) else kwargs.get("inputs")
+    for value in asked if isinstance(asked, (tuple, list)) else (asked,):
+        if (resize := resize_of(value)) is not None:
+            resize.check_gradient_arrives(func)
 
 
 def _with_images(value: Any, func: Any) -> Any:
     """Arguments with images in place of lazy resizes; pytree's map would do it at ten times the cost."""
-    if isinstance(value, LazyResize):
-        if func in _ASKS_FOR_GRADIENT:
-            value.check_gradient_arrives(func)
-        if value._plain is not None:
-            return value._plain
-        if _events.listeners:
+    resize = resize_of(value)
+    if resize is not None:
+        if resize.plain is None and _events.listeners:
             _events.record_image(getattr(func, "__qualname__", str(func)))
-        return value.image()
+        return resize.image()
     if type(value) in (tuple, list):
         return type(value)([_with_images(v, func) for v in value])
     if type(value) is dict:

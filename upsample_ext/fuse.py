@@ -38,8 +38,8 @@ class fuse(Handle):
     - An image or a range of images of the batch, channels, a window, `detach`, another bilinear resize stay
       without data: a resize of a window of a resize that is then compared is one pass.
 
-    Anything else gets the image, bit for bit that of `interpolate`, computed once; all that follows sees an
-    ordinary tensor. Under `torch.compile` the same expressions are fused in the graph. Small images, float64,
+    Anything else gets the image, bit for bit that of `interpolate`, computed once: the tensor turns into an
+    ordinary one. Under `torch.compile` the same expressions are fused in the graph. Small images, float64,
     shrinking resizes, Parameters, NumPy's memory, and calls inside `torch.func`, forward-mode AD, tracing and
     modes that watch tensors are computed at once, as under `patch()`.
 
@@ -48,11 +48,11 @@ class fuse(Handle):
     that were put off remain valid after it. Scripted models (`torch.jit.script`) are to be scripted before.
 
     What is not as without it:
-        The gradient of the image itself is not computed where the loss was fused: to ask for it afterwards
-        (`register_hook`, `retain_grad`, `torch.autograd.grad`, `.grad`) raises RuntimeError; ask before.
-        `type(image) is torch.Tensor` is False until something needs the image, and an in-place function
-        returns another object than its argument. `nn.Parameter(image)` and C code that reads the memory of
-        an image directly raise. A loss of half logits is computed in float32, closer to the exact one than
+        The gradient of the image itself is not computed where something was fused with the resize, or an
+        activation was computed in its place: to ask for it afterwards (`register_hook`, `retain_grad`,
+        `torch.autograd.grad`, `.grad`) raises RuntimeError; ask before. `type(image) is torch.Tensor` is
+        False until something needs the image, and C code that reads its memory before that raises. A
+        loss of half logits is computed in float32, closer to the exact one than
         PyTorch's. `softmax(1).argmax(1)` takes the largest logit where PyTorch's softmax rounds two to one
         value. Errors appear where the image is read. Memory that another library wrote to or reads through
         an alias of the input is not seen: an image that is pending keeps the input's values of the call.
