@@ -1,6 +1,6 @@
 """Resize: `interpolate`, the drop-in for every mode, and `upsample_bilinear2d`, the bilinear op itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,14 @@ from upsample_ext._library import C
 
 _door = C.interpolate
 _is_compiling = torch.compiler.is_compiling
-_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)  # torch 2.7
+
+
+def _is_exporting() -> bool:
+    """As torch.compiler.is_exporting(), which before torch 2.13 is true under torch.compile too.
+
+    Torch before 2.7 has but a flag of compiling, which an export sets and torch.compile does not.
+    """
+    return bool(getattr(torch.compiler, "_is_exporting_flag", torch.compiler._is_compiling_flag))
 
 
 def interpolate(
