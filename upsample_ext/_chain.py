@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from upsample_ext import _transforms
+from upsample_ext._judge import FLOATING
 from upsample_ext._numbers import Int
 
 _OPS = torch.ops.upsample_ext
@@ -37,6 +38,8 @@ def chain_resample(input: Tensor, stages: Sequence[Stage]) -> Tensor:
     """The image that the stages leave: ``(N, C, H, W)``, dense, in the input's dtype. Differentiable."""
     if has_torch_function_unary(input):
         return handle_torch_function(chain_resample, (input,), input, stages)
+    if input.dtype not in FLOATING:  # bytes are rounded after each stage
+        return _by_stages(input, stages)
     _transforms.register_sharding_if_distributed(input)
     return _OPS.upsample_chain(input, *_flat(stages))
 
@@ -47,7 +50,7 @@ def chain_threshold(input: Tensor, stages: Sequence[Stage], threshold: float) ->
         return handle_torch_function(chain_threshold, (input,), input, stages, threshold)
     if _transforms.is_distributed(input):
         return chain_resample(input.float(), stages) > threshold
-    if input.dtype is torch.float64:
+    if input.dtype not in FLOATING or input.dtype is torch.float64:
         input = input.float()
     return _OPS.upsample_chain_threshold(input, *_flat(stages), threshold)
 
@@ -62,19 +65,30 @@ def chain_argmax(
         logits = chain_resample(input.detach().float(), stages)
         index = logits.argmax(1).to(dtype)
         return (index, logits.softmax(1).amax(1)) if return_score else index
+    if input.dtype not in FLOATING:
+        input = input.float()
     op = _OPS.upsample_chain_argmax_with_score if return_score else _OPS.upsample_chain_argmax
     return op(input, *_flat(stages), dtype)
 
 
-def _flat(stages: Sequence[Stage]) -> tuple[list[Int], list[Int], list[bool], list[float] | None]:
+def _by_stages(input: Tensor, stages: Sequence[Stage]) -> Tensor:
+    for size, scale_factors, align_corners, crop in stages:
+        input = _OPS.upsample_bilinear2d(input, size, align_corners, *(scale_factors or (None, None)))
+        if crop is not None:
+            top, left, height, width = crop
+            input = input[:, :, top : top + height, left : left + width]
+    return input
+
+
+def _flat(stages: Sequence[Stage]) -> tuple[list[Int], list[Int], list[int], list[float] | None]:
     """The stages as the ops take them, see csrc/ops/schemas.cpp."""
     sizes: list[Int] = []
     crops: list[Int] = []
-    aligned: list[bool] = []
+    aligned: list[int] = []
     scales: list[float] = []
     for size, scale_factors, align_corners, crop in stages:
         sizes += size
         crops += (0, 0, *size) if crop is None else crop
-        aligned.append(align_corners)
+        aligned.append(int(align_corners))
         scales += (scale or 0.0 for scale in scale_factors or (0.0, 0.0))
     return sizes, crops, aligned, scales if any(scales) else None
