@@ -76,8 +76,9 @@ def upsample_cross_entropy(
         )
     ignored = as_int(ignore_index)
     # Of tensors, PyTorch takes those without dimensions and gradient.
-    is_tensor = isinstance(label_smoothing, Tensor)
-    refused = is_tensor and (label_smoothing.dim() > 0 or label_smoothing.requires_grad)
+    refused = isinstance(label_smoothing, Tensor) and (
+        label_smoothing.dim() > 0 or label_smoothing.requires_grad
+    )
     smoothing = None if refused else as_float_or_item(label_smoothing)
     if (
         _fits_cross_entropy(input, target, weight)
