@@ -302,6 +302,7 @@ def _chain(function, native, op, **options):
     stages = [Stage((11, 13), crop=(1, 2, 9, 10)), Stage((12, 17), align_corners=True)]
 
     def resized(x):
+        x = x if op == "upsample_chain" else x.float()
         first = _resize(x, (11, 13), mode="bilinear")[:, :, 1:10, 2:12]
         return _resize(first, (12, 17), mode="bilinear", align_corners=True)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from image_layouts import LAYOUTS
 
 import upsample_ext
-from upsample_ext import _chain, _fuse_graphs, _lazy_interpolate
+from upsample_ext import _fuse_graphs, _lazy_interpolate
 from upsample_ext._lazy_resize import LazyResize
 
 SIZE = (37, 50)
@@ -251,17 +251,6 @@ def test_the_threshold_of_a_sigmoid_is_where_pytorch_rounds_across_it(probabilit
     for compare in (torch.gt, torch.ge):
         result, _ = fused(lambda compare=compare: compare(up(x, (20, 50)).sigmoid(), probability))
         check(result, compare(x.sigmoid(), probability))
-
-
-@pytest.mark.parametrize("name", FUSED)
-def test_where_chains_have_no_kernels(name, monkeypatch):
-    """As on CUDA: one resize after the other."""
-    monkeypatch.setattr(_chain, "_has_kernels", lambda device: False)
-    expression, ops = FUSED[name]
-    x = logits("cpu")
-    result, r = fused(expression, x)
-    assert dict(r.fused) == ops
-    check(result, expression(x))
 
 
 # ---- half types --------------------------------------------------------------------------------------------

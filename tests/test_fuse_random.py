@@ -298,7 +298,9 @@ def run(lines):
     flags = {name: described(value) for name, value in tensors.items()}
     parts = [value for name, value in tensors.items() if flags[name][-1][0] is True]
     if parts:
-        errors.append(run_line("sum(p.float().nan_to_num().sin().sum() for p in parts).backward()", {"parts": parts}))
+        errors.append(
+            run_line("sum(p.float().nan_to_num().sin().sum() for p in parts).backward()", {"parts": parts})
+        )
     for name, value in list(tensors.items()):
         if flags[name][-1] == (True, True) and value.grad is not None:
             tensors[f"{name}.grad"] = value.grad

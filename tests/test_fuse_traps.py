@@ -1033,7 +1033,14 @@ def asks_by_backward(y, loss):
     loss.backward(inputs=[y])
 
 
-ASKING = [asks_by_hook, asks_by_retain_grad, asks_by_autograd_grad, asks_by_attribute, asks_by_node, asks_by_backward]
+ASKING = [
+    asks_by_hook,
+    asks_by_retain_grad,
+    asks_by_autograd_grad,
+    asks_by_attribute,
+    asks_by_node,
+    asks_by_backward,
+]
 
 
 @pytest.mark.parametrize("ask", ASKING)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from upsample_ext import _transforms
+from upsample_ext._judge import FLOATING
 from upsample_ext._numbers import Int
 
 _OPS = torch.ops.upsample_ext
@@ -33,17 +34,13 @@ class Stage(NamedTuple):
     crop: Sequence[Int] | None = None  # top, left, height, width; None: all
 
 
-def _has_kernels(device: torch.device) -> bool:
-    return device.type != "cuda"
-
-
 def chain_resample(input: Tensor, stages: Sequence[Stage]) -> Tensor:
     """The image that the stages leave: ``(N, C, H, W)``, dense, in the input's dtype. Differentiable."""
     if has_torch_function_unary(input):
         return handle_torch_function(chain_resample, (input,), input, stages)
+    if input.dtype not in FLOATING:  # bytes are rounded after each stage
+        return _by_stages(input, stages)
     _transforms.register_sharding_if_distributed(input)
-    if not _has_kernels(input.device):
-        return _step_by_step(input, stages)
     return _OPS.upsample_chain(input, *_flat(stages))
 
 
@@ -53,11 +50,8 @@ def chain_threshold(input: Tensor, stages: Sequence[Stage], threshold: float) ->
         return handle_torch_function(chain_threshold, (input,), input, stages, threshold)
     if _transforms.is_distributed(input):
         return chain_resample(input.float(), stages) > threshold
-    if input.dtype is torch.float64:
+    if input.dtype not in FLOATING or input.dtype is torch.float64:
         input = input.float()
-    if not _has_kernels(input.device):
-        image, last = _before_last(input, stages)
-        return _cropped(_OPS.upsample_threshold(image, *_single(last), threshold), last)
     return _OPS.upsample_chain_threshold(input, *_flat(stages), threshold)
 
 
@@ -71,55 +65,30 @@ def chain_argmax(
         logits = chain_resample(input.detach().float(), stages)
         index = logits.argmax(1).to(dtype)
         return (index, logits.softmax(1).amax(1)) if return_score else index
-    if not _has_kernels(input.device):
-        image, last = _before_last(input, stages)
-        op = _OPS.upsample_argmax_with_score if return_score else _OPS.upsample_argmax
-        maps = op(image, *_single(last), dtype)
-        if not return_score:
-            return _cropped(maps, last)
-        index, score = maps
-        return _cropped(index, last), _cropped(score, last)
+    if input.dtype not in FLOATING:
+        input = input.float()
     op = _OPS.upsample_chain_argmax_with_score if return_score else _OPS.upsample_chain_argmax
     return op(input, *_flat(stages), dtype)
 
 
-# ---- on CUDA, which has no kernels for chains: one resize after the other ----------------------------------
-
-
-def _step_by_step(input: Tensor, stages: Sequence[Stage]) -> Tensor:
-    for stage in stages:
-        input = _cropped(_OPS.upsample_bilinear2d(input, *_single(stage)), stage)
+def _by_stages(input: Tensor, stages: Sequence[Stage]) -> Tensor:
+    for size, scale_factors, align_corners, crop in stages:
+        input = _OPS.upsample_bilinear2d(input, size, align_corners, *(scale_factors or (None, None)))
+        if crop is not None:
+            top, left, height, width = crop
+            input = input[:, :, top : top + height, left : left + width]
     return input
 
 
-def _before_last(input: Tensor, stages: Sequence[Stage]) -> tuple[Tensor, Stage]:
-    """What the last stage reads, in float32, which is what consumers compare in."""
-    *earlier, last = stages
-    return (_step_by_step(input.float(), earlier) if earlier else input), Stage(*last)
-
-
-def _single(stage: Stage) -> tuple[Sequence[Int], bool, float | None, float | None]:
-    """The arguments of the op of a single resize."""
-    scale_h, scale_w = stage.scale_factors or (None, None)
-    return stage.size, stage.align_corners, scale_h, scale_w
-
-
-def _cropped(image: Tensor, stage: Stage) -> Tensor:
-    if stage.crop is None:
-        return image
-    top, left, height, width = stage.crop
-    return image[..., top : top + height, left : left + width].contiguous()
-
-
-def _flat(stages: Sequence[Stage]) -> tuple[list[Int], list[Int], list[bool], list[float] | None]:
+def _flat(stages: Sequence[Stage]) -> tuple[list[Int], list[Int], list[int], list[float] | None]:
     """The stages as the ops take them, see csrc/ops/schemas.cpp."""
     sizes: list[Int] = []
     crops: list[Int] = []
-    aligned: list[bool] = []
+    aligned: list[int] = []
     scales: list[float] = []
     for size, scale_factors, align_corners, crop in stages:
         sizes += size
         crops += (0, 0, *size) if crop is None else crop
-        aligned.append(align_corners)
+        aligned.append(int(align_corners))
         scales += (scale or 0.0 for scale in scale_factors or (0.0, 0.0))
     return sizes, crops, aligned, scales if any(scales) else None

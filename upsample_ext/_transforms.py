@@ -86,10 +86,12 @@ def register_sharding_if_distributed(input: object) -> None:
     from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
     from torch.distributed.tensor.experimental import register_sharding
 
-    everywhere, by_batch, by_channel = Replicate(), Shard(0), Shard(1)
+    everywhere: Placement = Replicate()
+    by_batch: Placement = Shard(0)
+    by_channel: Placement = Shard(1)
     infos = DTensor._op_dispatcher.sharding_propagator.op_to_schema_info
 
-    def register(name: str, *rules: tuple[Placement, Sequence[Placement | None]]) -> None:
+    def register(name: str, *rules: tuple[Placement, list[Placement]]) -> None:
         """rules: the placement of the result, and those of the tensors, which are the first arguments."""
         op = getattr(_OPS, name).default
         tensors = len(rules[0][1])

@@ -13,7 +13,7 @@
 namespace upsample_ext {
 
 using at::Tensor;
-using c10::List;
+using c10::IntArrayRef;
 using c10::SymIntArrayRef;
 using OptionalScales = std::optional<at::ArrayRef<double>>;
 
@@ -114,7 +114,7 @@ static Tensor before_last_pass(const Tensor& input, const std::vector<ChainStage
 static Extent extent_of(const Tensor& image) { return {image.size(2), image.size(3)}; }
 
 static Tensor chain_cpu(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                        List<bool> align_corners, OptionalScales scale_factors) {
+                        IntArrayRef align_corners, OptionalScales scale_factors) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   const Tensor output = fresh(make_chain_output(input, args));
   if (output.numel() == 0) return output;
@@ -133,7 +133,7 @@ static Tensor chain_cpu(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRe
 }
 
 static Tensor chain_backward_cpu(const Tensor& grad_output, SymIntArrayRef input_size, SymIntArrayRef sizes,
-                                 SymIntArrayRef crops, List<bool> align_corners,
+                                 SymIntArrayRef crops, IntArrayRef align_corners,
                                  OptionalScales scale_factors) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   const Tensor grad_input = fresh(make_chain_grad_input(grad_output, input_size, args));
@@ -157,7 +157,7 @@ static Tensor chain_backward_cpu(const Tensor& grad_output, SymIntArrayRef input
 }
 
 static Tensor chain_threshold_cpu(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                                  List<bool> align_corners, OptionalScales scale_factors, double threshold) {
+                                  IntArrayRef align_corners, OptionalScales scale_factors, double threshold) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   TORCH_CHECK_NOT_IMPLEMENTED(input.scalar_type() != at::kDouble,
                               "\"upsample_chain_threshold\" not implemented for 'Double'");
@@ -193,7 +193,8 @@ static void chain_argmax_into(const Tensor& input, const Tensor& index, const Te
 }
 
 static Tensor chain_argmax_cpu(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                               List<bool> align_corners, OptionalScales scale_factors, at::ScalarType dtype) {
+                               IntArrayRef align_corners, OptionalScales scale_factors,
+                               at::ScalarType dtype) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   Tensor index = fresh(make_chain_index(input, args, dtype));
   chain_argmax_into(input, index, Tensor(), args);
@@ -201,7 +202,7 @@ static Tensor chain_argmax_cpu(const Tensor& input, SymIntArrayRef sizes, SymInt
 }
 
 static std::tuple<Tensor, Tensor> chain_argmax_with_score_cpu(const Tensor& input, SymIntArrayRef sizes,
-                                                              SymIntArrayRef crops, List<bool> align_corners,
+                                                              SymIntArrayRef crops, IntArrayRef align_corners,
                                                               OptionalScales scale_factors,
                                                               at::ScalarType dtype) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};

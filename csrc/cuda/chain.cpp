@@ -10,7 +10,7 @@ namespace upsample_ext {
 namespace gpu {
 
 using at::Tensor;
-using c10::List;
+using c10::IntArrayRef;
 using c10::SymInt;
 using c10::SymIntArrayRef;
 using OptionalScales = std::optional<at::ArrayRef<double>>;
@@ -27,14 +27,14 @@ static Tensor of_last_stage(const Tensor& input, const std::vector<ChainStage>& 
 }
 
 static Tensor chain_cuda(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                         List<bool> align_corners, OptionalScales scale_factors) {
+                         IntArrayRef align_corners, OptionalScales scale_factors) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   const Tensor output = make_chain_output(input, args);
   return output.copy_(chain_by_stages(input, chain_stages(args)));
 }
 
 static Tensor chain_backward_cuda(const Tensor& grad_output, SymIntArrayRef input_size, SymIntArrayRef sizes,
-                                  SymIntArrayRef crops, List<bool> align_corners,
+                                  SymIntArrayRef crops, IntArrayRef align_corners,
                                   OptionalScales scale_factors) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   const Tensor grad_input = make_chain_grad_input(grad_output, input_size, args);
@@ -43,7 +43,8 @@ static Tensor chain_backward_cuda(const Tensor& grad_output, SymIntArrayRef inpu
 }
 
 static Tensor chain_threshold_cuda(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                                   List<bool> align_corners, OptionalScales scale_factors, double threshold) {
+                                   IntArrayRef align_corners, OptionalScales scale_factors,
+                                   double threshold) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   TORCH_CHECK_NOT_IMPLEMENTED(input.scalar_type() != at::kDouble,
                               "\"upsample_chain_threshold\" not implemented for 'Double'");
@@ -56,7 +57,7 @@ static Tensor chain_threshold_cuda(const Tensor& input, SymIntArrayRef sizes, Sy
 }
 
 static Tensor chain_argmax_cuda(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                                List<bool> align_corners, OptionalScales scale_factors,
+                                IntArrayRef align_corners, OptionalScales scale_factors,
                                 at::ScalarType dtype) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   const Tensor index = make_chain_index(input, args, dtype);
@@ -67,7 +68,8 @@ static Tensor chain_argmax_cuda(const Tensor& input, SymIntArrayRef sizes, SymIn
 }
 
 static std::tuple<Tensor, Tensor> chain_argmax_with_score_cuda(const Tensor& input, SymIntArrayRef sizes,
-                                                               SymIntArrayRef crops, List<bool> align_corners,
+                                                               SymIntArrayRef crops,
+                                                               IntArrayRef align_corners,
                                                                OptionalScales scale_factors,
                                                                at::ScalarType dtype) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};

@@ -14,19 +14,16 @@
 namespace upsample_ext {
 
 using at::Tensor;
-using c10::List;
+using c10::IntArrayRef;
 using c10::SymInt;
 using c10::SymIntArrayRef;
 using OptionalScales = std::optional<at::ArrayRef<double>>;
 
 // ---- arguments --------------------------------------------------------------------------------------------
 
-constexpr size_t kMostStages = 62;  // align_corners of all fit in a number, see ChainRule
-
 std::array<SymInt, 2> check_chain(const char* op, const Tensor& input, const ChainArgs& args) {
   const size_t stages = args.align_corners.size();
-  TORCH_CHECK(stages > 0 && stages <= kMostStages, op, ": expected 1 to ", kMostStages, " stages, got ",
-              stages);
+  TORCH_CHECK(stages > 0, op, ": expected at least one stage, got none");
   TORCH_CHECK(args.sizes.size() == 2 * stages, op, ": expected 2 sizes for each of ", stages, " stages, got ",
               args.sizes);
   TORCH_CHECK(args.crops.size() == 4 * stages, op, ": expected (top, left, height, width) for each of ",
@@ -57,7 +54,7 @@ std::vector<ChainStage> chain_stages(const ChainArgs& args) {
       const double scale = args.scale_factors ? (*args.scale_factors)[2 * i + axis] : 0.0;
       if (scale > 0.0) stage.scale[axis] = scale;
     }
-    stage.align_corners = args.align_corners.get(i);
+    stage.align_corners = args.align_corners[i] != 0;
   }
   return stages;
 }
@@ -124,29 +121,30 @@ Tensor chain_backward_by_stages(const Tensor& grad_output, c10::IntArrayRef inpu
 // ---- meta -------------------------------------------------------------------------------------------------
 
 static Tensor chain_meta(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                         List<bool> align_corners, OptionalScales scale_factors) {
+                         IntArrayRef align_corners, OptionalScales scale_factors) {
   return make_chain_output(input, {sizes, crops, align_corners, scale_factors});
 }
 
 static Tensor chain_backward_meta(const Tensor& grad_output, SymIntArrayRef input_size, SymIntArrayRef sizes,
-                                  SymIntArrayRef crops, List<bool> align_corners,
+                                  SymIntArrayRef crops, IntArrayRef align_corners,
                                   OptionalScales scale_factors) {
   return make_chain_grad_input(grad_output, input_size, {sizes, crops, align_corners, scale_factors});
 }
 
 static Tensor chain_threshold_meta(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                                   List<bool> align_corners, OptionalScales scale_factors, double) {
+                                   IntArrayRef align_corners, OptionalScales scale_factors, double) {
   return make_chain_mask(input, {sizes, crops, align_corners, scale_factors});
 }
 
 static Tensor chain_argmax_meta(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                                List<bool> align_corners, OptionalScales scale_factors,
+                                IntArrayRef align_corners, OptionalScales scale_factors,
                                 at::ScalarType dtype) {
   return make_chain_index(input, {sizes, crops, align_corners, scale_factors}, dtype);
 }
 
 static std::tuple<Tensor, Tensor> chain_argmax_with_score_meta(const Tensor& input, SymIntArrayRef sizes,
-                                                               SymIntArrayRef crops, List<bool> align_corners,
+                                                               SymIntArrayRef crops,
+                                                               IntArrayRef align_corners,
                                                                OptionalScales scale_factors,
                                                                at::ScalarType dtype) {
   Tensor index = make_chain_index(input, {sizes, crops, align_corners, scale_factors}, dtype);
@@ -161,35 +159,31 @@ template <bool kForward>
 struct ChainRule {
   static constexpr const char* name = kForward ? "UpsampleChainBackward" : "UpsampleChainBackwardBackward";
   std::vector<SymInt> input_size, sizes, crops;
-  int64_t stages, align_corners;  // the latter a bit each
+  std::vector<int64_t> align_corners;
   bool has_scales;
   std::vector<double> scales;
 
   template <class F>
   void visit(F&& f) {
-    f(input_size), f(sizes), f(crops), f(stages), f(align_corners), f(has_scales), f(scales);
+    f(input_size), f(sizes), f(crops), f(align_corners), f(has_scales), f(scales);
   }
   void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
-    List<bool> aligned;
-    for (int64_t i = 0; i < stages; ++i) aligned.push_back((align_corners >> i & 1) != 0);
     const OptionalScales factors = has_scales ? OptionalScales(scales) : std::nullopt;
-    grads[0] = kForward ? chain_backward_op().call(grad, input_size, sizes, crops, aligned, factors)
-                        : chain_op().call(grad, sizes, crops, aligned, factors);
+    grads[0] = kForward ? chain_backward_op().call(grad, input_size, sizes, crops, align_corners, factors)
+                        : chain_op().call(grad, sizes, crops, align_corners, factors);
   }
   void fill(SymIntArrayRef size, const ChainArgs& args) {
     input_size = size.vec();
     sizes = args.sizes.vec();
     crops = args.crops.vec();
-    stages = static_cast<int64_t>(args.align_corners.size());
-    align_corners = 0;
-    for (int64_t i = 0; i < stages; ++i) align_corners |= int64_t{args.align_corners.get(i)} << i;
+    align_corners = args.align_corners.vec();
     has_scales = args.scale_factors.has_value();
     if (has_scales) scales = args.scale_factors->vec();
   }
 };
 
 static Tensor chain_autograd(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                             List<bool> align_corners, OptionalScales scale_factors) {
+                             IntArrayRef align_corners, OptionalScales scale_factors) {
   const auto call = [&](const Tensor& image) {
     return chain_op().call(image, sizes, crops, align_corners, scale_factors);
   };
@@ -204,7 +198,7 @@ static Tensor chain_autograd(const Tensor& input, SymIntArrayRef sizes, SymIntAr
 }
 
 static Tensor chain_backward_autograd(const Tensor& grad_output, SymIntArrayRef input_size,
-                                      SymIntArrayRef sizes, SymIntArrayRef crops, List<bool> align_corners,
+                                      SymIntArrayRef sizes, SymIntArrayRef crops, IntArrayRef align_corners,
                                       OptionalScales scale_factors) {
   const auto call = [&](const Tensor& image) {
     return chain_backward_op().call(image, input_size, sizes, crops, align_corners, scale_factors);
@@ -218,14 +212,14 @@ static Tensor chain_backward_autograd(const Tensor& grad_output, SymIntArrayRef 
 }
 
 static Tensor chain_threshold_autograd(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                                       List<bool> align_corners, OptionalScales scale_factors,
+                                       IntArrayRef align_corners, OptionalScales scale_factors,
                                        double threshold) {
   at::AutoDispatchBelowADInplaceOrView below_autograd;
   return chain_threshold_op().call(input, sizes, crops, align_corners, scale_factors, threshold);
 }
 
 static Tensor chain_argmax_autograd(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                                    List<bool> align_corners, OptionalScales scale_factors,
+                                    IntArrayRef align_corners, OptionalScales scale_factors,
                                     at::ScalarType dtype) {
   at::AutoDispatchBelowADInplaceOrView below_autograd;
   return chain_argmax_op().call(input, sizes, crops, align_corners, scale_factors, dtype);
@@ -233,7 +227,7 @@ static Tensor chain_argmax_autograd(const Tensor& input, SymIntArrayRef sizes, S
 
 static std::tuple<Tensor, Tensor> chain_argmax_with_score_autograd(const Tensor& input, SymIntArrayRef sizes,
                                                                    SymIntArrayRef crops,
-                                                                   List<bool> align_corners,
+                                                                   IntArrayRef align_corners,
                                                                    OptionalScales scale_factors,
                                                                    at::ScalarType dtype) {
   at::AutoDispatchBelowADInplaceOrView below_autograd;

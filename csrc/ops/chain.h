@@ -2,7 +2,6 @@
 // the ops that compute one, or what follows it, from the first image.
 #pragma once
 
-#include <ATen/core/List.h>
 #include <ATen/core/Tensor.h>
 #include <c10/core/SymIntArrayRef.h>
 
@@ -16,7 +15,7 @@ namespace upsample_ext {
 // height, width), one align_corners, and 2 scale factors, 0 where there is none.
 struct ChainArgs {
   c10::SymIntArrayRef sizes, crops;
-  const c10::List<bool>& align_corners;
+  at::IntArrayRef align_corners;
   std::optional<at::ArrayRef<double>> scale_factors;
 };
 

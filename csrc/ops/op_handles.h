@@ -1,7 +1,6 @@
 // Typed handles of our ops: a call through one goes through the dispatcher without boxing or lookup by name.
 #pragma once
 
-#include <ATen/core/List.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
@@ -58,17 +57,17 @@ using CrossEntropyBackwardSignature = at::Tensor(const at::Tensor&, const std::o
                                                  bool);
 
 using ChainSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                  c10::List<bool>, std::optional<at::ArrayRef<double>>);
+                                  at::IntArrayRef, std::optional<at::ArrayRef<double>>);
 using ChainBackwardSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                          c10::SymIntArrayRef, c10::List<bool>,
+                                          c10::SymIntArrayRef, at::IntArrayRef,
                                           std::optional<at::ArrayRef<double>>);
 using ChainThresholdSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                           c10::List<bool>, std::optional<at::ArrayRef<double>>, double);
+                                           at::IntArrayRef, std::optional<at::ArrayRef<double>>, double);
 using ChainArgmaxSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                        c10::List<bool>, std::optional<at::ArrayRef<double>>, at::ScalarType);
+                                        at::IntArrayRef, std::optional<at::ArrayRef<double>>, at::ScalarType);
 using ChainArgmaxWithScoreSignature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&,
                                                                          c10::SymIntArrayRef,
-                                                                         c10::SymIntArrayRef, c10::List<bool>,
+                                                                         c10::SymIntArrayRef, at::IntArrayRef,
                                                                          std::optional<at::ArrayRef<double>>,
                                                                          at::ScalarType);
 

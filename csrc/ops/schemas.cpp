@@ -139,26 +139,26 @@ TORCH_LIBRARY(upsample_ext, m) {
 
   // A chain: bilinear resizes one after the other, each of whose results is cropped, and what consumes the
   // last, all read from the first image. Its arguments are those of its stages one after the other: 2 sizes,
-  // (top, left, height, width) of the crop, which may be all, align_corners, and 2 scale factors, 0 where the
-  // sizes set the coordinates.
+  // (top, left, height, width) of the crop, which may be all, align_corners as 0 or 1 (a trace cannot record
+  // a list of bool), and 2 scale factors, 0 where the sizes set the coordinates.
   m.def(
-      "upsample_chain(Tensor input, SymInt[] sizes, SymInt[] crops, bool[] align_corners, float[]? "
+      "upsample_chain(Tensor input, SymInt[] sizes, SymInt[] crops, int[] align_corners, float[]? "
       "scale_factors) -> Tensor",
       tags);
   m.def(
       "upsample_chain_backward(Tensor grad_output, SymInt[] input_size, SymInt[] sizes, SymInt[] crops, "
-      "bool[] align_corners, float[]? scale_factors) -> Tensor",
+      "int[] align_corners, float[]? scale_factors) -> Tensor",
       tags);
   m.def(
-      "upsample_chain_threshold(Tensor input, SymInt[] sizes, SymInt[] crops, bool[] align_corners, float[]? "
+      "upsample_chain_threshold(Tensor input, SymInt[] sizes, SymInt[] crops, int[] align_corners, float[]? "
       "scale_factors, float threshold) -> Tensor",
       tags);
   m.def(
-      "upsample_chain_argmax(Tensor input, SymInt[] sizes, SymInt[] crops, bool[] align_corners, float[]? "
+      "upsample_chain_argmax(Tensor input, SymInt[] sizes, SymInt[] crops, int[] align_corners, float[]? "
       "scale_factors, ScalarType dtype) -> Tensor",
       tags);
   m.def(
-      "upsample_chain_argmax_with_score(Tensor input, SymInt[] sizes, SymInt[] crops, bool[] align_corners, "
+      "upsample_chain_argmax_with_score(Tensor input, SymInt[] sizes, SymInt[] crops, int[] align_corners, "
       "float[]? scale_factors, ScalarType dtype) -> (Tensor, Tensor)",
       tags);
 }

@@ -137,9 +137,7 @@ def _list(name, kind, draw, sizes) -> str:
     """Mostly of the right length, with what its name suggests."""
     common = {"align_corners": 1, "crops": 4}.get(name, 2)
     length = draw.pick("length", [common], [0, 1, 3], chance=0.03)
-    if kind == "List[bool]":
-        items = [draw.pick(str(i), ["False", "True"]) for i in range(length)]
-    elif kind == "List[float]":
+    if kind == "List[float]":
         items = [draw.pick(str(i), ["2.0", "1.5", "0.5"], HOSTILE_FLOATS) for i in range(length)]
     else:
         suggested = (sizes.lists.get(name, [1, 1]) * 2)[:length]

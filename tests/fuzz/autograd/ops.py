@@ -72,7 +72,7 @@ TWO = [2, 2]
 LINE = torch.tensor([0.25, 0.75, 0.75, 0.25], dtype=torch.float64)
 
 # A resize to 7 x 8, of which 5 x 6 pixels from (1, 2) on go to 6 x 7.
-CHAIN = [7, 8, 6, 7], [1, 2, 5, 6, 0, 0, 6, 7], [False, False]
+CHAIN = [7, 8, 6, 7], [1, 2, 5, 6, 0, 0, 6, 7], [0, 0]
 
 
 def _by_stages(x: torch.Tensor) -> torch.Tensor:
