@@ -29,8 +29,8 @@ using Extent = std::array<int64_t, 2>;
 static double pixels(const Extent& extent) { return static_cast<double>(extent[0]) * extent[1]; }
 
 template <class acc>
-static AxisOfCall<acc> chain_axis(const std::vector<ChainStage>& stages, size_t begin, size_t end, size_t axis,
-                                  int64_t in_size) {
+static AxisOfCall<acc> chain_axis(const std::vector<ChainStage>& stages, size_t begin, size_t end,
+                                  size_t axis, int64_t in_size) {
   const ChainStage& only = stages[begin];
   if (end - begin == 1 && !only.crops()) {
     return AxisOfCall<acc>::linear(in_size, only.size[axis], only.align_corners,
@@ -169,11 +169,9 @@ static Tensor chain_threshold_cpu(const Tensor& input, SymIntArrayRef sizes, Sym
     const Tensor image = before_last_pass(input, stages, passes);
     dispatch_floating("upsample_chain_threshold", image.scalar_type(), [&](auto scalar, auto sum) {
       if constexpr (!std::is_same_v<decltype(sum), double>) {
-        ResampleParams<float> params{};
-        params.threshold = static_cast<float>(threshold);
-        params.stream = exceeds_cache(output);
         run_resample(active_level().threshold.of(storage_of<decltype(scalar)>{}), image, output,
-                     passes.back().height, passes.back().width, params);
+                     passes.back().height, passes.back().width,
+                     ThresholdOperands<float>{static_cast<float>(threshold)}, exceeds_cache(output));
       }
     });
   });
@@ -193,8 +191,7 @@ static void chain_argmax_into(const Tensor& input, const Tensor& index, const Te
 }
 
 static Tensor chain_argmax_cpu(const Tensor& input, SymIntArrayRef sizes, SymIntArrayRef crops,
-                               List<bool> align_corners, OptionalScales scale_factors,
-                               at::ScalarType dtype) {
+                               List<bool> align_corners, OptionalScales scale_factors, at::ScalarType dtype) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   Tensor index = fresh(make_chain_index(input, args, dtype));
   chain_argmax_into(input, index, Tensor(), args);

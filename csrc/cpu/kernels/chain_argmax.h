@@ -44,8 +44,8 @@ inline int64_t class_stride(const ChainStrip& strip) {
 
 // A window may begin before the samples that its lanes pick and end after them: padding on both sides.
 inline int64_t chain_rows_bytes(const ChainLogits& x, const ChainStrip& strip) {
-  return (kGroupRows * x.channels * class_stride(strip) + 2 * kRowPadding<float>)*static_cast<int64_t>(
-      sizeof(float));
+  return (kGroupRows * x.channels * class_stride(strip) +
+          2 * kRowPadding<float>)*static_cast<int64_t>(sizeof(float));
 }
 
 // The summed rows of one strip; samples are counted from the image's first column.
@@ -65,9 +65,8 @@ inline bool sum_chain_row(const ChainLogits& x, int64_t n, int64_t oy, const Cha
   for (int64_t c = 0; c < x.channels; ++c, row += stride) {
     const float* plane = static_cast<const float*>(x.input) + n * x.in.batch + c * x.in.channel + strip.first;
     const auto sum = [&](auto part, int64_t column, int64_t some) {
-      const vec<float> values =
-          blend_vector<decltype(part)::value>(plane + column, x.in.height, some, x.height.index + begin,
-                                              x.height.weight + begin, taps);
+      const vec<float> values = blend_vector<decltype(part)::value>(
+          plane + column, x.in.height, some, x.height.index + begin, x.height.weight + begin, taps);
       store(row + column, values);  // a row is padded to whole vectors
       tame &= (values < kLimit) & (values > -kLimit);
     };
