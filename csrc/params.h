@@ -27,9 +27,9 @@ struct CopyParams {
   const int64_t* column;
 };
 
-// Planes whose pixels are picked from others: to[y, x] = from[row[y], column[x]], each of pixel_bytes. A
-// row's pixels are adjacent. `plan`: prepared by the kernel itself (build_plan) in memory the launcher gives,
-// read by all threads.
+// Planes whose pixels are picked from other planes: to[y, x] = from[row[y], column[x]], pixel_bytes each. The
+// pixels of a row are adjacent. `plan`: built by the kernel itself (build_plan) in memory that the launcher
+// provides, and read by all threads.
 struct PickParams {
   const int64_t *row, *column;
   int64_t from_pixels, to_pixels, pixel_bytes;  // of a row; of a pixel
@@ -79,8 +79,7 @@ struct ResampleParams : TableParams<AxisTaps<acc>> {
   Split split;  // unless it is kNone, rows of work are (n, row of y) too
   // y is too large to stay in cache: use streaming stores.
   bool stream;
-  // What the epilogue takes besides the value, of its own type (epilogue_operands.h); null where it is
-  // nothing.
+  // The epilogue's operands (epilogue_operands.h), of the type that its kernel expects; null if it has none.
   const void* operands;
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
   const void* plan;

@@ -22,7 +22,7 @@ struct ResampleKernel {
   void (*rows)(const ResampleParams<acc>&, int64_t begin, int64_t end, void* scratch);
 };
 
-// One whose epilogue takes operands, which ResampleParams::operands points to.
+// A resample kernel whose epilogue takes operands: what ResampleParams::operands must point to.
 template <class acc, class Operands>
 struct FusedKernel : ResampleKernel<acc> {};
 template <class acc>
@@ -68,8 +68,8 @@ struct CrossEntropyKernel {
   void (*rows)(const CrossEntropyParams<acc>&, int64_t begin, int64_t end, void* scratch);
 };
 
-// Pixels of any type picked from a plane, for rows begin .. end of the result's plane. No memory but that of
-// the source's rows is read.
+// Picks pixels of any type from a plane, for rows begin .. end of the result's plane. Reads no memory outside
+// the rows of the source.
 struct PickKernel {
   int64_t (*plan_bytes)(const PickParams&);
   void (*build_plan)(const PickParams&, void* plan);

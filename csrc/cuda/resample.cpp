@@ -144,7 +144,7 @@ static Tensor resample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
 class FixedKernels {
  public:
   FixedKernels(const Tensor& kernel_h, const Tensor& kernel_w, const Tensor& input, const Tensor& output,
-                  const ConvTransposeArgs& args, bool replicate)
+               const ConvTransposeArgs& args, bool replicate)
       : height_(deconv_axis(0, input, output, kernel_h.size(0), args, replicate)),
         width_(deconv_axis(1, input, output, kernel_w.size(0), args, replicate)),
         down_(kernel_h.to(sum_type(input.scalar_type())).contiguous()),

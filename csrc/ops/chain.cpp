@@ -27,8 +27,8 @@ std::array<SymInt, 2> check_chain(const char* op, const Tensor& input, const Cha
   const size_t stages = args.align_corners.size();
   TORCH_CHECK(stages > 0 && stages <= kMostStages, op, ": expected 1 to ", kMostStages, " stages, got ",
               stages);
-  TORCH_CHECK(args.sizes.size() == 2 * stages, op, ": expected 2 sizes for each of ", stages,
-              " stages, got ", args.sizes);
+  TORCH_CHECK(args.sizes.size() == 2 * stages, op, ": expected 2 sizes for each of ", stages, " stages, got ",
+              args.sizes);
   TORCH_CHECK(args.crops.size() == 4 * stages, op, ": expected (top, left, height, width) for each of ",
               stages, " stages, got ", args.crops);
   TORCH_CHECK(!args.scale_factors || args.scale_factors->size() == 2 * stages, op,
@@ -96,8 +96,8 @@ Tensor chain_by_stages(const Tensor& input, const std::vector<ChainStage>& stage
   Tensor image = input;
   for (const ChainStage& stage : stages) {
     const SymInt size[] = {stage.size[0], stage.size[1]};
-    image = cropped(upsample_op().call(image, size, stage.align_corners, stage.scale[0], stage.scale[1]),
-                    stage);
+    image =
+        cropped(upsample_op().call(image, size, stage.align_corners, stage.scale[0], stage.scale[1]), stage);
   }
   return image;
 }
@@ -193,12 +193,12 @@ static Tensor chain_autograd(const Tensor& input, SymIntArrayRef sizes, SymIntAr
   const auto call = [&](const Tensor& image) {
     return chain_op().call(image, sizes, crops, align_corners, scale_factors);
   };
-  Tensor output = with_history<ChainRule<true>>(
-      [&] { return call(input); },
-      [&](ChainRule<true>& rule) {
-        rule.fill(input.sym_sizes().slice(2), {sizes, crops, align_corners, scale_factors});
-      },
-      input);
+  Tensor output = with_history<ChainRule<true>>([&] { return call(input); },
+                                                [&](ChainRule<true>& rule) {
+                                                  rule.fill(input.sym_sizes().slice(2),
+                                                            {sizes, crops, align_corners, scale_factors});
+                                                },
+                                                input);
   if (has_tangent(input)) set_tangent(output, call(input._fw_grad(0)));
   return output;
 }

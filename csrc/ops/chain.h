@@ -1,5 +1,5 @@
-// A chain of bilinear resizes, each of whose results is cropped: what the launchers of both devices need of the
-// ops that compute one, or what follows it, from the first image.
+// A chain of bilinear resizes, each of whose results is cropped: what the launchers of both devices need of
+// the ops that compute one, or what follows it, from the first image.
 #pragma once
 
 #include <ATen/core/List.h>
@@ -41,8 +41,8 @@ at::Tensor make_chain_grad_input(const at::Tensor& grad_output, c10::SymIntArray
 at::Tensor make_chain_mask(const at::Tensor& input, const ChainArgs& args);
 at::Tensor make_chain_index(const at::Tensor& input, const ChainArgs& args, at::ScalarType dtype);
 
-// One stage after the other, by the ops of single resizes: the image that the last leaves, and the gradient of
-// the first.
+// One stage after the other, by the ops of single resizes: the image that the last leaves, and the gradient
+// of the first.
 at::Tensor chain_by_stages(const at::Tensor& input, const std::vector<ChainStage>& stages);
 at::Tensor chain_backward_by_stages(const at::Tensor& grad_output, c10::IntArrayRef input_size,
                                     const std::vector<ChainStage>& stages);

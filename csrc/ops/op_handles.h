@@ -57,19 +57,20 @@ using CrossEntropyBackwardSignature = at::Tensor(const at::Tensor&, const std::o
                                                  const std::optional<at::Tensor>&, int64_t, int64_t, double,
                                                  bool);
 
-using ChainSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef, c10::List<bool>,
-                                  std::optional<at::ArrayRef<double>>);
+using ChainSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
+                                  c10::List<bool>, std::optional<at::ArrayRef<double>>);
 using ChainBackwardSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                           c10::SymIntArrayRef, c10::List<bool>,
                                           std::optional<at::ArrayRef<double>>);
 using ChainThresholdSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                            c10::List<bool>, std::optional<at::ArrayRef<double>>, double);
 using ChainArgmaxSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                        c10::List<bool>, std::optional<at::ArrayRef<double>>,
-                                        at::ScalarType);
-using ChainArgmaxWithScoreSignature =
-    std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                                       c10::List<bool>, std::optional<at::ArrayRef<double>>, at::ScalarType);
+                                        c10::List<bool>, std::optional<at::ArrayRef<double>>, at::ScalarType);
+using ChainArgmaxWithScoreSignature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&,
+                                                                         c10::SymIntArrayRef,
+                                                                         c10::SymIntArrayRef, c10::List<bool>,
+                                                                         std::optional<at::ArrayRef<double>>,
+                                                                         at::ScalarType);
 
 inline const auto& upsample_op() {
   static const auto op = find_op<UpsampleSignature>("upsample_ext::upsample_bilinear2d");

@@ -93,7 +93,7 @@ inline void transpose(From from, T* to, int64_t to_stride, int64_t rows, int64_t
     int64_t j = 0;
     for (; j + kSize <= columns; j += kSize) {
       transpose_block<T>([&](int64_t r) { return from(i + r) + j; }, to + j * to_stride + i, to_stride);
-      // The rows after these are far from them in memory, often: no prefetcher expects them.
+      // The next rows are often far from these in memory, where no hardware prefetcher expects them.
       for (int64_t r = kSize; r < smaller(2 * kSize, rows - i); ++r) __builtin_prefetch(from(i + r) + j);
     }
     one_by_one(i, i + kSize, j);

@@ -43,7 +43,7 @@ int64_t deconv_scratch_bytes(const DeconvParams& p) {
   return arrays.bytes();
 }
 
-// Into how many rows of work a call can be divided.
+// The number of rows of work that a call can be divided into.
 template <class T, class acc = acc_of<T>>
 int64_t deconv_rows(const DeconvParams& p) {
   const DeconvLoops loops = choose_deconv(p);

@@ -72,7 +72,8 @@ constexpr CrossEntropyKernel<acc> cross_entropy_kernel() {
   return kernel;
 }
 
-// Each kernel by its name: a forgotten one is null, and a wrong one is of another type or reads wrong here.
+// Kernels are assigned by name: a forgotten one is null, and a wrong one has another type or looks wrong
+// here.
 constexpr LevelKernels level_kernels(const char* name) {
   LevelKernels level{};
   level.name = name;
