@@ -109,9 +109,9 @@ enum class DeconvBackwardInputKernel {
   kNone,
   kGeneral,
   kGeneralBeyond32Bits,  // the same, too large for 32 bits
-  kRolling,              // rows that two outputs of a kernel column share; one output a load,
-  kRollingPairs,         //   two,
-  kRollingMost           //   or kMostOutputs
+  kRolling,              // one output a load
+  kRollingPairs,         // two
+  kRollingMost,          // kMostOutputs
 };
 
 template <class T>

@@ -1,11 +1,10 @@
 // Epilogues: what is done to a resized value, as the last step of resize and of the ops fused to it, all of
 // which see the same value in acc. An epilogue is a small object that kernels take by value. It has:
 //   typedef result            an element of the output
-//   explicit Epilogue(const Operands&)                   what it takes besides (epilogue_operands.h), if
-//   anything bool vectors_start_at(int64_t bytes) const           whether what it reads is aligned as vectors
-//   of the output result of(acc value, int64_t offset) const            at an offset of the output, in
-//   elements Pack<result, V> of<V>(const acc (&values)[V], int64_t offset) const     at V neighbours, aligned
-//   as one
+//   explicit Epilogue(const Operands&)            what it takes besides (epilogue_operands.h), if anything
+//   bool vectors_start_at(int64_t bytes) const    whether what it reads is aligned as the output's vectors
+//   result of(acc value, int64_t offset) const    at an offset of the output, in elements
+//   Pack<result, V> of<V>(const acc (&values)[V], int64_t offset) const    at V neighbours, aligned as one
 #pragma once
 
 #include "../../epilogue_operands.h"
