@@ -71,7 +71,7 @@ static bool read_each(PyObject* o, int64_t count, T* out, bool (*read)(PyObject*
 
 // ---- doors ----------------------------------------------------------------------------------------------
 
-// None, True or False; `recomputes`: coordinates follow from the sizes where a factor is given, too.
+// None, True or False; `recomputes`: coordinates follow from the sizes even if a factor is given.
 static bool read_resize(const Tensor& x, py::handle size, py::handle scale_factor, bool recomputes,
                         py::handle align_corners, Resize* resize) {
   if (size.is_none() == scale_factor.is_none() || (recomputes && scale_factor.is_none())) return false;
@@ -222,7 +222,7 @@ static py::object depthwise_door(py::handle input, py::handle weight, py::handle
   });
 }
 
-// A kernel that nobody learns, on the device of x; null if the general path must be taken.
+// A fixed kernel, without a gradient, on the device of x; null if the general path must be taken.
 static const Tensor* fixed_kernel(py::handle o, const Tensor& x) {
   const Tensor* kernel = plain_tensor(o);
   const bool fits = kernel != nullptr && kernel->device() == x.device() && kernel->layout() == at::kStrided &&
@@ -415,8 +415,8 @@ static bool checked_gpu_is_served(int index) {
   return gpu_is_served(index);
 }
 
-// How many threads really run a parallel loop: each waits until all have started, or until it has spun for
-// long.
+// How many threads actually run a parallel loop: each waits until all have started, or until it has spun for
+// too long.
 static int64_t parallel_threads() {
   const int64_t wanted = at::get_num_threads();
   std::atomic<int64_t> arrived{0};

@@ -8,7 +8,7 @@
 // empty sizes, dtypes we have no kernel for, aliased results) go to the native kernel, called directly and
 // not through the dispatcher, so that the errors are exactly PyTorch's.
 //
-// mode="area" is none of these ops: natively it is a pooling, which others call as such.
+// mode="area" is not among these ops: natively it is an average pooling, which other code calls directly.
 #include <torch_headers.h>
 
 #include "dispatcher_override.h"
@@ -64,7 +64,7 @@ using at::Tensor;
 using c10::IntArrayRef;
 using std::optional;
 
-// A result that our kernels may write and about which native would raise or warn nothing.
+// Whether our kernels may write to this result, and native would neither raise nor warn about it.
 bool plain_result(const Tensor& result, const Tensor& source) {
   return result.scalar_type() == source.scalar_type() && result.device() == source.device() &&
          at::has_internal_overlap(result) != at::MemOverlap::Yes &&

@@ -1,5 +1,5 @@
-// Whether a call is ours, and the size that it asks for, of the tensors and numbers of a plain call: the one
-// place in C++, for the doors (bindings.cpp) and for what stands in native's place in the dispatcher.
+// Decides, from the tensors and numbers of a plain call, whether it is ours and what size it asks for: the
+// only place in C++ that does, for the doors (bindings.cpp) and for the dispatcher's override of native ops.
 //
 // upsample_ext/_judge.py judges what only Python sees: subclasses, symbols, numpy's numbers. Both read the
 // modes from one table (ops/resample_modes.h), and test_judge.py asks both about the same calls.
@@ -17,12 +17,12 @@ namespace upsample_ext {
 bool is_dense(const at::Tensor& image);
 bool all_positive(at::IntArrayRef sizes);
 
-// Whether our kernels resize this image in this mode. Not its batch, but every other size is above 0.
+// Whether our kernels resize this image in this mode. All sizes but the batch's must be above 0.
 bool takes_image(const at::Tensor& image, const NamedMode& mode, bool antialias);
-// The same of what the fused ops resize: bilinear, of a floating image.
+// The same for the fused ops, which resize floating-point images bilinearly.
 bool takes_logits(const at::Tensor& image);
 
-// The size of an axis, multiplied by a factor: truncated, as native does; 0 where that is no size.
+// The size of an axis times a factor, truncated as natively; 0 if the product is not a valid size.
 int64_t scaled_size(int64_t size, double factor);
 
 // The size and the coordinates that a resize asks for.

@@ -27,9 +27,9 @@ struct CopyParams {
   const int64_t* column;
 };
 
-// Planes whose pixels are picked from others: to[y, x] = from[row[y], column[x]], each of pixel_bytes. A
-// row's pixels are adjacent. `plan`: prepared by the kernel itself (build_plan) in memory the launcher gives,
-// read by all threads.
+// Planes whose pixels are picked from other planes: to[y, x] = from[row[y], column[x]], pixel_bytes each. The
+// pixels of a row are adjacent. `plan`: built by the kernel itself (build_plan) in memory that the launcher
+// provides, and read by all threads.
 struct PickParams {
   const int64_t *row, *column;
   int64_t from_pixels, to_pixels, pixel_bytes;  // of a row; of a pixel
@@ -45,6 +45,17 @@ constexpr int64_t kFewChannels = 4;
 // An x with pixels of a few adjacent channels where y has planes: its rows are split into those of planes,
 // or, if the columns that are read are far apart, its pixels are taken one by one.
 enum class Split { kNone, kRows, kPixels };
+
+// The images of an op that resizes, in their roles of the forward pass, whichever of them is read and which
+// is written; and what an output reads along each axis.
+template <class Axis>
+struct ImagePair {
+  void* input;
+  void* output;
+  int64_t batch, channels;
+  Strides in, out;
+  Axis height, width;
+};
 
 // y = A_h x A_w^T for every plane of an image x (N, C, H, W), by the tables of its axes. Forward, x is the
 // input and y the output; backward, with transposed tables, x is grad_output and y grad_input.
@@ -68,9 +79,8 @@ struct ResampleParams : TableParams<AxisTaps<acc>> {
   Split split;  // unless it is kNone, rows of work are (n, row of y) too
   // y is too large to stay in cache: use streaming stores.
   bool stream;
-  // Operands of the fused kernels: an image with the strides of y, and a number.
-  const void* other;
-  acc threshold;
+  // The epilogue's operands (epilogue_operands.h), of the type that its kernel expects; null if it has none.
+  const void* operands;
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
   const void* plan;
 
@@ -86,24 +96,31 @@ struct ResampleParams : TableParams<AxisTaps<acc>> {
 //   backward_input   input[i]  = sum of output[o] * weight[k]
 //   backward_weight  weight[k] = sum of input[i] * output[o], over the batch too
 // One geometry for the three; each reads two of the images and weights and writes the third.
-enum class DeconvPass { kForward, kBackwardInput, kBackwardWeight };
-struct DeconvParams {
-  DeconvPass pass;  // on the CPU
-  void* input;
-  void* output;
-  void* weight;      // (channels, kernel height, kernel width)
-  const void* bias;  // (channels), or null
-  int64_t batch, channels;
-  Strides in, out;
+struct Deconv : ImagePair<ConvTransposeAxis> {
+  void* weight;                                         // (channels, kernel height, kernel width)
   int64_t weight_channel, weight_height, weight_width;  // strides, 0 where one kernel serves all channels
+  const void* bias;                                     // (channels), or null
   int64_t bias_stride;
-  ConvTransposeAxis height, width;
   // The channels of a pixel are adjacent in both images: vectors run over channels, not along rows.
   bool channels_last;
+};
+
+// The same on the CPU.
+enum class DeconvPass { kForward, kBackwardInput, kBackwardWeight };
+struct DeconvParams : Deconv {
+  DeconvPass pass;
   // The result is too large to stay in cache: use streaming stores.
   bool stream;
   // Prepared by the kernel itself (build_plan) in memory the launcher gives, read by all threads.
   const void* plan;
+};
+
+// Which loops compute it there: what choose_deconv (cpu/kernels/deconv.h) decides.
+enum class DeconvLoops {
+  kPlanar,         // vectors of neighbouring outputs of a plane, tap by tap
+  kPlanarWindows,  // the input's gradient, at strides that are a power of two: windows of those vectors
+  kChannelsLast,   // vectors of the channels of a pixel, tap by tap
+  kSliding         // at stride 1: a window slides over a copy of the image, whatever its order
 };
 
 // output[c] = sum of input[:, c, :, :].

@@ -95,7 +95,7 @@ def test_the_headers_of_nvidias_wheels_suffice(tmp_path, monkeypatch):
     assert result.returncode == 0, result.stderr
 
 
-def test_which_kernel_a_resize_takes(tmp_path):
+def test_which_kernel_a_call_takes(tmp_path):
     program = tmp_path / "choice_check"
     command = ["g++", "-std=c++17", "-O0", "-ffp-contract=off", "-Wno-psabi", f"-I{EMULATION}"]
     command += ["-isystem", str(cuda_headers.include_directory())]

@@ -348,7 +348,8 @@ def fault(lines):
         lazy = lazy_tensors[name]
         if not is_same(tensor, lazy, tolerance):
             difference = (tensor.double() - lazy.double()).abs()
-            return f"{name} differs in {(difference > 1e-4).sum()} of {difference.numel()}, by {difference.max()}"
+            off = (difference > 1e-4).sum()
+            return f"{name} differs in {off} of {difference.numel()}, by {difference.max()}"
     return None
 
 

@@ -17,7 +17,13 @@ CSRC = ROOT / "csrc"
 FLAGS = ["-std=c++20", "-O3", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", f"-I{CSRC}"]
 BUILT = ROOT / "build" / f"temp.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
 LEVELS = ("baseline", "avx2", "avx512")
-KERNEL_CHECKS = ("resample_check", "deconv_check", "argmax_cross_entropy_check", "copy_image_check")
+KERNEL_CHECKS = (
+    "resample_check",
+    "deconv_check",
+    "argmax_cross_entropy_check",
+    "copy_image_check",
+    "choice_check",
+)
 KERNEL_SOURCES = [
     *sorted((CSRC / "geometry").glob("*.cpp")),
     CSRC / "cpu" / "levels.cpp",

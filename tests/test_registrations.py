@@ -32,6 +32,21 @@ CALLED_OTHERWISE = {
 }
 FAMILIES = ("resample", "deconv", "argmax", "threshold", "add", "concat", "cross_entropy")
 PRIVATE_FAMILIES = ("chain",)
+# The sources that no family owns, by folder.
+SHARED_SOURCES = {
+    "csrc/ops/*.cpp": {"schemas", "traced"},
+    "csrc/cpu/*.cpp": {"levels", "axis_cache", "copy_pixels", "pick_pixels"},
+    "csrc/cuda/*.cpp": set(),
+    "csrc/cpu/kernels/*.h": {
+        *{"class_logits", "copy_image", "epilogue", "exp_log", "horizontal", "level_table", "pick_pixels"},
+        *{"simd", "strips", "vertical"},
+    },
+    "csrc/cuda/kernels/*.cu": set(),
+    "csrc/cuda/kernels/*.cuh": {
+        *{"batch_reduction", "class_logits", "element", "epilogue", "launch", "softmax"},
+        *{"thread_partition", "transposed_taps"},
+    },
+}
 # Public functions that compute nothing of an image.
 NO_OPS = {"bilinear_kernel", "caffe_upsample_params", "make_bilinear_weights"} | targets.NOT_FUZZED.keys()
 
@@ -133,19 +148,28 @@ def test_the_traffic_of_every_launcher_is_measured():
 
 @needs_checkout
 def test_every_family_has_one_stem_in_all_folders():
-    launchers = {path.stem for path in (ROOT / "csrc" / "cpu").glob("*.cpp")}
-    assert launchers - {"levels", "axis_cache", "copy_pixels", "pick_pixels"} == {
-        *FAMILIES,
-        *PRIVATE_FAMILIES,
-    }
     for family in (*FAMILIES, *PRIVATE_FAMILIES):
         for path in (
             f"csrc/ops/{family}.cpp",
+            f"csrc/cpu/{family}.cpp",
             f"csrc/cuda/{family}.cpp",
             f"tests/test_{family}.py",
             f"benchmarks/{family}.py",
+            f"upsample_ext/{'_' if family in PRIVATE_FAMILIES else ''}{family}.py",
         ):
             assert (ROOT / path).is_file() or (family in PRIVATE_FAMILIES and "benchmarks" in path), path
+
+
+@needs_checkout
+@pytest.mark.parametrize("folder", SHARED_SOURCES)
+def test_every_source_begins_with_its_family_s_stem(folder):
+    """Launchers are named by it alone, but for the modes of resample; kernels add what they compute."""
+    families = re.compile(rf"({'|'.join((*FAMILIES, *PRIVATE_FAMILIES))})(_\w+)?")
+    stems = {path.stem for path in ROOT.glob(folder)}
+    assert {stem for stem in stems if not families.fullmatch(stem)} == SHARED_SOURCES[folder]
+    launchers = folder.endswith(".cpp")
+    longer = {stem for stem in stems - SHARED_SOURCES[folder] if stem not in (*FAMILIES, *PRIVATE_FAMILIES)}
+    assert not launchers or longer <= {"resample_modes"}
 
 
 @needs_checkout

@@ -22,12 +22,11 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
   }
   dispatch_floating("upsample_add", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    ResampleParams<acc> params{};
-    params.other = beside.const_data_ptr();
-    params.stream = stream;
+    const AddOperands operands{beside.const_data_ptr(), output.const_data_ptr()};
     const auto height = AxisOfCall<acc>::linear(input.size(2), output.size(2), align_corners, 0.0);
     const auto width = AxisOfCall<acc>::linear(input.size(3), output.size(3), align_corners, 0.0);
-    run_resample(active_level().add.of(storage_of<decltype(scalar)>{}), input, output, height, width, params);
+    run_resample(active_level().add.of(storage_of<decltype(scalar)>{}), input, output, height, width,
+                 operands, stream);
   });
   return output;
 }

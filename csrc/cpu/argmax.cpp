@@ -4,6 +4,7 @@
 #include "../ops/argmax.h"
 
 #include "argmax.h"
+#include "logits_choice.h"
 #include "run_resample.h"
 
 namespace upsample_ext {
@@ -40,22 +41,20 @@ static void run_argmax(const Kernel& kernel, const Tensor& input, const Tensor& 
 
 void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score,
                  const AxisOfCall<float>& height, const AxisOfCall<float>& width) {
-  if (PixelsRead<float>::are_few(height, width)) {
-    const auto read = PixelsRead<float>::of(input, height, width);
-    return argmax_into(read.image, index, score, read.height, read.width);
+  switch (choose_logits(height.taps(), width.taps())) {
+    case LogitsLoops::kPixelsRead: {
+      const auto read = PixelsRead<float>::of(input, height, width);
+      return argmax_into(read.image, index, score, read.height, read.width);
+    }
+    case LogitsLoops::kTwoTaps:
+      return dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto scalar, auto) {
+        run_argmax<ArgmaxParams>(active_level().argmax.of(storage_of<decltype(scalar)>{}), input, index,
+                                 score, TwoTapRows<float>(height.taps()), TwoTapRows<float>(width.taps()));
+      });
+    case LogitsLoops::kTables:
+      return run_argmax<ChainArgmaxParams>(active_level().chain_argmax, input.to(at::kFloat).contiguous(),
+                                           index, score, height.taps(), width.taps());
   }
-  const auto has_two_taps = [](const AxisTaps<float>& axis) {
-    return axis.interpolates && axis.taps_per_row == 2;
-  };
-  if (!has_two_taps(height.taps()) || !has_two_taps(width.taps())) {
-    const Tensor logits = input.to(at::kFloat).contiguous();
-    return run_argmax<ChainArgmaxParams>(active_level().chain_argmax, logits, index, score, height.taps(),
-                                         width.taps());
-  }
-  dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto scalar, auto) {
-    run_argmax<ArgmaxParams>(active_level().argmax.of(storage_of<decltype(scalar)>{}), input, index, score,
-                             TwoTapRows<float>(height.taps()), TwoTapRows<float>(width.taps()));
-  });
 }
 
 static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,

@@ -13,7 +13,7 @@
 
 namespace upsample_ext {
 
-// What tells one cached object from another. The kind is that of the object, so that no key serves two types.
+// Identifies a cached object. The words differ between types of objects, so that no key serves two of them.
 struct AxisKey {
   std::array<int64_t, 8> words{};
 
@@ -22,9 +22,9 @@ struct AxisKey {
 
 namespace axis_cache {
 
-// What is kept in all, and of one object; the least recently used go first.
+// Limits of what is kept: bytes, and entries. The least recently used are dropped first.
 constexpr int64_t kMostBytes = 32 << 20, kMostEntries = 256;
-// Outputs of an axis below which looking up takes as long as building.
+// With fewer outputs than this, looking a table up takes as long as building it.
 constexpr int64_t kFewOutputs = 48;
 
 std::shared_ptr<const void> find(const AxisKey& key);
@@ -70,7 +70,7 @@ class AxisOfCall {
 
   const AxisTable<acc>& table() const { return *table_; }
   const AxisTaps<acc>& taps() const { return table_->taps(); }
-  // Of what a function derives from the table and a number; none where the table itself is not kept.
+  // The key of what a function derives from the table and a number; none if the table itself is not kept.
   std::optional<AxisKey> key_of(const void* function, int64_t number) const {
     if (!key_) return std::nullopt;
     AxisKey key = *key_;

@@ -169,11 +169,9 @@ static Tensor chain_threshold_cpu(const Tensor& input, SymIntArrayRef sizes, Sym
     const Tensor image = before_last_pass(input, stages, passes);
     dispatch_floating("upsample_chain_threshold", image.scalar_type(), [&](auto scalar, auto sum) {
       if constexpr (!std::is_same_v<decltype(sum), double>) {
-        ResampleParams<float> params{};
-        params.threshold = static_cast<float>(threshold);
-        params.stream = exceeds_cache(output);
         run_resample(active_level().threshold.of(storage_of<decltype(scalar)>{}), image, output,
-                     passes.back().height, passes.back().width, params);
+                     passes.back().height, passes.back().width,
+                     ThresholdOperands<float>{static_cast<float>(threshold)}, exceeds_cache(output));
       }
     });
   });

@@ -3,11 +3,10 @@
 #include "copy_pixels.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <tuple>
-#include <utility>
 
+#include "copy_choice.h"
 #include "levels.h"
 #include "parallel.h"
 #include "tensor_view.h"
@@ -21,71 +20,12 @@ namespace {
 // A row of both images that is adjacent in memory, of `count` elements.
 using CopyRow = void (*)(const void* from, void* to, int64_t count, bool stream);
 
-struct Dimension {
-  int64_t size, from_stride, to_stride;
-};
-
-// The dimensions of an image pair, those merged that one stride serves in both; the innermost first.
-class Loops {
- public:
-  Loops(const Tensor& from, const Tensor& to) {
-    for (int64_t d = 0; d < to.dim(); ++d) {
-      if (to.size(d) > 1) dimensions_[count_++] = {to.size(d), from.stride(d), to.stride(d)};
-    }
-    const auto is_inner = [](const Dimension& a, const Dimension& b) {
-      return a.to_stride != b.to_stride ? a.to_stride < b.to_stride : a.from_stride < b.from_stride;
-    };
-    for (int d = 1; d < count_; ++d) {  // std::sort on four elements draws a false warning of g++ 12
-      for (int e = d; e > 0 && is_inner(dimensions_[e], dimensions_[e - 1]); --e) {
-        std::swap(dimensions_[e], dimensions_[e - 1]);
-      }
-    }
-    int merged = 0;
-    for (int d = 1; d < count_; ++d) {
-      Dimension &last = dimensions_[merged], &next = dimensions_[d];
-      if (next.from_stride == last.size * last.from_stride && next.to_stride == last.size * last.to_stride) {
-        last.size *= next.size;
-      } else {
-        dimensions_[++merged] = next;
-      }
-    }
-    if (count_ == 0) dimensions_[0] = {1, 1, 1};
-    count_ = merged + 1;
-    for (int d = count_; d < 4; ++d) dimensions_[d] = {1, 0, 0};
-  }
-
-  // Whether the innermost elements are adjacent in both.
-  bool in_rows() const { return dimensions_[0].from_stride == 1 && dimensions_[0].to_stride == 1; }
-  int64_t row() const { return dimensions_[0].size; }
-  int64_t rows() const {
-    int64_t rows = 1;
-    for (int d = 1; d < count_; ++d) rows *= dimensions_[d].size;
-    return rows;
-  }
-  // From one row to the next.
-  const Dimension& next() const { return dimensions_[1]; }
-  // Where row i starts in both.
-  std::pair<int64_t, int64_t> start(int64_t i) const {
-    int64_t from = 0, to = 0;
-    for (int d = 1; d < count_; ++d) {
-      const int64_t at = i % dimensions_[d].size;
-      i /= dimensions_[d].size;
-      from += at * dimensions_[d].from_stride;
-      to += at * dimensions_[d].to_stride;
-    }
-    return {from, to};
-  }
-
- private:
-  std::array<Dimension, 4> dimensions_{{{1, 0, 0}, {1, 0, 0}, {1, 0, 0}, {1, 0, 0}}};
-  int count_ = 0;
-};
-
 // Elements that a thread copies at least, and in one go.
 constexpr int64_t kCopyGrain = 1 << 16;
 constexpr int64_t kBlockElements = 1 << 14;
 
-void copy_rows(const Loops& loops, const char* from, char* to, int64_t size, CopyRow copy, bool stream) {
+void copy_rows(const CopyDimensions& loops, const char* from, char* to, int64_t size, CopyRow copy,
+               bool stream) {
   const int64_t parts = (loops.row() + kCopyGrain - 1) / kCopyGrain;
   const int64_t grain = std::max<int64_t>(1, kCopyGrain / loops.row());
   parallel_for(0, loops.rows() * parts, grain, [&](int64_t begin, int64_t end) {
@@ -182,7 +122,7 @@ void copy(const Tensor& from, const Tensor& to, CopyRow row, bool stream) {
     if (row) copy(to, to, row, stream);
     return;
   }
-  const Loops loops(from, to);
+  const CopyDimensions loops(from.sizes().data(), from.strides().data(), to.strides().data(), to.dim());
   if (loops.in_rows()) {
     copy_rows(loops, static_cast<const char*>(from.const_data_ptr()),
               static_cast<char*>(to.mutable_data_ptr()), from.element_size(), row, stream);

@@ -3,6 +3,7 @@
 
 #include "../ops/cross_entropy.h"
 
+#include "logits_choice.h"
 #include "run_resample.h"
 
 namespace upsample_ext {
@@ -58,7 +59,7 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     const bool wants_gradient = with_gradient || grad_output.defined();
     Tensor logits = input;
     std::optional<PixelsRead<acc>> read;
-    if (PixelsRead<acc>::are_few(height, width)) {
+    if (choose_logits(height.taps(), width.taps()) == LogitsLoops::kPixelsRead) {
       read = PixelsRead<acc>::of(input, height, width);
       logits = read->image, height = read->height, width = read->width;
     }

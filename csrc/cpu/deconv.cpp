@@ -128,7 +128,7 @@ static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight
   with_kernel("conv_transpose2d_backward", grad_output.scalar_type(), [&](const auto& kernel) {
     DeconvParams params = params_with(grad_output);
     Tensor output = grad_output;
-    if (!kernel.takes_any_order(params)) {
+    if (kernel.choose(params) != DeconvLoops::kSliding) {
       output = readable(grad_output, grad_input);
       params = params_with(output);
     }

@@ -5,6 +5,7 @@
 // and can be lowered by the environment variable UPSAMPLE_EXT_LEVEL or, in tests, by set_level.
 #pragma once
 
+#include "../epilogue_operands.h"
 #include "../params.h"
 
 namespace upsample_ext {
@@ -21,15 +22,23 @@ struct ResampleKernel {
   void (*rows)(const ResampleParams<acc>&, int64_t begin, int64_t end, void* scratch);
 };
 
+// A resample kernel whose epilogue takes operands: what ResampleParams::operands must point to.
+template <class acc, class Operands>
+struct FusedKernel : ResampleKernel<acc> {};
+template <class acc>
+using AddKernel = FusedKernel<acc, AddOperands>;
+template <class acc>
+using ThresholdKernel = FusedKernel<acc, ThresholdOperands<acc>>;
+
 // Transposed convolution: plan and scratch as above; rows are units of what is written.
 template <class acc>
 struct DeconvKernel {
+  DeconvLoops (*choose)(const DeconvParams&);
   int64_t (*plan_bytes)(const DeconvParams&);
   void (*build_plan)(const DeconvParams&, void* plan);
   int64_t (*scratch_bytes)(const DeconvParams&);
   int64_t (*rows)(const DeconvParams&);
   void (*run)(const DeconvParams&, int64_t begin, int64_t end, void* scratch);
-  bool (*takes_any_order)(const DeconvParams&);  // images whose orders differ need not be copied
   void (*channel_sum)(const ChannelSumParams&, int64_t begin, int64_t end);
   int64_t (*channel_sum_rows)(const ChannelSumParams&);
 };
@@ -59,8 +68,8 @@ struct CrossEntropyKernel {
   void (*rows)(const CrossEntropyParams<acc>&, int64_t begin, int64_t end, void* scratch);
 };
 
-// Pixels of any type picked from a plane, for rows begin .. end of the result's plane. No memory but that of
-// the source's rows is read.
+// Picks pixels of any type from a plane, for rows begin .. end of the result's plane. Reads no memory outside
+// the rows of the source.
 struct PickKernel {
   int64_t (*plan_bytes)(const PickParams&);
   void (*build_plan)(const PickParams&, void* plan);
@@ -105,8 +114,8 @@ struct LevelKernels {
   PickKernel pick;
   PerDtype<ResampleKernel> resample;
   PerDtype<SameSizeKernel> same_size;
-  PerDtype<ResampleKernel> add;        // resized + other
-  PerDtype<ResampleKernel> threshold;  // resized > threshold
+  PerDtype<AddKernel> add;
+  PerDtype<ThresholdKernel> threshold;
   PerDtype<DeconvKernel> deconv;
   PerDtype<ArgmaxKernel> argmax;
   ChainArgmaxKernel chain_argmax;

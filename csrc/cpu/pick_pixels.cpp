@@ -7,6 +7,7 @@
 
 #include "copy_pixels.h"
 #include "levels.h"
+#include "pick_choice.h"
 #include "run_resample.h"
 #include "scratch.h"
 #include "tensor_view.h"
@@ -20,11 +21,9 @@ namespace {
 // Bytes of the result that a thread gets at least, and that are picked before they change their order.
 constexpr int64_t kPickGrain = 1 << 19, kPickBlock = 1 << 15;
 
-bool by_pixel(const Tensor& image) {
-  return image.size(1) > 1 && image.stride(1) == 1 &&
-         (image.size(3) == 1 || image.stride(3) == image.size(1));
+ImageLayout layout_of(const Tensor& image) {
+  return {image.size(0), image.size(1), image.size(2), image.size(3), strides_of(image)};
 }
-bool by_row(const Tensor& image) { return image.size(3) == 1 || image.stride(3) == 1; }
 
 // One pixel after the other, from any strides: of an image in another order that is too large to copy whole.
 template <class Word>
@@ -33,7 +32,7 @@ void pick_one_by_one(const Tensor& from, const Tensor& to, const int64_t* row, c
   const Word* source = static_cast<const Word*>(from.const_data_ptr());
   Word* target = static_cast<Word*>(to.mutable_data_ptr());
   const int64_t channels = to.size(1), height = to.size(2), width = to.size(3);
-  const bool pixels = by_pixel(to);
+  const bool pixels = layout_of(to).by_pixel();
   const int64_t grain = std::max<int64_t>(1, kPickGrain / (to.element_size() * channels * width));
   parallel_for(0, to.size(0) * height, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -118,25 +117,10 @@ void pick_and_turn(const Tensor& from, const Tensor& to, const int64_t* row, con
                });
 }
 
-}  // namespace
-
-void pick_pixels(const Tensor& from, const Tensor& to, const int64_t* row, const int64_t* column,
-                 bool stream) {
-  const bool pixels = by_pixel(to);
+// Both in the order of `to`.
+void pick_in_order(const Tensor& from, const Tensor& to, const int64_t* row, const int64_t* column,
+                   bool pixels, bool stream) {
   const int64_t size = to.element_size();
-  if (!(pixels ? by_pixel(from) : by_row(from))) {
-    if (by_pixel(from) || by_row(from)) return pick_and_turn(from, to, row, column, by_pixel(from));
-    if (from.numel() > to.numel()) {
-      if (size == 1) return pick_one_by_one<uint8_t>(from, to, row, column);
-      if (size == 2) return pick_one_by_one<uint16_t>(from, to, row, column);
-      if (size == 4) return pick_one_by_one<uint32_t>(from, to, row, column);
-      return pick_one_by_one<uint64_t>(from, to, row, column);
-    }
-    const Tensor ordered = at::empty(from.sizes(), from.options(),
-                                     pixels ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
-    copy_pixels(from, ordered);
-    return pick_pixels(ordered, to, row, column, stream);
-  }
   const Strides f = strides_of(from), t = strides_of(to);
   const PlannedPick pick(from, to, row, column, pixels, t.height * size, stream);
   const int64_t height = to.size(2);
@@ -152,6 +136,36 @@ void pick_pixels(const Tensor& from, const Tensor& to, const int64_t* row, const
       i += last - first;
     }
   });
+}
+
+}  // namespace
+
+void pick_pixels(const Tensor& from, const Tensor& to, const int64_t* row, const int64_t* column,
+                 bool stream) {
+  const int64_t size = to.element_size();
+  switch (choose_pick(layout_of(from), layout_of(to))) {
+    case PickLoops::kRows:
+      return pick_in_order(from, to, row, column, false, stream);
+    case PickLoops::kPixels:
+      return pick_in_order(from, to, row, column, true, stream);
+    case PickLoops::kRowsTurned:
+      return pick_and_turn(from, to, row, column, false);
+    case PickLoops::kPixelsTurned:
+      return pick_and_turn(from, to, row, column, true);
+    case PickLoops::kOneByOne:
+      if (size == 1) return pick_one_by_one<uint8_t>(from, to, row, column);
+      if (size == 2) return pick_one_by_one<uint16_t>(from, to, row, column);
+      if (size == 4) return pick_one_by_one<uint32_t>(from, to, row, column);
+      return pick_one_by_one<uint64_t>(from, to, row, column);
+    case PickLoops::kFromOrdered: {
+      const bool pixels = layout_of(to).by_pixel();
+      const Tensor ordered =
+          at::empty(from.sizes(), from.options(),
+                    pixels ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+      copy_pixels(from, ordered);
+      return pick_in_order(ordered, to, row, column, pixels, stream);
+    }
+  }
 }
 
 }  // namespace upsample_ext

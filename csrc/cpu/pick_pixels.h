@@ -1,4 +1,4 @@
-// Images of which every pixel is one of another image's, on the CPU: what nearest is, of any dtype.
+// Images whose pixels are all taken from another image, on the CPU: nearest, for any dtype.
 #pragma once
 
 #include <ATen/core/Tensor.h>

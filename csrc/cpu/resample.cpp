@@ -219,22 +219,22 @@ static Tensor resample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
 
 // ---- separable transposed convolution -------------------------------------------------------------------
 
-template <class acc>
-static AxisOfCall<acc> conv_transpose_table(const Tensor& kernel, int axis, const Tensor& input,
-                                            const Tensor& output, const ConvTransposeArgs& args,
-                                            bool replicate) {
-  const Tensor values = kernel.to(c10::CppTypeToScalarType<acc>::value).contiguous();
-  return AxisTable<acc>::conv_transpose(
-      conv_transpose_axis(axis, input.size(2 + axis), output.size(2 + axis), values.size(0), args, replicate),
-      values.template const_data_ptr<acc>());
+static Deconv separable_geometry(const Tensor& input, const Tensor& output, const Tensor& kernel_h,
+                                 const Tensor& kernel_w, const ConvTransposeArgs& args, bool replicate) {
+  Deconv geometry{};
+  geometry.batch = input.size(0);
+  geometry.channels = input.size(1);
+  geometry.in = strides_of(input);
+  geometry.out = strides_of(output);
+  geometry.height = conv_transpose_axis(0, input.size(2), output.size(2), kernel_h.size(0), args, replicate);
+  geometry.width = conv_transpose_axis(1, input.size(3), output.size(3), kernel_w.size(0), args, replicate);
+  return geometry;
 }
 
-// In float32, channels-last results of a small kernel take fewer operations tap by tap than in two passes.
-static bool is_faster_tap_by_tap(const Tensor& input, const Tensor& output, const Tensor& kernel_h,
-                                 const Tensor& kernel_w, bool replicate) {
-  const auto by_pixel = [](const Tensor& image) { return image.size(1) >= 16 && image.stride(1) == 1; };
-  return !replicate && input.scalar_type() == at::kFloat && by_pixel(input) && by_pixel(output) &&
-         kernel_h.numel() * kernel_w.numel() <= 32;
+template <class acc>
+static AxisOfCall<acc> conv_transpose_table(const Tensor& kernel, const ConvTransposeAxis& axis) {
+  const Tensor values = kernel.to(c10::CppTypeToScalarType<acc>::value).contiguous();
+  return AxisTable<acc>::conv_transpose(axis, values.template const_data_ptr<acc>());
 }
 
 static Tensor outer_product(const Tensor& kernel_h, const Tensor& kernel_w) {
@@ -248,17 +248,16 @@ static Tensor separable_cpu(const Tensor& input, const Tensor& kernel_h, const T
   const ConvTransposeArgs args{stride, padding, output_padding, dilation};
   Tensor output = fresh(make_separable_output(input, kernel_h, kernel_w, args));
   if (output.numel() == 0) return output;
-  if (is_faster_tap_by_tap(input, output, kernel_h, kernel_w, replicate)) {
-    const Tensor kernel = outer_product(kernel_h, kernel_w);
-    depthwise_into(input, kernel.expand({input.size(1), 1, kernel.size(0), kernel.size(1)}), {}, stride,
-                   padding, dilation, replicate, output);
-    return output;
-  }
+  const Deconv geometry = separable_geometry(input, output, kernel_h, kernel_w, args, replicate);
   dispatch_floating("fixed_conv_transpose2d", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    const auto height = conv_transpose_table<acc>(kernel_h, 0, input, output, args, replicate);
-    const auto width = conv_transpose_table<acc>(kernel_w, 1, input, output, args, replicate);
-    resample<decltype(scalar)>(input, output, height, width, exceeds_cache(output));
+    if (choose_separable<decltype(scalar)>(geometry) == SeparableLoops::kTapByTap) {
+      const Tensor kernel = outer_product(kernel_h, kernel_w);
+      return depthwise_into(input, kernel.expand({input.size(1), 1, kernel.size(0), kernel.size(1)}), {},
+                            stride, padding, dilation, replicate, output);
+    }
+    resample<decltype(scalar)>(input, output, conv_transpose_table<acc>(kernel_h, geometry.height),
+                               conv_transpose_table<acc>(kernel_w, geometry.width), exceeds_cache(output));
   });
   return output;
 }
@@ -271,10 +270,11 @@ static Tensor separable_backward_cpu(const Tensor& grad_output, const Tensor& ke
   Tensor grad_input =
       fresh(make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size, args, channels_last));
   if (grad_input.numel() == 0) return grad_input;
+  const Deconv geometry = separable_geometry(grad_input, grad_output, kernel_h, kernel_w, args, replicate);
   dispatch_floating("fixed_conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    const auto height = conv_transpose_table<acc>(kernel_h, 0, grad_input, grad_output, args, replicate);
-    const auto width = conv_transpose_table<acc>(kernel_w, 1, grad_input, grad_output, args, replicate);
+    const auto height = conv_transpose_table<acc>(kernel_h, geometry.height);
+    const auto width = conv_transpose_table<acc>(kernel_w, geometry.width);
     resample<decltype(scalar)>(grad_output, grad_input, height.transposed(), width.transposed(),
                                exceeds_cache(grad_input), height.taps());
   });

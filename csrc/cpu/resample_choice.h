@@ -1,6 +1,8 @@
 // How the CPU's resample kernels take an image pair: a description, decided before anything runs.
 #pragma once
 
+#include <type_traits>
+
 #include "../params.h"
 
 namespace upsample_ext {
@@ -68,6 +70,14 @@ int64_t samples_read(const AxisTaps<acc>& axis) {
   return taps < axis.in_size ? taps : axis.in_size;
 }
 
+// Whether the pixels that are read are so few that a copy of them takes less memory than a row, or time than
+// what it saves.
+template <class acc>
+bool reads_few_pixels(const AxisTaps<acc>& height, const AxisTaps<acc>& width) {
+  const double read = static_cast<double>(samples_read(height)) * samples_read(width);
+  return read > 0 && 4 * read <= static_cast<double>(height.in_size) * width.in_size;
+}
+
 // Converts the image of which less is read or written. `may_unpack`: the epilogue does not read y's memory.
 template <class acc>
 Conversion choose_conversion(const ResampleParams<acc>& p, bool may_unpack) {
@@ -87,6 +97,19 @@ Conversion choose_conversion(const ResampleParams<acc>& p, bool may_unpack) {
   const int64_t by_row = cost(x_by_row, y_by_row), by_pixel = cost(x_by_pixel, y_by_pixel);
   if (p.channels > 1 && by_pixel < by_row) return {true, !x_by_pixel, !y_by_pixel};
   return {false, !x_by_row, !y_by_row && may_unpack};
+}
+
+// A transposed convolution whose kernel is separable, in two passes by tables or as one of each tap.
+enum class SeparableLoops { kTables, kTapByTap };
+
+// In float32, channels-last results of a small kernel take fewer operations tap by tap.
+template <class T>
+SeparableLoops choose_separable(const Deconv& p) {
+  constexpr int64_t kLeastChannels = 16, kMostTaps = 32;
+  const bool by_pixel = p.channels >= kLeastChannels && p.in.channel == 1 && p.out.channel == 1;
+  const bool faster = std::is_same_v<T, float> && !p.height.replicate && by_pixel &&
+                      p.height.kernel_size * p.width.kernel_size <= kMostTaps;
+  return faster ? SeparableLoops::kTapByTap : SeparableLoops::kTables;
 }
 
 }  // namespace upsample_ext

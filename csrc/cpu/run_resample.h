@@ -44,12 +44,6 @@ struct PixelsRead {
   AxisOfCall<acc> height, width;
   std::vector<int64_t> rows, columns;
 
-  // Whether they are so few that a copy of them takes less memory than a row, or time than what it saves.
-  static bool are_few(const AxisOfCall<acc>& height, const AxisOfCall<acc>& width) {
-    const double read = static_cast<double>(samples_read(height.taps())) * samples_read(width.taps());
-    return read > 0 && 4 * read <= static_cast<double>(height.taps().in_size) * width.taps().in_size;
-  }
-
   static PixelsRead of(const at::Tensor& input, const AxisOfCall<acc>& height, const AxisOfCall<acc>& width) {
     auto rows = height.table().sources(), columns = width.table().sources();
     const int64_t row_count = static_cast<int64_t>(rows.size()),
@@ -313,9 +307,7 @@ class ConvertedResample {
     if (conversion_.unpacks_y) {
       params.y = before(result, first, y_row_bytes());
     } else {
-      const char* y = y_.at(n, c, 0);
-      params.y = const_cast<char*>(y);
-      if (params.other) params.other = static_cast<const char*>(params.other) + (y - y_.data);
+      params.y = const_cast<char*>(y_.at(n, c, 0));
     }
     if (conversion_.by_pixel) {
       kernel_.rows(params, first, last, scratch);
@@ -356,7 +348,7 @@ int64_t elements_read(const ResampleParams<acc>& p) {
 
 // output = A_h input A_w^T, finished by the kernel's epilogue. Both images may have any strides; a stride of
 // a size-1 dimension is never used. `params` carries what the images and tables do not determine: stream, and
-// the arguments of the epilogue.
+// the operands of the epilogue.
 template <class acc>
 void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, const at::Tensor& output,
                   const AxisOfCall<acc>& height, const AxisOfCall<acc>& width, ResampleParams<acc> params) {
@@ -377,7 +369,7 @@ void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, co
     return ConvertedResample<acc>(kernel, input, output, height, width, params, conversion).run();
   }
   const PlannedResample<acc> planned(kernel, params, width);
-  if (planned.scratch_bytes() > kMuchScratch && PixelsRead<acc>::are_few(height, width)) {
+  if (planned.scratch_bytes() > kMuchScratch && reads_few_pixels(params.height, params.width)) {
     const auto read = PixelsRead<acc>::of(input, height, width);
     params.height_forward = {};
     return run_resample<acc>(kernel, read.image, output, read.height, read.width, params);
@@ -388,6 +380,17 @@ void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, co
                  ScratchBuffer<16384> scratch(planned.scratch_bytes());
                  kernel.rows(planned.params(), begin, end, scratch.data());
                });
+}
+
+// The same by a kernel whose epilogue takes operands.
+template <class acc, class Operands>
+void run_resample(const FusedKernel<acc, Operands>& kernel, const at::Tensor& input, const at::Tensor& output,
+                  const AxisOfCall<acc>& height, const AxisOfCall<acc>& width, const Operands& operands,
+                  bool stream) {
+  ResampleParams<acc> params{};
+  params.stream = stream;
+  params.operands = &operands;
+  run_resample<acc>(kernel, input, output, height, width, params);
 }
 
 // Bilinear resize into `output`, which has the input's dtype and any strides; `stream`: it is part of a

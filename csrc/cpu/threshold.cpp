@@ -20,15 +20,13 @@ static Tensor threshold_cpu(const Tensor& input, SymIntArrayRef output_size, boo
     if constexpr (!std::is_same_v<decltype(scalar), double>) {
       if (output.numel() == 0) return;
       using acc = decltype(sum);
-      ResampleParams<acc> params{};
-      params.threshold = static_cast<acc>(threshold);
-      params.stream = exceeds_cache(output);
+      const ThresholdOperands<acc> operands{static_cast<acc>(threshold)};
       const auto height =
           AxisOfCall<acc>::linear(input.size(2), output.size(2), align_corners, scale_h.value_or(0.0));
       const auto width =
           AxisOfCall<acc>::linear(input.size(3), output.size(3), align_corners, scale_w.value_or(0.0));
       run_resample(active_level().threshold.of(storage_of<decltype(scalar)>{}), input, output, height, width,
-                   params);
+                   operands, exceeds_cache(output));
     }
   });
   return output;

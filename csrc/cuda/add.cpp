@@ -21,9 +21,10 @@ static Tensor add_cuda(const Tensor& input, const Tensor& other, bool align_corn
     beside = output;
   }
   dispatch_floating("upsample_add", input.scalar_type(), [&](auto scalar, auto sum) {
-    auto params = linear_params<decltype(sum)>(input, output, align_corners, std::nullopt, std::nullopt);
-    params.other = beside.const_data_ptr();
-    check_launch(resample_add<storage_of<decltype(scalar)>>(params, on.device()));
+    const auto params =
+        linear_params<decltype(sum)>(input, output, align_corners, std::nullopt, std::nullopt);
+    const AddOperands operands{beside.const_data_ptr(), params.output};
+    check_launch(resample_add<storage_of<decltype(scalar)>>(params, operands, on.device()));
   });
   return output;
 }

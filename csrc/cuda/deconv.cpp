@@ -13,53 +13,65 @@ using at::Tensor;
 using c10::SymIntArrayRef;
 using std::optional;
 
-DeconvParams deconv_params(const Tensor& input, const Tensor& output, c10::IntArrayRef kernel_size,
-                           const DeconvSettings& settings) {
+ConvTransposeAxis deconv_axis(int axis, const Tensor& input, const Tensor& output, int64_t kernel_size,
+                              const ConvTransposeArgs& args, bool replicate) {
+  const ConvTransposeAxis geometry =
+      conv_transpose_axis(axis, input.size(2 + axis), output.size(2 + axis), kernel_size, args, replicate);
+  // Kernels multiply two numbers below the stride.
+  TORCH_CHECK(geometry.stride <= INT32_MAX || output.numel() == 0,
+              "conv_transpose2d: expected strides below 2^31 on CUDA, got ", args.stride);
+  return geometry;
+}
+
+// The geometry of a call and the strides of its images; `input` and `output` are those of the forward op.
+static DeconvParams deconv_params(const Tensor& input, const Tensor& output, c10::IntArrayRef kernel_size,
+                                  const ConvTransposeArgs& args, bool replicate) {
   DeconvParams params{};
   params.batch = input.size(0);
   params.channels = input.size(1);
   params.in = strides_of(input);
   params.out = strides_of(output);
-  const auto axis = [&](int i) {
-    const ConvTransposeAxis geometry =
-        conv_transpose_axis(i, input.size(2 + i), output.size(2 + i), kernel_size[i],
-                            {settings.stride, settings.padding, {}, settings.dilation}, settings.replicate);
-    // Kernels multiply two numbers below the stride.
-    TORCH_CHECK(geometry.stride <= INT32_MAX || output.numel() == 0,
-                "conv_transpose2d: expected strides below 2^31 on CUDA, got ", settings.stride);
-    return geometry;
-  };
-  params.height = axis(0);
-  params.width = axis(1);
+  params.height = deconv_axis(0, input, output, kernel_size[0], args, replicate);
+  params.width = deconv_axis(1, input, output, kernel_size[1], args, replicate);
   params.channels_last = params.channels > 1 && params.in.channel == 1 && params.out.channel == 1;
   return params;
 }
 
-ReadWeight::ReadWeight(DeconvParams& params, const Tensor& weight, at::ScalarType image) : kept_(weight) {
-  const at::ScalarType sums = sum_type(image);
-  // Of (kH, kW, 1, C).
-  if (params.channels_last && weight.stride(0) != 0) {
-    kept_ = weight.permute({2, 3, 1, 0})
-                .to(sums, /*non_blocking=*/false, /*copy=*/false, at::MemoryFormat::Contiguous)
-                .permute({3, 2, 0, 1});
+// The weight (C, 1, kH, kW) that kernels read: if the images are channels-last, with the channels of a tap
+// adjacent and in the type of sums.
+class ReadWeight {
+ public:
+  ReadWeight(DeconvParams& params, const Tensor& weight, at::ScalarType image) : kept_(weight) {
+    const at::ScalarType sums = sum_type(image);
+    // Of (kH, kW, 1, C).
+    if (params.channels_last && weight.stride(0) != 0) {
+      kept_ = weight.permute({2, 3, 1, 0})
+                  .to(sums, /*non_blocking=*/false, /*copy=*/false, at::MemoryFormat::Contiguous)
+                  .permute({3, 2, 0, 1});
+    }
+    in_acc_ = kept_.scalar_type() == sums && sums != image;
+    const Strides strides = strides_of(kept_);
+    params.weight = read_only(kept_);
+    params.weight_channel = strides.batch;
+    params.weight_height = strides.height;
+    params.weight_width = strides.width;
   }
-  in_acc_ = kept_.scalar_type() == sums && sums != image;
-  const Strides strides = strides_of(kept_);
-  params.weight = read_only(kept_);
-  params.weight_channel = strides.batch;
-  params.weight_height = strides.height;
-  params.weight_width = strides.width;
-}
+  bool in_acc() const { return in_acc_; }
+
+ private:
+  Tensor kept_;
+  bool in_acc_;
+};
 
 // ---- the ops --------------------------------------------------------------------------------------------
 
 static Tensor depthwise_cuda(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
                              SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
                              SymIntArrayRef dilation, bool replicate) {
-  Tensor output = make_depthwise_output(input, weight, bias, {stride, padding, output_padding, dilation});
+  const ConvTransposeArgs args{stride, padding, output_padding, dilation};
+  Tensor output = make_depthwise_output(input, weight, bias, args);
   const OnDeviceOf on(input);
-  DeconvParams params =
-      deconv_params(input, output, weight.sizes().slice(2), {stride, padding, dilation, replicate});
+  DeconvParams params = deconv_params(input, output, weight.sizes().slice(2), args, replicate);
   params.input = read_only(input);
   params.output = output.mutable_data_ptr();
   if (bias.has_value() && bias->defined()) {
@@ -76,12 +88,11 @@ static Tensor depthwise_cuda(const Tensor& input, const Tensor& weight, const op
 static Tensor backward_input_cuda(const Tensor& grad_output, const Tensor& weight, SymIntArrayRef input_size,
                                   SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
                                   bool replicate, optional<bool> channels_last) {
-  Tensor grad_input = make_depthwise_grad_input(grad_output, weight, input_size,
-                                                {stride, padding, {}, dilation}, channels_last);
+  const ConvTransposeArgs args{stride, padding, {}, dilation};
+  Tensor grad_input = make_depthwise_grad_input(grad_output, weight, input_size, args, channels_last);
   const OnDeviceOf on(grad_output);
   const Tensor output = in_order_of(grad_output, grad_input);
-  DeconvParams params =
-      deconv_params(grad_input, output, weight.sizes().slice(2), {stride, padding, dilation, replicate});
+  DeconvParams params = deconv_params(grad_input, output, weight.sizes().slice(2), args, replicate);
   params.output = read_only(output);
   params.input = grad_input.mutable_data_ptr();
   const ReadWeight read(params, weight, grad_output.scalar_type());
@@ -94,12 +105,11 @@ static Tensor backward_input_cuda(const Tensor& grad_output, const Tensor& weigh
 static Tensor backward_weight_cuda(const Tensor& grad_output, const Tensor& input, SymIntArrayRef kernel_size,
                                    SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
                                    bool replicate, optional<bool> channels_last) {
-  Tensor grad_weight = make_depthwise_grad_weight(grad_output, input, kernel_size,
-                                                  {stride, padding, {}, dilation}, channels_last);
+  const ConvTransposeArgs args{stride, padding, {}, dilation};
+  Tensor grad_weight = make_depthwise_grad_weight(grad_output, input, kernel_size, args, channels_last);
   const OnDeviceOf on(grad_output);
   const Tensor output = in_order_of(grad_output, input);
-  DeconvParams params =
-      deconv_params(input, output, grad_weight.sizes().slice(2), {stride, padding, dilation, replicate});
+  DeconvParams params = deconv_params(input, output, grad_weight.sizes().slice(2), args, replicate);
   params.output = read_only(output);
   params.input = read_only(input);
   params.weight = grad_weight.mutable_data_ptr();

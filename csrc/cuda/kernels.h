@@ -9,13 +9,15 @@
 namespace upsample_ext {
 namespace gpu {
 
-// output = A_h input A_w^T; and that plus `other`, or compared with `threshold` (bool).
+// output = A_h input A_w^T; and that finished by an epilogue (bool where it compares).
 template <class T, class acc, class Axis>
 cudaError_t resample(const ResampleParams<acc, Axis>& params, const Device& device);
 template <class T, class acc, class Axis>
-cudaError_t resample_add(const ResampleParams<acc, Axis>& params, const Device& device);
+cudaError_t resample_add(const ResampleParams<acc, Axis>& params, const AddOperands& operands,
+                         const Device& device);
 template <class T, class acc, class Axis>
-cudaError_t resample_threshold(const ResampleParams<acc, Axis>& params, const Device& device);
+cudaError_t resample_threshold(const ResampleParams<acc, Axis>& params,
+                               const ThresholdOperands<acc>& operands, const Device& device);
 
 // input = A_h^T output A_w: the gradient.
 template <class T, class acc, class Axis>

@@ -2,24 +2,18 @@
 // axes as it is computed on the device. No tensor, no dtype: template parameters say what pointers hold.
 #pragma once
 
+#include "../epilogue_operands.h"
 #include "../params.h"
 
 namespace upsample_ext {
 namespace gpu {
 
 // output = A_h input A_w^T for every plane of an (N, C, H, W) image, or input = A_h^T output A_w: whichever
-// of the two is written. Axis is one of geometry/axis.h: what an output reads along one axis.
+// of the two is written. Axis is one of geometry/axis.h.
 template <class acc, class Axis>
-struct ResampleParams {
-  void* input;
-  void* output;
-  int64_t batch, channels;
-  Strides in, out;
-  Axis height, width;
-  // Operands of the fused kernels: an image with the output's strides, and a number.
-  const void* other;
-  acc threshold;
-};
+struct ResampleParams : ImagePair<Axis> {};
+
+using DeconvParams = Deconv;
 
 // A table of one axis in device memory: row r sums the taps begin[r] .. end[r] - 1, in ascending order of
 // their indices. Rows need not follow each other without gaps.

@@ -5,7 +5,9 @@
 
 #include "../ops/op_handles.h"
 #include "../ops/resample_modes.h"
+#include "deconv.h"
 #include "kernels.h"
+#include "resample_choice.h"
 #include "resample_params.h"
 #include "resample_table.h"
 #include "tensor_view.h"
@@ -134,12 +136,96 @@ static Tensor resample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
   return grad_input;
 }
 
+// ---- separable transposed convolution -------------------------------------------------------------------
+//
+// One kernel for all channels, ky x kx, whose values stay on the device.
+
+// The geometry and the values of both 1-D kernels, as axes for either way.
+class FixedKernels {
+ public:
+  FixedKernels(const Tensor& kernel_h, const Tensor& kernel_w, const Tensor& input, const Tensor& output,
+               const ConvTransposeArgs& args, bool replicate)
+      : height_(deconv_axis(0, input, output, kernel_h.size(0), args, replicate)),
+        width_(deconv_axis(1, input, output, kernel_w.size(0), args, replicate)),
+        down_(kernel_h.to(sum_type(input.scalar_type())).contiguous()),
+        across_(kernel_w.to(sum_type(input.scalar_type())).contiguous()) {}
+
+  SeparableKernel choice() const { return choose_separable(height_, width_); }
+  template <class Axis, class acc>
+  Axis height() const {
+    return Axis(height_, down_.const_data_ptr<acc>());
+  }
+  template <class Axis, class acc>
+  Axis width() const {
+    return Axis(width_, across_.const_data_ptr<acc>());
+  }
+
+ private:
+  ConvTransposeAxis height_, width_;
+  Tensor down_, across_;
+};
+
+static Tensor separable_cuda(const Tensor& input, const Tensor& kernel_h, const Tensor& kernel_w,
+                             SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef output_padding,
+                             SymIntArrayRef dilation, bool replicate, bool) {
+  const ConvTransposeArgs args{stride, padding, output_padding, dilation};
+  Tensor output = make_separable_output(input, kernel_h, kernel_w, args);
+  const OnDeviceOf on(input);
+  const FixedKernels kernel(kernel_h, kernel_w, input, output, args, replicate);
+  dispatch_floating("fixed_conv_transpose2d", input.scalar_type(), [&](auto scalar, auto sum) {
+    typedef storage_of<decltype(scalar)> T;
+    typedef decltype(sum) acc;
+    if (kernel.choice() == SeparableKernel::kTwoTaps) {
+      check_launch(
+          resample<T>(forward_params<acc>(input, output, kernel.height<TwoTapConvTransposeAxis<acc>, acc>(),
+                                          kernel.width<TwoTapConvTransposeAxis<acc>, acc>()),
+                      on.device()));
+    } else if (output.numel() > 0) {
+      run_tables<decltype(scalar)>(
+          input, output, table_of<acc>(kernel.height<FixedKernelAxis<acc>, acc>(), output, on.device()),
+          table_of<acc>(kernel.width<FixedKernelAxis<acc>, acc>(), output, on.device()), on.device());
+    }
+  });
+  return output;
+}
+
+static Tensor separable_backward_cuda(const Tensor& grad_output, const Tensor& kernel_h,
+                                      const Tensor& kernel_w, SymIntArrayRef input_size,
+                                      SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
+                                      bool replicate, optional<bool> channels_last, bool) {
+  const ConvTransposeArgs args{stride, padding, {}, dilation};
+  Tensor grad_input =
+      make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size, args, channels_last);
+  const OnDeviceOf on(grad_output);
+  const Tensor output = in_order_of(grad_output, grad_input);
+  const FixedKernels kernel(kernel_h, kernel_w, grad_input, output, args, replicate);
+  dispatch_floating("fixed_conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
+    typedef storage_of<decltype(scalar)> T;
+    typedef decltype(sum) acc;
+    if (kernel.choice() == SeparableKernel::kTwoTaps) {
+      check_launch(resample_backward<T>(
+          backward_params<acc>(grad_input, output, kernel.height<TwoTapConvTransposeAxis<acc>, acc>(),
+                               kernel.width<TwoTapConvTransposeAxis<acc>, acc>()),
+          on.device()));
+    } else if (grad_input.numel() > 0) {
+      run_tables<decltype(scalar)>(
+          output, grad_input,
+          transposed_table_of<acc>(kernel.height<FixedKernelAxis<acc>, acc>(), grad_input, on.device()),
+          transposed_table_of<acc>(kernel.width<FixedKernelAxis<acc>, acc>(), grad_input, on.device()),
+          on.device());
+    }
+  });
+  return grad_input;
+}
+
 TORCH_LIBRARY_IMPL(upsample_ext, UPSAMPLE_CUDA_KEY, m) {
   m.impl("resample", resample_cuda);
   m.impl("resample_backward", resample_backward_cuda);
   m.impl("upsample_bilinear2d", upsample_cuda);
   m.impl("upsample_bilinear2d.out", upsample_out_cuda);
   m.impl("upsample_bilinear2d_backward", upsample_backward_cuda);
+  m.impl("separable_conv_transpose2d", separable_cuda);
+  m.impl("separable_conv_transpose2d_backward", separable_backward_cuda);
 }
 
 }  // namespace gpu

@@ -15,16 +15,8 @@ template <class acc, class Axis>
 ResampleParams<acc, Axis> resample_params(void* input, void* output, const at::Tensor& of_input,
                                           const at::Tensor& of_output, const Axis& height,
                                           const Axis& width) {
-  return {input,
-          output,
-          of_input.size(0),
-          of_input.size(1),
-          strides_of(of_input),
-          strides_of(of_output),
-          height,
-          width,
-          nullptr,
-          acc(0)};
+  return {{input, output, of_input.size(0), of_input.size(1), strides_of(of_input), strides_of(of_output),
+           height, width}};
 }
 
 // Parameters of a kernel that reads `input` and writes `output`. The pointer to what is written is taken as

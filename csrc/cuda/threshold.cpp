@@ -19,11 +19,11 @@ static Tensor threshold_cuda(const Tensor& input, SymIntArrayRef output_size, bo
                               "\"upsample_threshold\" not implemented for 'Double'");
   const Tensor output = make_threshold_output(input, output_size);
   const OnDeviceOf on(input);
-  auto params = linear_params<float>(input, output, align_corners, scale_h, scale_w);
-  params.threshold = static_cast<float>(threshold);
+  const auto params = linear_params<float>(input, output, align_corners, scale_h, scale_w);
+  const ThresholdOperands<float> operands{static_cast<float>(threshold)};
   dispatch_floating("upsample_threshold", input.scalar_type(), [&](auto scalar, auto) {
     if constexpr (!std::is_same_v<decltype(scalar), double>) {
-      check_launch(resample_threshold<storage_of<decltype(scalar)>>(params, on.device()));
+      check_launch(resample_threshold<storage_of<decltype(scalar)>>(params, operands, on.device()));
     }
   });
   return output;

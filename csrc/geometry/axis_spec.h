@@ -1,5 +1,5 @@
-// How one axis of an image is resized, as an op is asked for it, and the axis that this means: the one place
-// that turns a mode into a geometry. Made once for a call, and read on both devices.
+// What a call asks for along one axis of an image, and the axis type that follows from it: the only place
+// that turns a mode into geometry. An AxisSpec is made once per call and read by both devices.
 #pragma once
 
 #include "axis.h"

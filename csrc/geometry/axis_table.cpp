@@ -95,9 +95,9 @@ AxisTable<T> AxisTable<T>::of(const AxisSpec& spec) {
   return with_axis<T>(spec, [](const auto& axis) { return of(axis); });
 }
 
-// As native rounds them for bytes: to integers of 16 bits, times a power of two; taps on the same source, as
-// at the border, count as one. Sums of products with bytes are then exact in float32, as long as the weights'
-// sum is near 1, and equal native's.
+// Rounds weights as native does for bytes: to 16-bit integers, scaled by a power of two; taps on the same
+// source, as at the border, are merged first. As long as the weights add up to about 1, sums of products with
+// bytes are then exact in float32, and equal to native's.
 template <class T>
 void AxisTable<T>::round_weights() {
   for (int64_t o = 0; o < taps_.out_size; ++o) {
@@ -194,7 +194,7 @@ AxisTable<T> AxisTable<T>::then(const AxisTable& next) const {
       const int64_t middle = outer.index[s];
       for (int64_t t = taps_.offset[middle]; t < taps_.offset[middle + 1]; ++t) {
         const T product = outer.weight[s] * taps_.weight[t];
-        int64_t place = end;  // from the end, where it mostly belongs
+        int64_t place = end;  // searched from the end, where it usually belongs
         while (place > begin && index[place - 1] > taps_.index[t]) --place;
         if (place > begin && index[place - 1] == taps_.index[t]) {
           weight[place - 1] += product;

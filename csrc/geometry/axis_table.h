@@ -31,9 +31,9 @@ class AxisTable {
   static AxisTable product(const AxisTable& outer, const AxisTable& inner);
   // Rows first .. first + count of A.
   AxisTable rows(int64_t first, int64_t count) const;
-  // What `next` makes of this map's outputs: its A times ours, in this table's own type. Taps on the same
-  // source are one. If rows have at most kMostEvenTaps each, all have the same number: where one has fewer,
-  // its largest weight is split into halves, which no value can tell, infinities included.
+  // This map followed by `next`: next's A times ours, in this table's own type. Taps on the same source are
+  // merged. If no row has more than kMostEvenTaps, all rows get the same number: a row with fewer has its
+  // largest weight split into halves, which changes no result, not even that of an infinity.
   AxisTable then(const AxisTable& next) const;
   static constexpr int64_t kMostEvenTaps = 4;
   // A chain of resizes, of each of which some outputs are kept. An axis that a stage copies is left alone.

@@ -37,7 +37,7 @@ struct CubicAxis {
   UPSAMPLE_HOST_DEVICE Taps<T, 4, Index> taps(Index o) const {
     const T source = source_index(o);
     const float floored = floorf(static_cast<float>(source));  // in float32 even of a double
-    // Of an index beyond the last sample nothing but that matters.
+    // How far an index lies beyond the last sample does not matter.
     const float beyond = static_cast<float>(in_size) + 2.0f;
     Index first = floored < beyond ? static_cast<Index>(floored) : in_size + 2;
     T fraction = source - static_cast<T>(floored);

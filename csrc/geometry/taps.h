@@ -72,9 +72,9 @@ enum class NativeRules : uint8_t {
   // second tap is on the same sample with weight 0: an infinity becomes NaN (0 * inf). The source index is
   // floored in float32 even for double.
   kCpu,
-  // The same, but coordinates of all modes that average are in double whatever the type of the weights: of
-  // bytes, which are rounded to whole numbers, the exact result is wanted to half of one on the longest rows
-  // too. For AxisTable alone.
+  // The same, but all modes that average compute coordinates in double, whatever the type of the weights:
+  // results are rounded to whole bytes, so that even on the longest rows they must be exact to half a unit.
+  // Used by AxisTable only.
   kCpuBytes,
   // Every axis is sampled by the formula: one whose size does not change takes its second tap, with weight 0,
   // from the next sample, and its scale factor counts. For double the source index is floored in double.

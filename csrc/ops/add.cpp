@@ -34,9 +34,9 @@ static Tensor meta_sum(const Tensor& first, const Tensor& second) {
       .output();
 }
 
-// Native chooses the layout of `resized + other` from the strides of both. Two images of one shape and
-// format, the usual case, are recognised directly; otherwise native itself lays out meta tensors, for which
-// it computes nothing; for an empty batch, whose strides on the meta device are others, the CPU's.
+// Native derives the layout of `resized + other` from the strides of both. Two images of one shape and memory
+// format, the usual case, are recognised directly; otherwise native itself is asked, on meta tensors, which
+// costs no computation, or for an empty batch, whose strides differ on the meta device, on the CPU.
 static Tensor empty_sum(const Tensor& input, const Tensor& other) {
   const SymInt shape[] = {input.sym_size(0), input.sym_size(1), other.sym_size(-2), other.sym_size(-1)};
   const at::MemoryFormat format = input.suggest_memory_format();

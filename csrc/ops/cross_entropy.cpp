@@ -275,7 +275,7 @@ static Tensor cross_entropy_autograd(const Tensor& input, const Tensor& target,
   const bool with_gradient = reduction != kReduceNone && input.scalar_type() == sum_type(input.scalar_type());
   NodePointer<RuleNode<CrossEntropyRule>> node = make_node<RuleNode<CrossEntropyRule>>();
   node->set_next_edges(torch::autograd::collect_next_edges(input));
-  // What may not be saved, an inference tensor, is refused before the targets are read, as natively.
+  // A tensor that may not be saved (of inference mode) is refused before the targets are read, as natively.
   node->rule.fields.save(with_gradient ? input : input.clone(), args);
   Tensor loss, gradient;
   {

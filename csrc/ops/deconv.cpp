@@ -69,8 +69,8 @@ static bool is_natively_onednn(const Tensor& image) {
   return dtype == at::kFloat || (dtype == at::kHalf && half) || (dtype == at::kBFloat16 && bfloat16);
 }
 
-// Whether the weight's gradient natively is channels-last where the convolution is: by oneDNN always; by
-// PyTorch's own CPU kernels as the weight is, once it has been copied to that format if it does not fit it.
+// Whether native's gradient of the weight is channels-last if the convolution is: with oneDNN always; with
+// PyTorch's own CPU kernels if the weight is, which they first copy to that format where it has another.
 static bool has_channels_last_gradient(const Tensor& weight, const Tensor& input) {
   return !input.is_cpu() || is_natively_onednn(input) ||
          !weight.is_contiguous(at::MemoryFormat::ChannelsLast) ||
@@ -177,9 +177,9 @@ struct DepthwiseSettings {
   }
 };
 
-// grad_output in the order of the input, for both gradients at once; each op would otherwise bring it there
-// for itself. A tensor that stands for others (under vmap, while tracing) is left to the ops, and one on the
-// CPU, whose launchers copy faster.
+// grad_output in the memory order of the input, converted once for both gradients instead of by each op.
+// Tensors that stand for others (under vmap, while tracing) are left to the ops, and so are those on the CPU,
+// whose launchers copy faster.
 static Tensor in_common_order(const Tensor& grad_output, const Tensor& input) {
   if (grad_output.is_cpu()) return grad_output;
   constexpr auto stand_ins =

@@ -19,8 +19,8 @@ namespace upsample_ext {
 
 using OptionalScales = std::optional<at::ArrayRef<double>>;
 
-// Of images: those that can have a gradient; bytes too, of which an average is rounded; and every number and
-// bool, of which none is computed.
+// Dtypes of images: those that can have a gradient; also bytes, whose averages are rounded; or, where values
+// are only picked, every number and bool.
 enum class Dtypes : uint8_t { kFloating, kFloatingAndBytes, kAll };
 
 // A mode as users name it, and the images that it takes here. On a device native's own kernels serve all but
@@ -34,7 +34,7 @@ struct NamedMode {
   bool aligns;  // has align_corners
 
   bool takes_axes(int64_t axes) const { return axes >= least_axes && axes <= most_axes; }
-  // F.interpolate wants None where there is no such choice, but of lanczos, where False will do.
+  // F.interpolate insists on None where there is no such choice, except for lanczos, which accepts False.
   bool takes_align_corners(bool given, bool value) const {
     return aligns || !given || (mode == Mode::kLanczos && !value);
   }
@@ -83,7 +83,7 @@ at::Tensor make_resampled_grad_input(const at::Tensor& grad_output, c10::SymIntA
                                      const ResampleSettings& settings);
 
 // The image as planes of rows, (N, C, rows, W): a view, or a copy where the slices of a volume are not evenly
-// spaced. Of a result, as made above, it is always a view.
+// spaced. For a result allocated by the functions above it is always a view.
 at::Tensor as_planes(const at::Tensor& image);
 
 }  // namespace upsample_ext

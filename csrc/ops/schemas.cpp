@@ -50,8 +50,8 @@ TORCH_LIBRARY(upsample_ext, m) {
 
   // Transposed convolution of every channel with one separable kernel, kernel_h x kernel_w. channels_last of
   // a backward op is the memory format of its result, which natively is that of the forward op's images; if
-  // None, that of the op's own arguments. as_resize: the kernels are an interpolation's, which nobody
-  // changes. Like a resize natively, such a call saves no tensors, and its gradient has grad_output's format.
+  // None, that of the op's own arguments. as_resize: the kernels are those of an interpolation, and constant.
+  // Like a native resize, such a call saves no tensors, and its gradient has grad_output's memory format.
   m.def(
       "separable_conv_transpose2d(Tensor input, Tensor kernel_h, Tensor kernel_w, SymInt[2] stride, "
       "SymInt[2] padding, SymInt[2] output_padding, SymInt[2] dilation, bool replicate, "

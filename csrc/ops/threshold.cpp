@@ -15,8 +15,8 @@ using c10::SymInt;
 using c10::SymIntArrayRef;
 using std::optional;
 
-// The strides of `resized > threshold` for an empty batch, which natively are unlike those of other batches.
-// They are asked of the CPU: natively the meta device has others.
+// The strides of `resized > threshold` for an empty batch, which natively differ from those of other batches.
+// They are taken from the CPU: native's meta device gives yet others.
 static std::vector<int64_t> strides_of_no_masks(at::IntArrayRef shape) {
   const Tensor resized = at::empty(shape, at::TensorOptions(at::kCPU).dtype(at::kFloat));
   return at::gt(resized, 0.0).strides().vec();

@@ -85,7 +85,7 @@ DTYPES, FACTORS = ("float32", "float16"), (2, 4, 1.37)
 # Each op that is measured, and its launcher (the stem of a file in csrc/cuda).
 OPS = {
     "bilinear": "resample",
-    "separable": "separable",
+    "separable": "resample",
     "depthwise": "deconv",
     "argmax": "argmax",
     "cross-entropy": "cross_entropy",

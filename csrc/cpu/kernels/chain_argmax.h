@@ -1,8 +1,8 @@
 // The class with the largest logit at every pixel of a chain of resizes, whose outputs have a few taps.
 //
-// Up to four result rows are summed from their source rows first, all classes, one strip of columns wide: a
-// chain mostly enlarges, so that this is little. Then a block of columns keeps its best value and class in
-// registers during the loop over classes, as in argmax.h, and its taps too.
+// First up to four result rows are summed from their source rows, for all classes and one strip of columns:
+// little work, since chains mostly enlarge. Then a block of columns keeps its best value and class in
+// registers during the loop over classes, as in argmax.h, together with its taps.
 #pragma once
 
 #include "argmax.h"
@@ -79,8 +79,8 @@ inline bool sum_chain_row(const ChainLogits& x, int64_t n, int64_t oy, const Cha
   return all;
 }
 
-// Passes the logits of block b on, one class after the other: sink(r, values). kTaps: all its columns have so
-// many taps, in one window; 0: any.
+// Passes on the logits of block b, one class after the other: sink(r, values). kTaps: the number of taps of
+// all its columns, which lie in one window; 0: any number, anywhere.
 template <int kTaps, int kRows, class Sink>
 inline void each_chain_class(const ChainLogits& x, const ChainRows& rows, int64_t b, Sink&& sink) {
   const ColumnPlan<float>& plan = column_plan(x);

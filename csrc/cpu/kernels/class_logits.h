@@ -190,15 +190,21 @@ struct ClassGroup {
   acc weight0[kGroupRows], weight1[kGroupRows];
 };
 
-// The group that begins at result row oy and ends before `end`.
+// How many rows the group takes that begins at result row oy and ends before `end`: 1, 2 or 4.
+template <class acc>
+inline int choose_group(const TwoTapRows<acc>& height, int64_t oy, int64_t end) {
+  const int count = height.same_sources(oy, end, kGroupRows);
+  return count == 3 ? 2 : count;
+}
+
+// That group.
 template <class T, class acc>
 inline ClassGroup<acc> take_group(const LogitsParams<acc>& x, ClassRows<T, acc>& rows, int64_t oy,
                                   int64_t end) {
   ClassGroup<acc> group;
   group.y0 = x.height.first(oy);
   group.y1 = x.height.second(oy);
-  const int count = x.height.same_sources(oy, end, kGroupRows);
-  group.count = count == 3 ? 2 : count;
+  group.count = choose_group(x.height, oy, end);
   for (int r = 0; r < group.count; ++r) {
     group.weight0[r] = x.height.first_weight(oy + r);
     group.weight1[r] = x.height.second_weight(oy + r);

@@ -93,7 +93,7 @@ inline void transpose(From from, T* to, int64_t to_stride, int64_t rows, int64_t
     int64_t j = 0;
     for (; j + kSize <= columns; j += kSize) {
       transpose_block<T>([&](int64_t r) { return from(i + r) + j; }, to + j * to_stride + i, to_stride);
-      // The rows after these are far from them in memory, often: no prefetcher expects them.
+      // The next rows are often far from these in memory, where no hardware prefetcher expects them.
       for (int64_t r = kSize; r < smaller(2 * kSize, rows - i); ++r) __builtin_prefetch(from(i + r) + j);
     }
     one_by_one(i, i + kSize, j);
@@ -136,25 +136,40 @@ inline void copy_row(const CopyParams& p, const Word* from, Word* to) {
   }
 }
 
+enum class CopyLoops {
+  kPixelsToPlanes,  // a row of adjacent channels transposed into rows of planes,
+  kPlanesToPixels,  //   and back
+  kColumnsToRows,   // a plane transposed
+  kRows             // row by row, element by element where they are not adjacent
+};
+inline CopyLoops choose_copy(const CopyParams& p) {
+  const bool pixels = p.channels > 1;
+  if (pixels && p.from_strides.channel == 1 && p.to_strides.width == 1) return CopyLoops::kPixelsToPlanes;
+  if (pixels && !p.column && p.from_strides.width == 1 && p.to_strides.channel == 1) {
+    return CopyLoops::kPlanesToPixels;
+  }
+  const bool turns = p.height > 1 && p.from_strides.height == 1 && p.to_strides.width == 1;
+  return turns ? CopyLoops::kColumnsToRows : CopyLoops::kRows;
+}
+
 template <class Word>
 void copy_image(const CopyParams& p) {
   const Word* from = static_cast<const Word*>(p.from);
   Word* to = static_cast<Word*>(p.to);
-  const bool splits = p.channels > 1 && p.from_strides.channel == 1 && p.to_strides.width == 1;
-  const bool joins = p.channels > 1 && !p.column && p.from_strides.width == 1 && p.to_strides.channel == 1;
-  if (splits || joins) {
+  const CopyLoops loops = choose_copy(p);
+  if (loops == CopyLoops::kPixelsToPlanes || loops == CopyLoops::kPlanesToPixels) {
     for (int64_t y = 0; y < p.height; ++y) {
       const Word* from_row = from + y * p.from_strides.height;
       Word* to_row = to + y * p.to_strides.height;
-      splits ? copy_row_of_pixels(p, from_row, to_row) : copy_row_of_planes(p, from_row, to_row);
+      loops == CopyLoops::kPixelsToPlanes ? copy_row_of_pixels(p, from_row, to_row)
+                                          : copy_row_of_planes(p, from_row, to_row);
     }
     return;
   }
-  const bool turns = p.height > 1 && p.from_strides.height == 1 && p.to_strides.width == 1;
   for (int64_t c = 0; c < p.channels; ++c) {
     const Word* from_plane = from + c * p.from_strides.channel;
     Word* to_plane = to + c * p.to_strides.channel;
-    if (turns) {
+    if (loops == CopyLoops::kColumnsToRows) {
       const auto column = [&](int64_t x) {
         return from_plane + (p.column ? p.column[x] : x) * p.from_strides.width;
       };

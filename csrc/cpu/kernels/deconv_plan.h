@@ -196,7 +196,7 @@ inline void fill_blocks(WidthBlocks<acc>& blocks, const Phases& phases, const Co
 // windows repeat in `patterns` patterns.
 template <class acc>
 struct WidthWindows {
-  int64_t count;  // 0 for other strides
+  int64_t count;  // 0 where there are none: for other strides and passes
   int64_t patterns;
   int64_t* start;
   lane_index<acc>* column;  // [window][pattern][lane], 0 where there is no tap
@@ -208,6 +208,12 @@ struct WidthWindows {
   int64_t whole_begin, whole_end;  // blocks that lie inside
 };
 constexpr int64_t kMostWindowStride = 8;
+
+// Whether the input's gradient of planar images is summed in windows.
+inline bool sums_in_windows(const DeconvParams& p) {
+  const int64_t stride = p.width.stride;
+  return p.pass == DeconvPass::kBackwardInput && stride <= kMostWindowStride && (stride & (stride - 1)) == 0;
+}
 
 // The number of windows; their starts, if wanted.
 inline int64_t list_windows(const ConvTransposeAxis& axis, int64_t* start) {
@@ -228,9 +234,9 @@ inline int64_t position_blocks(const ConvTransposeAxis& axis) {
 }
 
 template <class acc>
-inline void take_windows(WidthWindows<acc>& windows, const ConvTransposeAxis& axis, Arrays& arrays) {
-  const bool fits = axis.stride <= kMostWindowStride && (axis.stride & (axis.stride - 1)) == 0;
-  windows.count = fits ? list_windows(axis, nullptr) : 0;
+inline void take_windows(WidthWindows<acc>& windows, const DeconvParams& p, Arrays& arrays) {
+  const ConvTransposeAxis& axis = p.width;
+  windows.count = sums_in_windows(p) ? list_windows(axis, nullptr) : 0;
   windows.patterns = larger(1, axis.stride / lanes<acc>);
   windows.start = arrays.take<int64_t>(windows.count);
   windows.column = arrays.take<lane_index<acc>>(windows.count * windows.patterns * lanes<acc>);
@@ -296,7 +302,7 @@ inline DeconvPlan<acc>* take_plan(DeconvPlan<acc>& plan, const DeconvParams& p, 
   plan.run = arrays.take<int64_t>(plan.height.count);
   if (!p.channels_last) {
     take_blocks(plan.blocks, plan.width, p.width, arrays);
-    take_windows(plan.windows, p.width, arrays);
+    take_windows(plan.windows, p, arrays);
   }
   plan.weight = arrays.take<acc>(p.channels * p.height.kernel_size * p.width.kernel_size + lanes<acc>);
   plan.bias = arrays.take<acc>(p.channels + lanes<acc>);

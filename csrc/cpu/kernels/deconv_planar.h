@@ -25,12 +25,12 @@ namespace UPSAMPLE_LEVEL {
 template <class T, class acc>
 int64_t planar_scratch_bytes(const DeconvParams& p) {
   DeconvPlan<acc> plan;
-  Arrays plan_arrays(nullptr), forward(nullptr), backward_input(nullptr), backward_weight(nullptr);
+  Arrays plan_arrays(nullptr), scratch(nullptr);
   take_plan(plan, p, plan_arrays);
-  forward_scratch(p, plan, forward);
-  backward_input_scratch(p, plan, backward_input);
-  backward_weight_scratch(p, plan, backward_weight);
-  return larger(forward.bytes(), larger(backward_input.bytes(), backward_weight.bytes()));
+  if (p.pass == DeconvPass::kForward) forward_scratch(p, plan, scratch);
+  if (p.pass == DeconvPass::kBackwardInput) backward_input_scratch(p, plan, scratch);
+  if (p.pass == DeconvPass::kBackwardWeight) backward_weight_scratch(p, plan, scratch);
+  return scratch.bytes();
 }
 
 }  // namespace UPSAMPLE_LEVEL

@@ -11,7 +11,7 @@
 //   lanes of channels  a pixel is a vector of channels; lines run along the width
 //   lanes of columns   a vector is a stretch of a row of one channel; lines run down the height
 //
-// The cheaper kind is chosen by the extents; what the image does not have in that order is transposed.
+// The cheaper kind is chosen by the sizes; what the image does not have in that order is transposed.
 //
 // Zeros around the image add nothing where weights are finite. A channel with others is summed one by one.
 #pragma once
@@ -58,6 +58,29 @@ inline int64_t equal_parts(int64_t extent, int64_t most) { return ceil_div(exten
 
 constexpr int64_t kSlidingBytes = 192 * 1024;  // a part of the second cache
 
+// Channels in vectors: `wide` blocks. The other `single` ones have lanes of columns.
+struct SlidingLanes {
+  int64_t wide, single;
+};
+
+// The cheaper kind. In cycles a row: a product of vectors takes 1; a vector of channels is transposed in half
+// a cycle an element; an element of a row of others is read or written in 1.
+template <class acc>
+inline SlidingLanes choose_sliding_lanes(int64_t channels, int64_t taps, int64_t extent, const Strides& from,
+                                         const Strides& to) {
+  const auto by_channel = [](const Strides& image) { return image.channel == 1 ? 1 : 0; };
+  const auto by_column = [](const Strides& image) { return image.width == 1 ? 1 : 0; };
+  const int64_t transposed = 2 - by_channel(from) - by_channel(to);
+  const int64_t stepwise = 2 - by_column(from) - by_column(to);
+  const int64_t block = extent * taps + transposed * extent * lanes<acc> / 2;
+  const int64_t plane = ceil_div(extent, lanes<acc>) * taps + stepwise * extent;
+  const int64_t rest = channels % lanes<acc>;
+  const int64_t wide = block < plane * lanes<acc> ? channels / lanes<acc> : 0;
+  const int64_t single = channels - wide * lanes<acc>;
+  if (single == rest && rest > 0 && block < plane * rest) return {wide + 1, 0};
+  return {wide, single};
+}
+
 template <class acc>
 struct SlidingSum {
   const void* source;
@@ -65,8 +88,7 @@ struct SlidingSum {
   Strides from, to;
   SlidingAxis height, width;
   int64_t batch, channels;
-  // Channels in vectors: `wide` blocks. The other `single` ones have lanes of columns.
-  int64_t wide, single;
+  int64_t wide, single;  // SlidingLanes
   SlidingTiles wide_tiles, single_tiles;
 
   explicit SlidingSum(const DeconvParams& p)
@@ -79,7 +101,10 @@ struct SlidingSum {
     result = forward ? p.output : p.input;
     from = forward ? p.in : p.out;
     to = forward ? p.out : p.in;
-    choose_lanes();
+    const SlidingLanes chosen =
+        choose_sliding_lanes<acc>(channels, height.taps * width.taps, width.results, from, to);
+    wide = chosen.wide;
+    single = chosen.single;
     // Steps of an odd number of vectors: those of a power of two would fall on each other in the cache.
     const auto tiles = [&](int64_t most_width, int64_t least_height, int64_t lanes_across) {
       SlidingTiles t;
@@ -101,23 +126,6 @@ struct SlidingSum {
 
   int64_t units() const { return batch * units_of_image(); }
   int64_t units_of_image() const { return wide * wide_tiles.count() + single * single_tiles.count(); }
-
- private:
-  void choose_lanes() {
-    // In cycles a row: a product of vectors takes 1; a vector of channels is transposed in half a cycle an
-    // element; an element of a row of others is read or written in 1.
-    const auto by_channel = [](const Strides& image) { return image.channel == 1 ? 1 : 0; };
-    const auto by_column = [](const Strides& image) { return image.width == 1 ? 1 : 0; };
-    const int64_t taps = height.taps * width.taps, extent = width.results;
-    const int64_t transposed = 2 - by_channel(from) - by_channel(to);
-    const int64_t stepwise = 2 - by_column(from) - by_column(to);
-    const int64_t block = extent * taps + transposed * extent * lanes<acc> / 2;
-    const int64_t plane = ceil_div(extent, lanes<acc>) * taps + stepwise * extent;
-    const int64_t rest = channels % lanes<acc>;
-    wide = block < plane * lanes<acc> ? channels / lanes<acc> : 0;
-    single = channels - wide * lanes<acc>;
-    if (single == rest && rest > 0 && block < plane * rest) ++wide, single = 0;
-  }
 };
 
 // Whether a call is computed here: for few taps copies are too much, for very many the tiles are too large.

@@ -4,16 +4,18 @@
 //
 // An epilogue is a small object that kernels pass by value, so that its fields stay in registers. It has:
 //   typedef result            an element of the output
+//   typedef Operands          what it takes besides the value (epilogue_operands.h)
 //   static constexpr bool kUnchanged     the value is stored as it is: a zero is a zero of the output
 //   static constexpr bool kFewTaps       it serves interpolation and chains of it alone: its kernels leave
 //                                        out what only other tables need, or run faster by
 //   static constexpr bool kReads         it reads as much as it writes: one row after the other, for both
-//   explicit Epilogue(const ResampleParams<acc>&)
+//   explicit Epilogue(const Operands&)
 //   void put<kPut>(result* p, vec<acc> v, int64_t count) const   the lanes of v, or the first `count` of them
 //   void put_one(result* p, acc x) const
 //   bool repeats() const      an element may be put twice
 #pragma once
 
+#include "../../epilogue_operands.h"
 #include "simd.h"
 
 namespace upsample_ext {
@@ -74,10 +76,10 @@ template <class T>
 class Store {
  public:
   typedef T result;
+  typedef NoOperands Operands;
   static constexpr bool kUnchanged = true, kFewTaps = false, kReads = false;
 
   Store() = default;
-  explicit Store(const ResampleParams<acc_of<T>>&) {}
 
   template <Put kPut, class V>
   void put(T* p, V v, int64_t count) const {
@@ -90,15 +92,16 @@ class Store {
   bool repeats() const { return true; }
 };
 
-// output = value + other, rounded once. `other` has the output's strides, and may be the output itself.
+// output = value + other, rounded once.
 template <class T>
 class Add {
  public:
   typedef T result;
+  typedef AddOperands Operands;
   static constexpr bool kUnchanged = false, kFewTaps = true, kReads = true;
 
-  explicit Add(const ResampleParams<acc_of<T>>& p)
-      : output_(static_cast<const T*>(p.y)), other_(static_cast<const T*>(p.other)) {}
+  explicit Add(const AddOperands& operands)
+      : output_(static_cast<const T*>(operands.result)), other_(static_cast<const T*>(operands.other)) {}
 
   template <Put kPut, class V>
   void put(T* p, V v, int64_t count) const {
@@ -122,9 +125,10 @@ class Add {
 class Threshold {
  public:
   typedef uint8_t result;
+  typedef ThresholdOperands<float> Operands;
   static constexpr bool kUnchanged = false, kFewTaps = true, kReads = false;
 
-  explicit Threshold(const ResampleParams<float>& p) : threshold_(splat(p.threshold)) {}
+  explicit Threshold(const Operands& operands) : threshold_(splat(operands.threshold)) {}
 
   template <Put kPut>
   void put(uint8_t* p, vec<float> v, int64_t count) const {
@@ -143,6 +147,16 @@ class Threshold {
  private:
   vec<float> threshold_;
 };
+
+// The epilogue of a call.
+template <class E, class acc>
+inline E epilogue_of(const ResampleParams<acc>& p) {
+  if constexpr (__is_empty(typename E::Operands)) {
+    return E();
+  } else {
+    return E(*static_cast<const typename E::Operands*>(p.operands));
+  }
+}
 
 }  // namespace UPSAMPLE_LEVEL
 }  // namespace upsample_ext

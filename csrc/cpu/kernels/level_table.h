@@ -13,9 +13,9 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-template <class T, class E = Store<T>, class acc = acc_of<T>>
-constexpr ResampleKernel<acc> resample_kernel() {
-  ResampleKernel<acc> kernel{};
+template <class T, class E, class Kernel, class acc = acc_of<T>>
+constexpr Kernel kernel_with_epilogue() {
+  Kernel kernel{};
   kernel.lanes = lanes<acc>;
   kernel.reads_y = E::kReads;
   kernel.plan_bytes = resample_plan_bytes<acc>;
@@ -25,15 +25,24 @@ constexpr ResampleKernel<acc> resample_kernel() {
   return kernel;
 }
 
+template <class T>
+constexpr ResampleKernel<acc_of<T>> resample_kernel() {
+  return kernel_with_epilogue<T, Store<T>, ResampleKernel<acc_of<T>>>();
+}
+template <class T, class E>
+constexpr FusedKernel<acc_of<T>, typename E::Operands> fused_kernel() {
+  return kernel_with_epilogue<T, E, FusedKernel<acc_of<T>, typename E::Operands>>();
+}
+
 template <class T, class acc = acc_of<T>>
 constexpr DeconvKernel<acc> deconv_kernel() {
   DeconvKernel<acc> kernel{};
+  kernel.choose = choose_deconv;
   kernel.plan_bytes = deconv_plan_bytes<acc>;
   kernel.build_plan = deconv_build_plan<T>;
   kernel.scratch_bytes = deconv_scratch_bytes<T>;
   kernel.rows = deconv_rows<T>;
   kernel.run = deconv_run<T>;
-  kernel.takes_any_order = slides;
   kernel.channel_sum = channel_sum<T>;
   kernel.channel_sum_rows = channel_sum_rows<acc>;
   return kernel;
@@ -63,7 +72,8 @@ constexpr CrossEntropyKernel<acc> cross_entropy_kernel() {
   return kernel;
 }
 
-// Each kernel by its name: a forgotten one is null, and a wrong one is of another type or reads wrong here.
+// Kernels are assigned by name: a forgotten one is null, and a wrong one has another type or looks wrong
+// here.
 constexpr LevelKernels level_kernels(const char* name) {
   LevelKernels level{};
   level.name = name;
@@ -89,14 +99,14 @@ constexpr LevelKernels level_kernels(const char* name) {
   level.same_size.f16.row = same_size_row<half_t>;
   level.same_size.bf16.row = same_size_row<bfloat16_t>;
 
-  level.add.f64 = resample_kernel<double, Add<double>>();
-  level.add.f32 = resample_kernel<float, Add<float>>();
-  level.add.f16 = resample_kernel<half_t, Add<half_t>>();
-  level.add.bf16 = resample_kernel<bfloat16_t, Add<bfloat16_t>>();
+  level.add.f64 = fused_kernel<double, Add<double>>();
+  level.add.f32 = fused_kernel<float, Add<float>>();
+  level.add.f16 = fused_kernel<half_t, Add<half_t>>();
+  level.add.bf16 = fused_kernel<bfloat16_t, Add<bfloat16_t>>();
 
-  level.threshold.f32 = resample_kernel<float, Threshold>();
-  level.threshold.f16 = resample_kernel<half_t, Threshold>();
-  level.threshold.bf16 = resample_kernel<bfloat16_t, Threshold>();
+  level.threshold.f32 = fused_kernel<float, Threshold>();
+  level.threshold.f16 = fused_kernel<half_t, Threshold>();
+  level.threshold.bf16 = fused_kernel<bfloat16_t, Threshold>();
 
   level.deconv.f64 = deconv_kernel<double>();
   level.deconv.f32 = deconv_kernel<float>();

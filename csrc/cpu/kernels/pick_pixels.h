@@ -1,8 +1,8 @@
-// Planes whose pixels are picked from others, a row at a time: what nearest is.
+// Planes whose pixels are picked from other planes, a row at a time: nearest.
 //
-// 16 bytes of the result at a time, whatever a pixel's size: one or two loads of 16 bytes, whose bytes a
-// plan, built once per call, puts in their places. Pixels of many bytes, and those of which neighbours are
-// far apart, are copied one by one.
+// The result is made 16 bytes at a time, whatever the size of a pixel: of one or two loads of 16 bytes, whose
+// bytes are permuted by a plan that is built once per call. Pixels of many bytes, and pixels whose neighbours
+// come from places far apart, are copied one by one.
 #pragma once
 
 #include "simd.h"
@@ -24,9 +24,9 @@ struct PickPlan {
   bool is_copy;  // every pixel is that of its own place
 };
 
-// A row shorter than this is copied into so many bytes first, from which blocks can be loaded.
+// A shorter row is first copied into a buffer of this many bytes, from which blocks can be loaded.
 constexpr int64_t kLeastPickBytes = 32;
-// Pixels of more bytes are copied one by one, and those of so few rows that a plan does not pay.
+// Larger pixels are copied one by one, and so are images of so few rows that a plan does not pay.
 constexpr int64_t kMostPickBytes = 24, kLeastPlannedRows = 12;
 
 inline int64_t pick_block_count(const PickParams& p) { return (p.to_pixels * p.pixel_bytes + 15) / 16; }

@@ -59,7 +59,7 @@ inline void blend_fixed(const int16_t* above, const int16_t* below, int16_t weig
   const vec_i16 w = vec_i16{} + weight;
   const auto blend = [&](int64_t i) {
     const vec_i16 a = load_bits<vec_i16>(above + i), b = load_bits<vec_i16>(below + i);
-    // Beyond the end of a row there is anything, of which the difference may wrap.
+    // Beyond the end of a row there may be any values, whose difference may wrap.
     const auto difference = (vec_i16)((vec_u16)b - (vec_u16)a);
     return (vec_i16)((vec_u16)a + (vec_u16)multiply_fixed(difference, w)) >> kFractionBits;
   };

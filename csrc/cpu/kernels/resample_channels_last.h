@@ -547,7 +547,7 @@ inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, 
   const bool directly = interpolates_pixels(p);
   const bool unbuffered =
       E::kUnchanged && !directly && p.channels >= lanes<acc> && needs_no_buffer(p) && !scatters_rows(p);
-  const E finish(p);
+  const E finish = epilogue_of<E>(p);
   for (int64_t row = begin; row < end;) {
     const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);
     const T* in = static_cast<const T*>(p.x) + n * p.x_strides.batch;

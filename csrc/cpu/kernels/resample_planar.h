@@ -450,7 +450,7 @@ inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t
   using R = typename E::result;
   const bool sparse = !E::kFewTaps && is_sparse(p.width), shortly = !E::kFewTaps && is_short(p);
   const bool directly = !sparse && interpolates(p);
-  const E finish(p);
+  const E finish = epilogue_of<E>(p);
   each_plane<T, R>(p, begin, end, [&](const T* in, R* out, int64_t first, int64_t last) {
     if (sparse) {
       fill_sparse_rows(p, finish, in, out, first, last);

@@ -159,7 +159,7 @@ inline void resample_split_image(const ResampleParams<acc>& p, E finish, const T
 template <class T, class E, class acc>
 inline void resample_split(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
   const int64_t height = p.height.out_size;
-  const E finish(p);
+  const E finish = epilogue_of<E>(p);
   for (int64_t row = begin; row < end;) {
     const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);
     const T* in = static_cast<const T*>(p.x) + n * p.x_strides.batch;

@@ -123,18 +123,24 @@ cudaError_t launch_argmax_of_columns(const ArgmaxParams& p, const Device& device
 // any other               without    2, 4, 8, by factor and device      1                    32 bits
 // any other               with       2, 4, by factor and device         1                    32 bits
 // too large for 32 bits   any        2                                  1                    64 bits
+template <class T>
+ClassesChoice choose_argmax(const ArgmaxParams& p, const Device& device) {
+  if (!fits_32_bits(p.logits)) return {false, 2, 1};
+  const int classes = classes_of_load<T>(p.logits);
+  if (classes > 1) return {true, 4, classes};
+  int rows = rows_between_sources(p.logits, p.score != nullptr ? 4 : 8);
+  while (rows > 2 && PixelGridChoice<float>(p.logits, rows).blocks() < device.multiprocessors) rows /= 2;
+  return {true, rows, 1};
+}
+
 template <class T, bool kScore>
 cudaError_t launch_argmax(const ArgmaxParams& p, const Device& device) {
-  if (!fits_32_bits(p.logits)) return launch_argmax_of_columns<T, 2, 1, kScore, int64_t>(p, device);
-  return with_vector<T>(p.logits, [&](auto vector) {
-    constexpr int V = decltype(vector)::value;
-    if (V == 1) {
-      int rows = rows_between_sources(p.logits, kScore ? 4 : 8);
-      while (rows > 2 && PixelGridChoice<float>(p.logits, rows).blocks() < device.multiprocessors) rows /= 2;
-      if (rows == 2) return launch_argmax_of_columns<T, 2, 1, kScore, int32_t>(p, device);
-      if (rows == 8) return launch_argmax_of_columns<T, kScore ? 4 : 8, 1, kScore, int32_t>(p, device);
-    }
-    return launch_argmax_of_columns<T, 4, V, kScore, int32_t>(p, device);
+  const ClassesChoice choice = choose_argmax<T>(p, device);
+  if (!choice.fits_32_bits) return launch_argmax_of_columns<T, 2, 1, kScore, int64_t>(p, device);
+  if (choice.rows == 2) return launch_argmax_of_columns<T, 2, 1, kScore, int32_t>(p, device);
+  if (choice.rows == 8) return launch_argmax_of_columns<T, kScore ? 4 : 8, 1, kScore, int32_t>(p, device);
+  return with_classes<T>(choice.classes, [&](auto classes) {
+    return launch_argmax_of_columns<T, 4, decltype(classes)::value, kScore, int32_t>(p, device);
   });
 }
 

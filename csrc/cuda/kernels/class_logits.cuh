@@ -176,17 +176,31 @@ bool fits_32_bits(const LogitsParams<acc>& p) {
          PixelGridChoice<acc>(p, 1).threads < int64_t{1} << 31;
 }
 
-// Calls f with the number of classes in one load: 16 bytes, two, or one.
-template <class T, class acc, class F>
-cudaError_t with_vector(const LogitsParams<acc>& p, F&& f) {
-  constexpr int kMost = kWide<T> < kClassGroup ? kWide<T> : kClassGroup;
+// How a kernel that reduces the classes of a pixel reads them: `rows` results a thread, `classes` a load.
+struct ClassesChoice {
+  bool fits_32_bits;
+  int rows, classes;
+};
+
+// The number of classes in one load: 16 bytes, two, or one.
+template <class T>
+constexpr int kMostClasses = kWide<T> < kClassGroup ? kWide<T> : kClassGroup;
+template <class T, class acc>
+int classes_of_load(const LogitsParams<acc>& p) {
   const auto fits = [&](int v) {
     return p.channels > 1 && p.in.channel == 1 && p.channels % v == 0 &&
            aligned_strides<T>(p.input, v * static_cast<int64_t>(sizeof(T)), p.in.batch, p.in.height,
                               p.in.width);
   };
-  if (fits(kMost)) return f(std::integral_constant<int, kMost>{});
-  if (kMost > 2 && fits(2)) return f(std::integral_constant<int, 2>{});
+  if (fits(kMostClasses<T>)) return kMostClasses<T>;
+  return kMostClasses<T> > 2 && fits(2) ? 2 : 1;
+}
+
+// Calls f with that number as a constant.
+template <class T, class F>
+cudaError_t with_classes(int classes, F&& f) {
+  if (classes == kMostClasses<T>) return f(std::integral_constant<int, kMostClasses<T>>{});
+  if (classes == 2) return f(std::integral_constant<int, 2>{});
   return f(std::integral_constant<int, 1>{});
 }
 

@@ -321,18 +321,41 @@ inline int64_t tile_rows(int64_t rows, int64_t tiles_of_a_row, const Device& dev
   return best;
 }
 
+// Which kernel computes the gradient, and where it is tiles: their size in sources, and how many.
+enum class GradientKernel {
+  kNone,
+  kTiles,
+  kOneSource  // a warp to a source: of footprints larger than a block, and beyond 32 bits
+};
+struct GradientChoice {
+  GradientKernel kernel;
+  int64_t rows = 0, columns = 0;
+  int64_t row_tiles = 0, column_tiles = 0, class_groups = 0;
+};
+
+template <class acc>
+GradientChoice choose_gradient(const LogitsParams<acc>& p, const Device& device) {
+  if (p.batch == 0) return {GradientKernel::kNone};
+  GradientChoice tiles{GradientKernel::kTiles};
+  tiles.columns = fits_32_bits(p) ? tile_columns(p.width) : 0;
+  if (tiles.columns == 0) return {GradientKernel::kOneSource};
+  tiles.column_tiles = divide_up(p.width.in_size, tiles.columns);
+  tiles.class_groups = divide_up(p.channels, kGradientClasses<acc>);
+  const int64_t tiles_of_a_row = p.batch * tiles.column_tiles * tiles.class_groups;
+  tiles.rows = tile_rows(p.height.in_size, tiles_of_a_row, device);
+  tiles.row_tiles = divide_up(p.height.in_size, tiles.rows);
+  if (tiles_of_a_row * tiles.row_tiles > kMostBlocks) return {GradientKernel::kOneSource};
+  return tiles;
+}
+
 template <class T, class acc, bool kSmooth>
 cudaError_t launch_cross_entropy_backward(const CrossEntropyParams<acc>& p, const Device& device) {
   const LogitsParams<acc>& logits = p.logits;
-  if (logits.batch == 0) return cudaSuccess;
-  const int64_t columns = fits_32_bits(logits) ? tile_columns(logits.width) : 0;
-  if (columns == 0) return launch_gradient_of_one<T>(p, device);
-  const int64_t column_tiles = divide_up(logits.width.in_size, columns);
-  const int64_t class_groups = divide_up(logits.channels, kGradientClasses<acc>);
-  const int64_t tiles_of_a_row = logits.batch * column_tiles * class_groups;
-  const int64_t rows = tile_rows(logits.height.in_size, tiles_of_a_row, device);
-  const int64_t row_tiles = divide_up(logits.height.in_size, rows), blocks = tiles_of_a_row * row_tiles;
-  if (blocks > kMostBlocks) return launch_gradient_of_one<T>(p, device);
+  const GradientChoice choice = choose_gradient(logits, device);
+  if (choice.kernel == GradientKernel::kNone) return cudaSuccess;
+  if (choice.kernel == GradientKernel::kOneSource) return launch_gradient_of_one<T>(p, device);
+  const int64_t rows = choice.rows, columns = choice.columns;
+  const int64_t blocks = logits.batch * choice.class_groups * choice.column_tiles * choice.row_tiles;
   const int64_t threads = divide_up(larger(most_outputs(logits.width, columns), columns), kWarp) * kWarp;
   const int64_t length = 2 * most_outputs(logits.width) + 1;  // a result may read a source with both taps
   int64_t gatherers = kGradientClasses<acc> / 2;
@@ -343,15 +366,15 @@ cudaError_t launch_cross_entropy_backward(const CrossEntropyParams<acc>& p, cons
                                             static_cast<int32_t>(rows),
                                             static_cast<int32_t>(columns),
                                             static_cast<int32_t>(length),
-                                            Divider<int32_t>(class_groups),
-                                            Divider<int32_t>(column_tiles),
-                                            Divider<int32_t>(row_tiles),
+                                            Divider<int32_t>(choice.class_groups),
+                                            Divider<int32_t>(choice.column_tiles),
+                                            Divider<int32_t>(choice.row_tiles),
                                             Divider<int32_t>(columns),
                                             static_cast<int32_t>(gatherers),
                                             logits.channels > 1 && p.grad.channel == 1};
   const auto bytes = static_cast<size_t>(GradientTile<acc>::bytes(columns, length));
-  return with_vector<T>(logits, [&](auto vector) {
-    constexpr int V = decltype(vector)::value;
+  return with_classes<T>(classes_of_load<T>(logits), [&](auto classes) {
+    constexpr int V = decltype(classes)::value;
     return launch(gradient_of_tiles<T, acc, V, kSmooth>, device, blocks, static_cast<int>(threads), bytes,
                   arguments);
   });

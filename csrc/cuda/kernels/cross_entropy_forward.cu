@@ -17,7 +17,7 @@ int64_t cross_entropy_blocks(const LogitsParams<acc>& logits) {
 
 template <class T, class acc>
 cudaError_t cross_entropy_sum(const LossSumParams<T, acc>& params, const Device& device) {
-  return launch(sum_of_losses<T, acc>, device, 1, kSumThreads, 0, params);
+  return launch(sum_of_losses<T, acc>, device, 1, kLossSumThreads, 0, params);
 }
 
 template cudaError_t cross_entropy_forward<double>(const CrossEntropyParams<double>&, const Device&);

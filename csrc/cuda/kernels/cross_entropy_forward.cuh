@@ -157,19 +157,19 @@ __global__ void __launch_bounds__(kClassThreads, sizeof(acc) == 8 ? 2 : kClassBl
 
 // ---- the sum over all blocks ----------------------------------------------------------------------------
 
-constexpr int kSumThreads = 512;
+constexpr int kLossSumThreads = 512;
 
-// One block: each thread sums every kSumThreads-th partial.
+// One block: each thread sums every kLossSumThreads-th partial.
 template <class T, class acc>
-__global__ void __launch_bounds__(kSumThreads) sum_of_losses(const LossSumParams<T, acc> p) {
-  __shared__ double shared[kSumThreads];
+__global__ void __launch_bounds__(kLossSumThreads) sum_of_losses(const LossSumParams<T, acc> p) {
+  __shared__ double shared[kLossSumThreads];
   double losses = 0, weights = 0;
-  for (int64_t i = threadIdx.x; i < p.blocks; i += kSumThreads) {
+  for (int64_t i = threadIdx.x; i < p.blocks; i += kLossSumThreads) {
     losses += p.partial[2 * i];
     weights += p.partial[2 * i + 1];
   }
-  losses = sum_of_block(losses, shared, kSumThreads);
-  weights = sum_of_block(weights, shared, kSumThreads);
+  losses = sum_of_block(losses, shared, kLossSumThreads);
+  weights = sum_of_block(weights, shared, kLossSumThreads);
   if (threadIdx.x != 0) return;
   if (p.loss != nullptr) *p.loss = Narrow<T>::of(static_cast<acc>(p.mean ? losses / weights : losses));
   if (p.scale != nullptr) {
@@ -199,19 +199,25 @@ cudaError_t launch_cross_entropy_of_columns(const CrossEntropyParams<acc>& p, co
 // side by side, not double    2, 4                           16 bytes, or 2       32 bits
 // any other                   2, 4; 2 of double              1                    32 bits
 // too large for 32 bits       2                              1                    64 bits
+template <class T, class acc>
+ClassesChoice choose_cross_entropy(const LogitsParams<acc>& p) {
+  const bool narrow = fits_32_bits(p), is_double = std::is_same<acc, double>::value;
+  return {narrow, rows_of_thread(p), narrow && !is_double ? classes_of_load<T>(p) : 1};
+}
+
 template <class T, class acc, bool kSmooth>
 cudaError_t launch_cross_entropy_forward(const CrossEntropyParams<acc>& p, const Device& device) {
-  if (!fits_32_bits(p.logits)) {
+  const ClassesChoice choice = choose_cross_entropy<T>(p.logits);
+  if (!choice.fits_32_bits) {
     return launch_cross_entropy_of_columns<T, acc, 2, 1, kSmooth, int64_t>(p, device);
   }
   if constexpr (std::is_same<acc, double>::value) {
     return launch_cross_entropy_of_columns<T, acc, 2, 1, kSmooth, int32_t>(p, device);
   } else {
-    const int rows = rows_of_thread(p.logits);
-    return with_vector<T>(p.logits, [&](auto vector) {
-      constexpr int V = decltype(vector)::value;
-      return rows == 2 ? launch_cross_entropy_of_columns<T, acc, 2, V, kSmooth, int32_t>(p, device)
-                       : launch_cross_entropy_of_columns<T, acc, 4, V, kSmooth, int32_t>(p, device);
+    return with_classes<T>(choice.classes, [&](auto classes) {
+      constexpr int V = decltype(classes)::value;
+      return choice.rows == 2 ? launch_cross_entropy_of_columns<T, acc, 2, V, kSmooth, int32_t>(p, device)
+                              : launch_cross_entropy_of_columns<T, acc, 4, V, kSmooth, int32_t>(p, device);
     });
   }
 }

@@ -104,21 +104,50 @@ cudaError_t launch_backward_input_rolling(const DeconvParams& p, bool weight_in_
                 kDeconvThreads, 0, arguments, static_cast<int32_t>(rows));
 }
 
+// Which kernel takes a call; kNone where there is nothing to do.
+enum class DeconvBackwardInputKernel {
+  kNone,
+  kGeneral,
+  kGeneralBeyond32Bits,  // the same, too large for 32 bits
+  kRolling,              // one output a load
+  kRollingPairs,         // two
+  kRollingMost,          // kMostOutputs
+};
+
 template <class T>
-cudaError_t launch_deconv_backward_input(const DeconvParams& p, bool weight_in_acc, const Device& device) {
-  if (p.batch == 0) return cudaSuccess;
-  if (!fits_32_bits(p)) return launch_backward_input_general<T, int64_t>(p, weight_in_acc, device);
+DeconvBackwardInputKernel choose_deconv_backward_input(const DeconvParams& p) {
+  if (p.batch == 0) return DeconvBackwardInputKernel::kNone;
+  if (!fits_32_bits(p)) return DeconvBackwardInputKernel::kGeneralBeyond32Bits;
   const ConvTransposeAxis& h = p.height;
   const bool rolls = h.dilation == 1 && h.stride < h.kernel_size && h.kernel_size <= 2 * h.stride;
-  if (!rolls || h.replicate) return launch_backward_input_general<T, int32_t>(p, weight_in_acc, device);
+  if (!rolls || h.replicate) return DeconvBackwardInputKernel::kGeneral;
   switch (outputs_at_once<T>(p)) {
     case 4:
-      return launch_backward_input_rolling<T, kMostOutputs<T>>(p, weight_in_acc, device);
+      return DeconvBackwardInputKernel::kRollingMost;
     case 2:
-      return launch_backward_input_rolling<T, 2>(p, weight_in_acc, device);
+      return DeconvBackwardInputKernel::kRollingPairs;
     default:
-      return launch_backward_input_rolling<T, 1>(p, weight_in_acc, device);
+      return DeconvBackwardInputKernel::kRolling;
   }
+}
+
+template <class T>
+cudaError_t launch_deconv_backward_input(const DeconvParams& p, bool weight_in_acc, const Device& device) {
+  switch (choose_deconv_backward_input<T>(p)) {
+    case DeconvBackwardInputKernel::kNone:
+      return cudaSuccess;
+    case DeconvBackwardInputKernel::kGeneral:
+      return launch_backward_input_general<T, int32_t>(p, weight_in_acc, device);
+    case DeconvBackwardInputKernel::kGeneralBeyond32Bits:
+      return launch_backward_input_general<T, int64_t>(p, weight_in_acc, device);
+    case DeconvBackwardInputKernel::kRolling:
+      return launch_backward_input_rolling<T, 1>(p, weight_in_acc, device);
+    case DeconvBackwardInputKernel::kRollingPairs:
+      return launch_backward_input_rolling<T, 2>(p, weight_in_acc, device);
+    case DeconvBackwardInputKernel::kRollingMost:
+      return launch_backward_input_rolling<T, kMostOutputs<T>>(p, weight_in_acc, device);
+  }
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace gpu

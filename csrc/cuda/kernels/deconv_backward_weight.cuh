@@ -133,29 +133,52 @@ cudaError_t launch_weight_slices(const DeconvParams& p, acc_of<T>* partial, cons
                 kSumBytes<kTile * kTile, acc_of<T>>, arguments);
 }
 
+// Which kernel sums the slices: how many adjacent outputs a load brings.
+enum class DeconvBackwardWeightKernel {
+  kSingle,
+  kPairs,
+  kMost,          // kMostOutputs
+  kBeyond32Bits,  // one, too large for 32 bits
+};
+
 template <class T>
-cudaError_t launch_narrow_slices(const DeconvParams& p, acc_of<T>* partial, const Device& device) {
+DeconvBackwardWeightKernel choose_deconv_backward_weight(const DeconvParams& p) {
+  const WeightSlices s(p);
+  const bool narrow = fits_32_bits(p) && s.positions + s.slice_positions < int64_t{1} << 30;
+  if (!narrow) return DeconvBackwardWeightKernel::kBeyond32Bits;
   switch (outputs_at_once<T>(p)) {
     case 4:
-      return launch_weight_slices<T, kMostOutputs<T>, int32_t>(p, partial, device);
+      return DeconvBackwardWeightKernel::kMost;
     case 2:
-      return launch_weight_slices<T, 2, int32_t>(p, partial, device);
+      return DeconvBackwardWeightKernel::kPairs;
     default:
-      return launch_weight_slices<T, 1, int32_t>(p, partial, device);
+      return DeconvBackwardWeightKernel::kSingle;
   }
+}
+
+template <class T>
+cudaError_t launch_chosen_slices(const DeconvParams& p, acc_of<T>* partial, const Device& device) {
+  switch (choose_deconv_backward_weight<T>(p)) {
+    case DeconvBackwardWeightKernel::kSingle:
+      return launch_weight_slices<T, 1, int32_t>(p, partial, device);
+    case DeconvBackwardWeightKernel::kPairs:
+      return launch_weight_slices<T, 2, int32_t>(p, partial, device);
+    case DeconvBackwardWeightKernel::kMost:
+      return launch_weight_slices<T, kMostOutputs<T>, int32_t>(p, partial, device);
+    case DeconvBackwardWeightKernel::kBeyond32Bits:
+      return launch_weight_slices<T, 1, int64_t>(p, partial, device);
+  }
+  return cudaErrorInvalidValue;
 }
 
 template <class T>
 cudaError_t launch_deconv_backward_weight(const DeconvParams& p, void* memory, const Device& device) {
   typedef acc_of<T> acc;
   acc* partial = static_cast<acc*>(memory);
-  const WeightSlices s(p);
-  const bool narrow = fits_32_bits(p) && s.positions + s.slice_positions < int64_t{1} << 30;
-  const cudaError_t error = narrow ? launch_narrow_slices<T>(p, partial, device)
-                                   : launch_weight_slices<T, 1, int64_t>(p, partial, device);
+  const cudaError_t error = launch_chosen_slices<T>(p, partial, device);
   if (error != cudaSuccess) return error;
   return launch_sum_slices<T>(partial, p.weight, p.channels, p.height.kernel_size * p.width.kernel_size,
-                              s.slices, device);
+                              WeightSlices(p).slices, device);
 }
 
 }  // namespace gpu

@@ -329,32 +329,59 @@ cudaError_t launch_walk(Kernel kernel, const DeconvParams& p, bool weight_in_acc
   return launch(kernel, device, divide_up(threads, kDeconvThreads), kDeconvThreads, 0, arguments);
 }
 
+// Which kernel takes a call; kNone where there is nothing to do.
+enum class DeconvForwardKernel {
+  kNone,
+  kGeneral,              // any number of taps
+  kGeneralBeyond32Bits,  // the same, too large for 32 bits
+  kChannelsLast,         // the others: at most two taps along each axis
+  kChannelsLastSingle,   // one channel a thread
+  kVector,
+  kScattered
+};
+
 template <class T>
-cudaError_t launch_deconv_forward(const DeconvParams& p, bool weight_in_acc, const Device& device) {
+DeconvForwardKernel choose_deconv_forward(const DeconvParams& p) {
   constexpr int V = kWide<T>;
-  if (p.batch == 0) return cudaSuccess;
-  if (!fits_32_bits(p)) return launch_forward_general<T, int64_t>(p, weight_in_acc, device);
-  if (!at_most_two_taps(p.height) || !at_most_two_taps(p.width)) {
-    return launch_forward_general<T, int32_t>(p, weight_in_acc, device);
-  }
-  const int64_t width = p.width.out_size();
+  if (p.batch == 0) return DeconvForwardKernel::kNone;
+  if (!fits_32_bits(p)) return DeconvForwardKernel::kGeneralBeyond32Bits;
+  if (!at_most_two_taps(p.height) || !at_most_two_taps(p.width)) return DeconvForwardKernel::kGeneral;
   if (p.channels_last) {
     const bool wide = p.channels % V == 0 &&
                       aligned_strides<T>(p.input, 16, p.in.batch, p.in.height, p.in.width) &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.height, p.out.width);
-    const int64_t vectors = p.channels / V;
-    return wide ? launch_walk<T>(deconv_forward_channels_last<T, V>, p, weight_in_acc, vectors,
-                                 channels_of_block(vectors, 128 / sizeof(T) / V), width, device)
-                : launch_walk<T>(deconv_forward_channels_last<T, 1>, p, weight_in_acc, p.channels,
-                                 channels_of_block(p.channels, kWarp), width, device);
+    return wide ? DeconvForwardKernel::kChannelsLast : DeconvForwardKernel::kChannelsLastSingle;
   }
-  const bool vector = p.out.width == 1 && width % V == 0 &&
+  const bool vector = p.out.width == 1 && p.width.out_size() % V == 0 &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height);
-  constexpr int kScattered = V < 4 ? V : 4;
-  return vector ? launch_walk<T>(deconv_forward_planar<T, V, true>, p, weight_in_acc, p.channels, 1,
-                                 width / V, device)
-                : launch_walk<T>(deconv_forward_planar<T, kScattered, false>, p, weight_in_acc, p.channels, 1,
-                                 divide_up(width, kScattered), device);
+  return vector ? DeconvForwardKernel::kVector : DeconvForwardKernel::kScattered;
+}
+
+template <class T>
+cudaError_t launch_deconv_forward(const DeconvParams& p, bool weight_in_acc, const Device& device) {
+  constexpr int V = kWide<T>, kScattered = V < 4 ? V : 4;
+  const int64_t width = p.width.out_size(), vectors = p.channels / V;
+  switch (choose_deconv_forward<T>(p)) {
+    case DeconvForwardKernel::kNone:
+      return cudaSuccess;
+    case DeconvForwardKernel::kGeneral:
+      return launch_forward_general<T, int32_t>(p, weight_in_acc, device);
+    case DeconvForwardKernel::kGeneralBeyond32Bits:
+      return launch_forward_general<T, int64_t>(p, weight_in_acc, device);
+    case DeconvForwardKernel::kChannelsLast:
+      return launch_walk<T>(deconv_forward_channels_last<T, V>, p, weight_in_acc, vectors,
+                            channels_of_block(vectors, 128 / sizeof(T) / V), width, device);
+    case DeconvForwardKernel::kChannelsLastSingle:
+      return launch_walk<T>(deconv_forward_channels_last<T, 1>, p, weight_in_acc, p.channels,
+                            channels_of_block(p.channels, kWarp), width, device);
+    case DeconvForwardKernel::kVector:
+      return launch_walk<T>(deconv_forward_planar<T, V, true>, p, weight_in_acc, p.channels, 1, width / V,
+                            device);
+    case DeconvForwardKernel::kScattered:
+      return launch_walk<T>(deconv_forward_planar<T, kScattered, false>, p, weight_in_acc, p.channels, 1,
+                            divide_up(width, kScattered), device);
+  }
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace gpu

@@ -1,12 +1,15 @@
 // Epilogues: what is done to a resized value, as the last step of resize and of the ops fused to it, all of
 // which see the same value in acc. An epilogue is a small object that kernels take by value. It has:
 //   typedef result            an element of the output
-//   explicit Epilogue(const Params&)
-//   result of(acc value, int64_t offset) const            at an offset of the output, in elements
-//   Pack<result, V> of<V>(const acc (&values)[V], int64_t offset) const     at V neighbours, aligned as one
+//   explicit Epilogue(const Operands&)            what it takes besides (epilogue_operands.h), if anything
+//   bool vectors_start_at(int64_t bytes) const    whether what it reads is aligned as the output's vectors
+//   result of(acc value, int64_t offset) const    at an offset of the output, in elements
+//   Pack<result, V> of<V>(const acc (&values)[V], int64_t offset) const    at V neighbours, aligned as one
 #pragma once
 
+#include "../../epilogue_operands.h"
 #include "element.cuh"
+#include "resample_limits.cuh"
 
 namespace upsample_ext {
 namespace gpu {
@@ -17,8 +20,7 @@ struct Store {
   typedef T result;
   typedef acc_of<T> acc;
 
-  template <class Params>
-  explicit Store(const Params&) {}
+  bool vectors_start_at(int64_t) const { return true; }
 
   __device__ __forceinline__ T of(acc value, int64_t) const { return Narrow<T>::of(value); }
   template <int V>
@@ -30,15 +32,15 @@ struct Store {
   }
 };
 
-// output = value + other, rounded once; `other` may be the output itself
+// output = value + other, rounded once
 template <class T>
 struct Add {
   typedef T result;
   typedef acc_of<T> acc;
   const T* other;
 
-  template <class Params>
-  explicit Add(const Params& p) : other(static_cast<const T*>(p.other)) {}
+  explicit Add(const AddOperands& operands) : other(static_cast<const T*>(operands.other)) {}
+  bool vectors_start_at(int64_t bytes) const { return aligned(other, bytes); }
 
   __device__ __forceinline__ T of(acc value, int64_t offset) const {
     return Narrow<T>::of(value + widen(load_written(other + offset)));
@@ -60,8 +62,8 @@ struct Threshold {
   typedef acc_of<T> acc;
   acc threshold;
 
-  template <class Params>
-  explicit Threshold(const Params& p) : threshold(p.threshold) {}
+  explicit Threshold(const ThresholdOperands<acc>& operands) : threshold(operands.threshold) {}
+  bool vectors_start_at(int64_t) const { return true; }
 
   __device__ __forceinline__ bool of(acc value, int64_t) const { return value > threshold; }
   template <int V>

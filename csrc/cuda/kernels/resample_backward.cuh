@@ -1,15 +1,13 @@
 // The gradient of a resize: every source gathers its contributions from the results that read it, in a fixed
 // order.
 //
-//   layout, size of the footprint               kernel                              V
-//   channels side by side in both, factors      resample_backward_channels_last               16 bytes, if
-//   they divide
-//     up to about 19                                                                all, else 1
-//   any other, the footprint fits a tile:       resample_backward_planar (doubled: factor 2   16 bytes;
-//   scattered
-//     factors up to about 30                    along the width)                    where rows are unaligned
-//   large footprints                            backward_of_one, a warp to a source
-//   beyond 32 bits                              backward_of_one, a warp to a source
+//   layout, size of the footprint            kernel                            V
+//   channels side by side in both images,    resample_backward_channels_last   16 bytes if they divide all
+//     factors up to about 19                                                     strides, else 1
+//   any other whose footprint fits a tile,   resample_backward_planar          16 bytes; scattered where
+//     factors up to about 30                   (doubled: factor 2 along the      rows are not aligned
+//                                              width)
+//   larger footprints, beyond 32 bits        backward_of_one                   a warp to a source
 #pragma once
 
 #include "resample_backward_channels_last.cuh"

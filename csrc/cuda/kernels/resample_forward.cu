@@ -6,7 +6,7 @@ namespace gpu {
 
 template <class T, class acc, class Axis>
 cudaError_t resample(const ResampleParams<acc, Axis>& params, const Device& device) {
-  return launch_resample<T, Store<T>>(params, device);
+  return launch_resample<T>(params, Store<T>(), device);
 }
 
 template cudaError_t resample<double>(const ResampleParams<double, LinearAxis<double>>&, const Device&);

@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kResampleThreads, 2)
 // ---- choice and launch ----------------------------------------------------------------------------------
 
 template <class T, class Index, class Epilogue, class acc, class Axis>
-auto forward_arguments(const ResampleParams<acc, Axis>& p) {
+auto forward_arguments(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue) {
   typedef typename Axis::template with_index<Index> NarrowAxis;
   return ForwardArguments<T, NarrowAxis, Index, Epilogue>{static_cast<const T*>(p.input),
                                                           static_cast<typename Epilogue::result*>(p.output),
@@ -123,22 +123,23 @@ auto forward_arguments(const ResampleParams<acc, Axis>& p) {
                                                           p.out,
                                                           NarrowAxis(p.height),
                                                           NarrowAxis(p.width),
-                                                          Epilogue(p)};
+                                                          epilogue};
 }
 
 template <class T, class Epilogue, class acc, class Axis>
-cudaError_t launch_beyond_32_bits(const ResampleParams<acc, Axis>& p, const Device& device);
+cudaError_t launch_beyond_32_bits(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
+                                  const Device& device);
 
 template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Index,
           class Epilogue, class acc, class Axis>
-cudaError_t launch_rows(const ResampleParams<acc, Axis>& p, int64_t row_elements, int64_t planes_of_image,
-                        const Device& device) {
-  auto arguments = forward_arguments<T, Index, Epilogue>(p);
+cudaError_t launch_rows(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue, int64_t row_elements,
+                        int64_t planes_of_image, const Device& device) {
+  auto arguments = forward_arguments<T, Index>(p, epilogue);
   const int64_t groups = divide_up(row_elements, V), planes = p.batch * planes_of_image;
   const int64_t rows = rows_per_thread(device, p.height.out_size, groups * planes);
   const int64_t row_groups = divide_up(p.height.out_size, rows), threads = groups * row_groups * planes;
   if constexpr (sizeof(Index) < 8) {
-    if (!can_number<Index>(threads)) return launch_beyond_32_bits<T, Epilogue>(p, device);
+    if (!can_number<Index>(threads)) return launch_beyond_32_bits<T>(p, epilogue, device);
   }
   arguments.threads = static_cast<Index>(threads);
   arguments.rows_per_thread = static_cast<Index>(rows);
@@ -151,23 +152,26 @@ cudaError_t launch_rows(const ResampleParams<acc, Axis>& p, int64_t row_elements
 
 template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Index,
           class Epilogue, class acc, class Axis>
-cudaError_t launch_planar(const ResampleParams<acc, Axis>& p, const Device& device) {
-  return launch_rows<T, V, kVector, Columns, Index, Epilogue>(p, p.width.out_size, p.channels, device);
+cudaError_t launch_planar(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
+                          const Device& device) {
+  return launch_rows<T, V, kVector, Columns, Index>(p, epilogue, p.width.out_size, p.channels, device);
 }
 
 template <class T, class Epilogue, class acc, class Axis>
-cudaError_t launch_beyond_32_bits(const ResampleParams<acc, Axis>& p, const Device& device) {
-  return launch_planar<T, 2, false, PlanarColumns, int64_t, Epilogue>(p, device);
+cudaError_t launch_beyond_32_bits(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
+                                  const Device& device) {
+  return launch_planar<T, 2, false, PlanarColumns, int64_t>(p, epilogue, device);
 }
 
 template <class T, int V, class Index, class Epilogue, class acc, class Axis>
-cudaError_t launch_channels_last(const ResampleParams<acc, Axis>& p, const Device& device) {
-  auto arguments = forward_arguments<T, Index, Epilogue>(p);
+cudaError_t launch_channels_last(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
+                                 const Device& device) {
+  auto arguments = forward_arguments<T, Index>(p, epilogue);
   const auto [vectors, blocks, within] = channel_blocks<T, V>(p.channels);
   const int64_t threads_of_a_row = blocks * within * p.width.out_size * p.batch;
   const int64_t rows = rows_per_thread(device, p.height.out_size, threads_of_a_row);
   const int64_t row_groups = divide_up(p.height.out_size, rows), threads = threads_of_a_row * row_groups;
-  if (!can_number<Index>(threads)) return launch_beyond_32_bits<T, Epilogue>(p, device);
+  if (!can_number<Index>(threads)) return launch_beyond_32_bits<T>(p, epilogue, device);
   arguments.threads = static_cast<Index>(threads);
   arguments.rows_per_thread = static_cast<Index>(rows);
   arguments.channels = static_cast<Index>(p.channels);
@@ -199,25 +203,26 @@ constexpr int kForwardVector = 16 / (sizeof(T) > sizeof(result) ? sizeof(T) : si
                                    ? 16 / (sizeof(T) > sizeof(result) ? sizeof(T) : sizeof(result))
                                    : 8;
 
-template <class T, class result, class acc, class Axis>
-ForwardKernel choose_forward(const ResampleParams<acc, Axis>& p) {
+template <class T, class Epilogue, class acc, class Axis>
+ForwardKernel choose_forward(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue) {
+  typedef typename Epilogue::result result;
   constexpr int V = kForwardVector<T, result>;
   constexpr int64_t kIn = V * sizeof(T), kOut = V * sizeof(result);
   if (p.batch == 0) return ForwardKernel::kNone;
   if (!fits_32_bits(p)) return ForwardKernel::kBeyond32Bits;
-  const bool aligned_other = p.other == nullptr || aligned(p.other, kOut);
+  const bool aligned_operands = epilogue.vectors_start_at(kOut);
   if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1) {
-    if (p.channels % V == 0 && aligned_other &&
+    if (p.channels % V == 0 && aligned_operands &&
         aligned_strides<T>(p.input, kIn, p.in.batch, p.in.height, p.in.width) &&
         aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, p.out.width)) {
       return ForwardKernel::kChannelsLast;
     }
     const bool dense = p.in.width == p.channels && p.out.width == p.channels;
-    const bool aligned_rows = p.width.out_size * p.channels % V == 0 && aligned_other &&
+    const bool aligned_rows = p.width.out_size * p.channels % V == 0 && aligned_operands &&
                               aligned_strides<result>(p.output, kOut, p.out.batch, p.out.height, 0);
     return dense && aligned_rows ? ForwardKernel::kPixels : ForwardKernel::kChannelsLastSingle;
   }
-  const bool vector = p.out.width == 1 && p.width.out_size % V == 0 && aligned_other &&
+  const bool vector = p.out.width == 1 && p.width.out_size % V == 0 && aligned_operands &&
                       aligned_strides<result>(p.output, kOut, p.out.batch, p.out.channel, p.out.height);
   if (!vector) return can_be_staged<result>(p) ? ForwardKernel::kStaged : ForwardKernel::kScattered;
   if constexpr (!Axis::kMayLackTaps) {
@@ -230,33 +235,34 @@ ForwardKernel choose_forward(const ResampleParams<acc, Axis>& p) {
 }
 
 template <class T, class Epilogue, class acc, class Axis>
-cudaError_t launch_resample(const ResampleParams<acc, Axis>& p, const Device& device) {
+cudaError_t launch_resample(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
+                            const Device& device) {
   typedef typename Epilogue::result result;
   constexpr int V = kForwardVector<T, result>;
   constexpr int kFew = V < 4 ? V : 4;
-  switch (choose_forward<T, result>(p)) {
+  switch (choose_forward<T>(p, epilogue)) {
     case ForwardKernel::kNone:
       return cudaSuccess;
     case ForwardKernel::kBeyond32Bits:
-      return launch_beyond_32_bits<T, Epilogue>(p, device);
+      return launch_beyond_32_bits<T>(p, epilogue, device);
     case ForwardKernel::kChannelsLast:
-      return launch_channels_last<T, V, int32_t, Epilogue>(p, device);
+      return launch_channels_last<T, V, int32_t>(p, epilogue, device);
     case ForwardKernel::kChannelsLastSingle:
-      return launch_channels_last<T, 1, int32_t, Epilogue>(p, device);
+      return launch_channels_last<T, 1, int32_t>(p, epilogue, device);
     case ForwardKernel::kPixels:
-      return launch_rows<T, V, true, PixelColumns, int32_t, Epilogue>(p, p.width.out_size * p.channels, 1,
-                                                                      device);
+      return launch_rows<T, V, true, PixelColumns, int32_t>(p, epilogue, p.width.out_size * p.channels, 1,
+                                                            device);
     case ForwardKernel::kVector:
-      return launch_planar<T, V, true, PlanarColumns, int32_t, Epilogue>(p, device);
+      return launch_planar<T, V, true, PlanarColumns, int32_t>(p, epilogue, device);
     case ForwardKernel::kDoubled:
       if constexpr (!Axis::kMayLackTaps) {
-        return launch_planar<T, V, true, DoubledColumns, int32_t, Epilogue>(p, device);
+        return launch_planar<T, V, true, DoubledColumns, int32_t>(p, epilogue, device);
       }
       break;
     case ForwardKernel::kStaged:
-      return launch_staged<T, kFew, Epilogue>(p, device);
+      return launch_staged<T, kFew>(p, epilogue, device);
     case ForwardKernel::kScattered:
-      return launch_planar<T, kFew, false, PlanarColumns, int32_t, Epilogue>(p, device);
+      return launch_planar<T, kFew, false, PlanarColumns, int32_t>(p, epilogue, device);
   }
   return cudaErrorInvalidValue;
 }

@@ -94,7 +94,8 @@ bool can_be_staged(const ResampleParams<acc, Axis>& p) {
 }
 
 template <class T, int V, class Epilogue, class acc, class Axis>
-cudaError_t launch_staged(const ResampleParams<acc, Axis>& p, const Device& device) {
+cudaError_t launch_staged(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
+                          const Device& device) {
   typedef typename Axis::template with_index<int32_t> NarrowAxis;
   typedef typename Epilogue::result result;
   const int64_t width = p.width.out_size, rows = p.batch * p.channels * p.height.out_size;
@@ -108,7 +109,7 @@ cudaError_t launch_staged(const ResampleParams<acc, Axis>& p, const Device& devi
                                                            p.in,
                                                            NarrowAxis(p.height),
                                                            NarrowAxis(p.width),
-                                                           Epilogue(p),
+                                                           epilogue,
                                                            static_cast<int32_t>(rows),
                                                            static_cast<int32_t>(of_block),
                                                            static_cast<int32_t>(divide_up(of_block, chunks)),

@@ -261,13 +261,25 @@ __global__ void __launch_bounds__(kTableThreads, 3) resample_by_table(const Tabl
   }
 }
 
+// The tiles of a call, in results.
+struct TableTiles {
+  bool channels_last;  // threads side by side have channels side by side, otherwise columns
+  int64_t channels, columns;
+};
+template <class acc>
+TableTiles choose_table_tiles(const TableParams<DeviceTable<acc>>& p) {
+  if (p.channels > 1 && p.x_strides.channel == 1 && p.y_strides.channel == 1) {
+    const int64_t channels = smaller(p.channels, kWarp);
+    return {true, channels, kTableElements / channels};
+  }
+  const int64_t columns = smaller(p.width.rows, kTableElements);
+  return {false, smaller(p.channels, kTableElements / columns), columns};
+}
+
 template <class T, class acc>
 cudaError_t launch_resample_table(const TableParams<DeviceTable<acc>>& p, const Device& device) {
   if (p.batch == 0) return cudaSuccess;
-  const bool channels_last = p.channels > 1 && p.x_strides.channel == 1 && p.y_strides.channel == 1;
-  const int64_t columns = smaller(p.width.rows, kTableElements);
-  const int64_t channels = smaller(p.channels, channels_last ? kWarp : kTableElements / columns);
-  const int64_t of_tile = channels_last ? kTableElements / channels : columns;
+  const auto [channels_last, channels, of_tile] = choose_table_tiles(p);
   const int64_t across = divide_up(p.width.rows, of_tile), down = divide_up(p.height.rows, kTableRows);
   const int64_t deep = divide_up(p.channels, channels), tiles = across * down * deep * p.batch;
   const TableArguments<T> arguments{static_cast<const T*>(p.x),

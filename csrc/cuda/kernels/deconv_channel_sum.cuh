@@ -94,19 +94,33 @@ cudaError_t launch_channel_slices(const ChannelSumParams& p, const ChannelSlices
                 kSumBytes<1, acc_of<T>>, arguments);
 }
 
+// Which kernel sums the slices.
+enum class ChannelSumKernel {
+  kVector,        // 16 bytes a load
+  kSingle,        // one element
+  kBeyond32Bits,  // the same, too large for 32 bits
+};
+
+// Of rows that with_long_rows has joined.
+template <class T>
+ChannelSumKernel choose_channel_sum(const ChannelSumParams& p) {
+  if (2 * ChannelSlices(p).positions >= kFar || p.channels >= kFar) return ChannelSumKernel::kBeyond32Bits;
+  const bool vector = !p.channels_last && p.in.width == 1 && p.width % kWide<T> == 0 &&
+                      aligned_strides<T>(p.input, 16, p.in.batch, p.in.channel, p.in.height);
+  return vector ? ChannelSumKernel::kVector : ChannelSumKernel::kSingle;
+}
+
 template <class T>
 cudaError_t launch_channel_sum(const ChannelSumParams& params, void* memory, const Device& device) {
   constexpr int V = kWide<T>;
   acc_of<T>* partial = static_cast<acc_of<T>*>(memory);
   const ChannelSumParams p = with_long_rows(params);
-  const bool vector = !p.channels_last && p.in.width == 1 && p.width % V == 0 &&
-                      aligned_strides<T>(p.input, 16, p.in.batch, p.in.channel, p.in.height);
-  const ChannelSlices by_one(p), by_vector(p, V);
-  const bool narrow = 2 * by_one.positions < kFar && p.channels < kFar;
-  const ChannelSlices& s = vector && narrow ? by_vector : by_one;
-  const cudaError_t error = !narrow  ? launch_channel_slices<T, 1, int64_t>(p, s, partial, device)
-                            : vector ? launch_channel_slices<T, V, int32_t>(p, s, partial, device)
-                                     : launch_channel_slices<T, 1, int32_t>(p, s, partial, device);
+  const ChannelSumKernel kernel = choose_channel_sum<T>(p);
+  const ChannelSlices s(p, kernel == ChannelSumKernel::kVector ? V : 1);
+  const cudaError_t error =
+      kernel == ChannelSumKernel::kBeyond32Bits ? launch_channel_slices<T, 1, int64_t>(p, s, partial, device)
+      : kernel == ChannelSumKernel::kVector     ? launch_channel_slices<T, V, int32_t>(p, s, partial, device)
+                                                : launch_channel_slices<T, 1, int32_t>(p, s, partial, device);
   if (error != cudaSuccess) return error;
   return launch_sum_slices<T>(partial, p.output, p.channels, 1, s.slices, device);
 }

@@ -1,4 +1,4 @@
-#include "channel_sum.cuh"
+#include "deconv_channel_sum.cuh"
 
 namespace upsample_ext {
 namespace gpu {
