@@ -397,7 +397,7 @@ def test_derivatives_of_all_orders(mode, device):
 @every_mode
 def test_opcheck(mode, device):
     x = torch.randn(2, 3, 5, 4, device=device, requires_grad=True)
-    torch.library.opcheck(ops.resample, (x, [7, 3], *settings(mode)))
+    torch.library.opcheck(ops.resample.default, (x, [7, 3], *settings(mode)))
     grad = torch.randn(2, 3, 7, 3, device=device, requires_grad=True)
     torch.library.opcheck(ops.resample_backward, (grad, [5, 4], *settings(mode)))
 
@@ -581,8 +581,8 @@ def test_transforms_of_volumes():
 
     torch.autograd.gradcheck(function, x, check_forward_ad=True)
     torch.autograd.gradgradcheck(function, x)
-    torch.library.opcheck(ops.resample, (x, [3, 2, 5], "trilinear", False, False, None))
-    torch.library.opcheck(ops.resample, (x, [3, 2, 5], "nearest", False, False, [1.5, 0.7, 2.5]))
+    torch.library.opcheck(ops.resample.default, (x, [3, 2, 5], "trilinear", False, False, None))
+    torch.library.opcheck(ops.resample.default, (x, [3, 2, 5], "nearest", False, False, [1.5, 0.7, 2.5]))
     batched = torch.randn(3, 2, 2, 2, 3, 2)
     torch.testing.assert_close(
         torch.vmap(lambda t: ops.resample(t, (3, 2, 5), "trilinear", False, False, None), in_dims=1)(batched),

@@ -1,5 +1,7 @@
 """Transposed convolution, every geometry, dtype, layout, level: against float64, native, its definition."""
 
+import functools
+
 import pytest
 import reference
 import torch
@@ -236,13 +238,12 @@ def test_infinities_and_nan_reach_as_far_as_the_kernel(case, channels_last, leve
 # ---- replicated border -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("case", NON_EMPTY)
-def test_replicate_is_an_input_extended_by_its_edge(case, channels_last, level):
+@functools.cache
+def extended_by_its_edge(case, channels_last):
+    """Tensors, the result, a gradient of it and theirs by PyTorch: once for all levels."""
     values = tensors(case, torch.float64, channels_last=channels_last, requires_grad=True)
     x, weight, bias = values
     _, kernel, stride, padding, output_padding, dilation = case
-    found = OPS.depthwise_conv_transpose2d(*values, stride, padding, output_padding, dilation, True)
     reach = [d * k + o + p for d, k, o, p in zip(dilation, kernel, output_padding, padding, strict=True)]
     rows, columns = (
         torch.arange(-more, size + more).clamp(0, size - 1)
@@ -253,14 +254,18 @@ def test_replicate_is_an_input_extended_by_its_edge(case, channels_last, level):
     expected = F.conv_transpose2d(
         extended, weight, bias, stride, further, output_padding, x.shape[1], dilation
     )
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     grad = torch.randn_like(expected)
-    torch.testing.assert_close(
-        torch.autograd.grad(found, values, grad),
-        torch.autograd.grad(expected, values, grad),
-        rtol=1e-12,
-        atol=1e-11,
-    )
+    return values, expected.detach(), grad, torch.autograd.grad(expected, values, grad)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("case", NON_EMPTY)
+def test_replicate_is_an_input_extended_by_its_edge(case, channels_last, level):
+    values, expected, grad, gradients = extended_by_its_edge(case, channels_last)
+    _, _, stride, padding, output_padding, dilation = case
+    found = OPS.depthwise_conv_transpose2d(*values, stride, padding, output_padding, dilation, True)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.autograd.grad(found, values, grad), gradients, rtol=1e-12, atol=1e-11)
 
 
 @pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
