@@ -39,7 +39,7 @@ def interpolate(
 ) -> Tensor:
     """`upsample_ext.interpolate`, or a lazy resize that equals its result."""
     if mode == "bilinear" and not antialias and not _is_compiling():
-        if isinstance(input, LazyResize):
+        if type(input) is LazyResize:
             return torch.overrides.handle_torch_function(
                 interpolate_at_once,
                 (input,),
