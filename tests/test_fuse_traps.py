@@ -484,6 +484,17 @@ def backward_to_the_image():
 
 
 @trap
+def activations_keep_what_data_is_overwritten():
+    x, t = data(True)
+    y = F.interpolate(x, size=(16, 16), mode="bilinear")
+    p, z = y.log_softmax(1), up(y)
+    q = y.float().softmax(1)[1]
+    y.sum()
+    y.data.mul_(2)
+    return p, z, q, F.cross_entropy(z, t), y
+
+
+@trap
 def keys_and_sets():
     x, _ = data()
     y, z = up(x), up(x)

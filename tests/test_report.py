@@ -113,6 +113,26 @@ def test_what_fuse_did():
     assert "fused with argmax (1), threshold (1)" in str(r) and "put off" in str(r)
 
 
+def square(y: torch.Tensor) -> torch.Tensor:
+    return y * y
+
+
+def test_a_resize_is_counted_once():
+    """Also one of a resize that was put off, and one whose image C++ code needs several times."""
+
+    def up(x, size):
+        return F.interpolate(x, size=size, mode="bilinear")
+
+    def calls():
+        scripted = torch.jit.script(square)
+        y = up(up(IMAGE.expand(8, -1, -1, -1), (64, 64)), (70, 80))
+        scripted(y), scripted(y)
+
+    r = reported(calls, upsample_ext.fuse)
+    assert r.put_off == 2 and not r.calls
+    assert list(r.images.values()) == [1] and "from C++" in next(iter(r.images))
+
+
 def test_share_counts_calls():
     def calls():
         for _ in range(3):

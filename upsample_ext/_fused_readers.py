@@ -142,6 +142,8 @@ def _derive(derived: Derived) -> Any:
         return NotImplemented  # natively such a view still claims the history of what it views
     if derived.detached:
         source = source.detach()
+    if _events.listeners and len(derived.recipe.stages) > len(resize.recipe.stages):
+        _events.record_lazy()
     resize.like = as_meta(resize.like)
     like = derived.function(resize.like) if derived.like is None else derived.like
     return LazyResize.make(source, derived.recipe, like, Origin(resize, derived.function, derived.is_view))

@@ -42,7 +42,7 @@ def interpolate(
             input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
         )
     if not _is_compiling():
-        if isinstance(input, LazyResize) or not _native.modes_are_unconcerned():
+        if type(input) is LazyResize or not _native.modes_are_unconcerned():
             return handle_torch_function(
                 _native.as_called(interpolate),
                 (input,),

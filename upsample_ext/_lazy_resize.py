@@ -15,10 +15,9 @@ Four decisions carry it:
     natively. Where C++ code holds the tensor at that moment it stays what it is, an alias of its image.
 """
 
-import contextlib
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -142,6 +141,24 @@ class Origin(NamedTuple):
     is_view: bool
 
 
+class Family:
+    """A lazy resize and those that follow from it: they get their images under one lock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._members: weakref.WeakValueDictionary[int, LazyResize] | None = None
+
+    def add(self, tensor: "LazyResize") -> None:
+        if self._members is None:
+            self._members = weakref.WeakValueDictionary()
+        self._members[id(tensor)] = tensor
+
+    def members(self) -> list["Resize"]:
+        """Each after what it was made of; without the first."""
+        tensors = self._members.values() if self._members is not None else ()
+        return [resize for resize in map(resize_of, list(tensors)) if resize is not None]
+
+
 class Resize(Pending):
     """What is known of a lazy resize; apart from the tensor, which may turn into its image at any time."""
 
@@ -158,32 +175,31 @@ class Resize(Pending):
         like: Tensor | Image,
         origin: Origin | None = None,
     ) -> None:
-        self.source, self.recipe, self.like, self._origin = source, recipe, like, origin
+        self.source, self.recipe, self.like = source, recipe, like
         self.tensor = weakref.ref(tensor)
         self._made_in = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        self._made_with = _history(tensor)
-        self._views: list[weakref.ref[LazyResize]] = []
-        self._lock: threading.RLock = origin.resize._lock if origin else threading.RLock()
-        if origin is not None and origin.is_view:
-            origin.resize._views.append(self.tensor)
+        # Of a source that carries no gradient there is no history
+        self._made_with = _history(tensor) if source.requires_grad else (False, None)
+        # A copy without a gradient has nothing to do with what it was made of
+        self._origin = origin if origin and (origin.is_view or self.carries_gradient()) else None
+        self._family = self._origin.resize._family if self._origin else Family()
+        if self._origin is not None:
+            self._family.add(tensor)
 
     def is_pending(self) -> bool:
         if self.plain is not None or self._values is not None or self._is_adopted():
             return False
-        if self._origin is None or not (self._origin.is_view or self.carries_gradient()):
-            return True
         # Where the gradient of what it was made of may have been asked for, it has to pass there
-        return self._origin.resize.is_pending()
+        return self._origin is None or self._origin.resize.is_pending()
 
     def carries_gradient(self) -> bool:
         return self._made_with[0]
 
     def is_related_to(self, other: "Resize") -> bool:
-        """Whether both follow from one lazy resize."""
-        return self._lock is other._lock
+        return self._family is other._family
 
     def was_made_now(self) -> bool:
-        """Whether nothing else knows of it, and it was made in the modes that are in force."""
+        """Whether it follows from no other, and was made in the modes that are in force."""
         return self._origin is None and self._made_in == (
             torch.is_grad_enabled(),
             torch.is_inference_mode_enabled(),
@@ -193,7 +209,7 @@ class Resize(Pending):
         """Whether it has become the output of another node: that of an autograd.Function which made it in its
         forward (a reentrant checkpoint). The source knows nothing of that node."""
         tensor = self.tensor()
-        return isinstance(tensor, LazyResize) and _history(tensor) != self._made_with
+        return type(tensor) is LazyResize and _history(tensor) != self._made_with
 
     # ---- the image -----------------------------------------------------------------------------------------
 
@@ -202,78 +218,83 @@ class Resize(Pending):
 
         Unless told otherwise, the lazy tensor turns into it.
         """
-        with self._lock:
+        with self._family.lock:
             if self.plain is None and self._origin is not None and self._origin.is_view:
                 self._origin.resize.image(turn)  # and with it this one, if its tensor still exists
             if self.plain is not None:
                 return self.plain
-            with _modes(self._made_in):
-                image = self._compute()
-            image = self._settle(image, turn)
-            self._version = None if image.is_inference() else image._version
-            return image
+            grad_enabled, in_inference_mode = self._made_in
+            if self._made_in == (torch.is_grad_enabled(), torch.is_inference_mode_enabled()):
+                image = self._compute(turn)
+            else:
+                with torch.inference_mode(in_inference_mode), torch.set_grad_enabled(grad_enabled):
+                    image = self._compute(turn)
+            self._settle(image, turn)
+            for follower in self._followers():
+                follower.image(turn)
+            return self.plain  # type: ignore[return-value]
 
-    def _compute(self) -> Tensor:
+    def _compute(self, turn: bool) -> Tensor:
         if self._is_adopted():
             with torch.enable_grad(), _without_torch_function():
                 # Recorded by autograd, computed by __torch_dispatch__
                 return torch.ops.aten.alias(self.tensor())
         if self._origin is not None:
             resize, function, is_view = self._origin
-            if is_view:
-                return function(resize.image())
-            if self.carries_gradient() and (before := resize._unwritten_image()) is not None:
-                return function(before)
+            if is_view or not resize.is_pending():
+                return function(resize.image(turn))
+            resize.let_gradient_pass_by()
         if self._values is not None:
             return _Reattach.apply(self.source, self.recipe, self._values)
-        if self._origin is not None:
-            self._origin.resize.let_gradient_pass_by()
         return _recipe.image(self.source, self.recipe)
-
-    def _unwritten_image(self) -> Tensor | None:
-        """The image, if there is one, and nothing has been written to it."""
-        if self.plain is not None:
-            return self.plain if self.plain._version == self._version else None
-        if self._origin is None or not self._origin.is_view:
-            return None
-        base = self._origin.resize._unwritten_image()
-        return None if base is None else self._origin.function(base)
 
     def become(self, image: Tensor) -> None:
         """Makes `image` its image: what an in-place function leaves in it."""
-        with self._lock:
+        with self._family.lock:
+            self._settle(image, True)
             self._gradient_passes_by = False
-            self._settle(image)
+            for follower in self._followers():
+                if follower._origin is not None and follower._origin.is_view:
+                    follower.image()
+                else:  # a copy of what was there before
+                    follower._origin = None
 
-    def _settle(self, image: Tensor, turn: bool = True) -> Tensor:
+    def _settle(self, image: Tensor, turn: bool) -> None:
         tensor = self.tensor()
-        self.plain = image
-        if turn and isinstance(tensor, LazyResize):
+        if turn and type(tensor) is LazyResize:
             if tensor._turn_into(image):
-                self.plain = tensor
+                image = tensor
             elif self.carries_gradient():
                 self._gradient_passes_by = True  # by the node of the tensor that C++ code holds
-        for reference in self._views:
-            view = reference()
-            if isinstance(view, LazyResize):
-                view._lazy.image(turn)
-        self._views.clear()
-        self._origin = None
-        return self.plain
+        self.plain = image
+        self._version = None if image.is_inference() else image._version
 
-    def image_below_autograd(self) -> Tensor:
-        with self._lock:
+    def _followers(self) -> Iterator["Resize"]:
+        """Those whose values or gradients depend on this one's image."""
+        return (member for member in self._family.members() if member._follows(self))
+
+    def _follows(self, other: "Resize") -> bool:
+        origin = self._origin
+        while origin is not None and origin.resize is not other:
+            origin = origin.resize._origin
+        return origin is not None
+
+    def image_below_autograd(self, reader: Any) -> Tensor:
+        with self._family.lock:
             if self.plain is not None:
                 return self.plain.detach()
             if self._values is None:
-                self._values = _recipe.image(self.source.detach(), self.recipe)
+                if _events.listeners:
+                    _events.record_image(f"{reader} (from C++)")
+                with torch._C.DisableTorchFunction():
+                    self._values = _recipe.image(self.source.detach(), self.recipe)
             self.let_gradient_pass_by()
             return self._values
 
     def tell_of_writes(self) -> None:
         """Raises the version of a tensor that C++ code holds, and may have saved, to that of its image."""
         tensor, image = self.tensor(), self.plain
-        if isinstance(tensor, LazyResize) and image is not None and self._version is not None:
+        if type(tensor) is LazyResize and image is not None and self._version is not None:
             with _without_torch_function():
                 for _ in range(image._version - self._version - tensor._version):
                     torch.autograd.graph.increment_version(tensor)
@@ -294,17 +315,6 @@ class Resize(Pending):
                 "never computed, because what was computed from the image was fused with the resize. Ask "
                 "before, or outside fuse()"
             )
-
-
-def _modes(modes: tuple[bool, bool]) -> contextlib.AbstractContextManager[Any]:
-    """Sets grad mode and inference mode."""
-    grad_enabled, in_inference_mode = modes
-    if modes == (torch.is_grad_enabled(), torch.is_inference_mode_enabled()):
-        return contextlib.nullcontext()
-    stack = contextlib.ExitStack()
-    stack.enter_context(torch.inference_mode(in_inference_mode))
-    stack.enter_context(torch.set_grad_enabled(grad_enabled))
-    return stack
 
 
 class LazyResize(Tensor):
@@ -328,12 +338,11 @@ class LazyResize(Tensor):
     def _turn_into(self, image: Tensor) -> bool:
         """Makes this very object the plain tensor `image`, which must be known to nothing else. Not if C++
         code holds it, whose tensor would remain the lazy one."""
-        with _without_torch_function():
-            if any(Tensor._use_count(tensor) != 1 for tensor in (self, image)):  # type: ignore[attr-defined]
-                return False
-            torch._C._swap_tensor_impl(self, image)
-            del self._lazy
-            self.__class__, image.__class__ = Tensor, LazyResize  # type: ignore[assignment]
+        if self._use_count() != 1 or image._use_count() != 1:  # type: ignore[attr-defined]
+            return False
+        torch._C._swap_tensor_impl(self, image)
+        del self._lazy
+        self.__class__, image.__class__ = Tensor, LazyResize  # type: ignore[assignment]
         return True
 
     def __hash__(self) -> int:
@@ -342,6 +351,8 @@ class LazyResize(Tensor):
     # ---- as an argument of a function compiled by torch.compile, which is given the image ------------------
 
     def __tensor_flatten__(self) -> tuple[list[str], None]:
+        if self._lazy.plain is None and _events.listeners:
+            _events.record_image("torch.compile")
         self._plain = self._lazy.image(turn=False)
         return ["_plain"], None
 
@@ -377,9 +388,9 @@ class LazyResize(Tensor):
             _check_gradients_arrive(func, args, kwargs)
         images = _with_images(args, func)
         result = func(*images, **_with_images(kwargs, func)) if kwargs else func(*images)
-        for written in (*args[:1], kwargs.get("out")):
-            if (resize := resize_of(written)) is not None:
-                resize.tell_of_writes()
+        for written in (args[0] if args else None, kwargs.get("out")):
+            if type(written) is LazyResize:
+                written._lazy.tell_of_writes()
         return result
 
     @classmethod
@@ -387,17 +398,17 @@ class LazyResize(Tensor):
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Callers in C++: autograd has recorded the op on this tensor already, which only needs values."""
-        if _events.listeners:
-            _events.record_image(f"{func} (from C++)")
-        args, kwargs = tree_map_only(
-            LazyResize, lambda lazy: lazy._lazy.image_below_autograd(), (args, kwargs or {})
-        )
+
+        def values(lazy: LazyResize) -> Tensor:
+            return lazy._lazy.image_below_autograd(func)
+
+        args, kwargs = tree_map_only(LazyResize, values, (args, kwargs or {}))
         return func(*args, **kwargs)
 
 
 def resize_of(value: Any) -> Resize | None:
     """What is known of a lazy tensor; None of any other value, and of a tensor that is not lazy any more."""
-    return getattr(value, "_lazy", None) if isinstance(value, LazyResize) else None
+    return getattr(value, "_lazy", None) if type(value) is LazyResize else None
 
 
 def _check_gradients_arrive(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
