@@ -182,7 +182,7 @@ class Resize(Pending):
         self._made_with = _history(tensor) if source.requires_grad else (False, None)
         # A copy without a gradient has nothing to do with what it was made of
         self._origin = origin if origin and (origin.is_view or self.carries_gradient()) else None
-        self._family = self._origin.resize._family if self._origin else Family()
+        self._family: Family = self._origin.resize._family if self._origin else Family()
         if self._origin is not None:
             self._family.add(tensor)
 
