@@ -495,6 +495,25 @@ def activations_keep_what_data_is_overwritten():
 
 
 @trap
+def fused_then_written_then_custom_function():
+    x, t = data(True)
+    y = up(x)
+    loss = F.cross_entropy(y, t)
+    y.mul_(3)
+    (loss + SquareLoss.apply(y)).backward()
+    return (x.grad,)
+
+
+@trap
+def data_of_which_autograd_is_not_told():
+    x, _ = data(True)
+    y = up(x)
+    v = next(iter(y))
+    y.data.mul_(2)
+    return v, y
+
+
+@trap
 def keys_and_sets():
     x, _ = data()
     y, z = up(x), up(x)
@@ -1070,6 +1089,8 @@ READ_BY = {
     "activation": lambda y, t: y.sigmoid().sin().sum(),
     "another resize": lambda y, t: F.cross_entropy(up(y), t),
     "custom function": lambda y, t: SquareLoss.apply(y),
+    "loss, then the image": lambda y, t: F.cross_entropy(y, t) + y.sum(),
+    "sum with itself": lambda y, t: y + y.detach(),
 }
 
 

@@ -482,11 +482,21 @@ def _contiguous(input: Any) -> Any:
 _ANYTHING = (*_ORDER_KEPT, ("sigmoid",), ("float",))
 
 
-@reads(Tensor.detach, torch.detach, Tensor.data.__get__)  # type: ignore[attr-defined]
+@reads(Tensor.detach, torch.detach)
 def _detach(input: Any) -> Any:
+    return _cut_off(input, Tensor.detach)
+
+
+def _cut_off(input: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if not _is_pending(input, HALF_OR_SINGLE, _ANYTHING):
         return NotImplemented
-    return Derived(input, input.recipe, Tensor.detach, is_view=True, detached=True)
+    return Derived(input, input.recipe, function, is_view=True, detached=True)
+
+
+@reads(Tensor.data.__get__)  # type: ignore[attr-defined]
+def _data(input: Any) -> Any:
+    """As `detach`, but autograd is not told of what is written to it."""
+    return _cut_off(input, Tensor.data.__get__)  # type: ignore[attr-defined]
 
 
 @reads(Tensor.__getitem__)

@@ -261,7 +261,8 @@ class Resize(Pending):
 
     def _settle(self, image: Tensor, turn: bool) -> None:
         tensor = self.tensor()
-        if turn and type(tensor) is LazyResize:
+        # If a gradient passes by, it stays lazy to say so to who asks for it
+        if turn and type(tensor) is LazyResize and not self._gradient_passes_by:
             if tensor._turn_into(image):
                 image = tensor
             elif self.carries_gradient():
@@ -291,13 +292,14 @@ class Resize(Pending):
             self.let_gradient_pass_by()
             return self._values
 
-    def tell_of_writes(self) -> None:
-        """Raises the version of a tensor that C++ code holds, and may have saved, to that of its image."""
+    def take_over_writes(self) -> None:
+        """Where the lazy tensor did not turn into its image: makes it, to C++ code, a copy of what was
+        written to the image, with its history."""
         tensor, image = self.tensor(), self.plain
-        if type(tensor) is LazyResize and image is not None and self._version is not None:
-            with _without_torch_function():
-                for _ in range(image._version - self._version - tensor._version):
-                    torch.autograd.graph.increment_version(tensor)
+        if tensor is not None and image is not None and self._version not in (None, image._version):
+            with torch.enable_grad(), _without_torch_function():
+                tensor.copy_(image)
+            self._version, self._made_with = image._version, _history(tensor)
 
     # ---- the gradient --------------------------------------------------------------------------------------
 
@@ -390,7 +392,7 @@ class LazyResize(Tensor):
         result = func(*images, **_with_images(kwargs, func)) if kwargs else func(*images)
         for written in (args[0] if args else None, kwargs.get("out")):
             if type(written) is LazyResize:
-                written._lazy.tell_of_writes()
+                written._lazy.take_over_writes()
         return result
 
     @classmethod
