@@ -10,6 +10,7 @@ import copy
 import io
 import pickle
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -549,12 +550,17 @@ def _ddp(**options):
     import torch.distributed as dist
 
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    m = None
     try:
         m = torch.nn.parallel.DistributedDataParallel(Head(), **options)
         x, t = data()
         F.cross_entropy(m(x), t).backward()
         return (m.module.conv.weight.grad,)
     finally:
+        # The group's destructor joins gloo's thread with the GIL held. That thread must have let go of what is
+        # Python's by then, or both wait for ever.
+        del m
+        time.sleep(0.1)
         dist.destroy_process_group()
 
 
