@@ -557,8 +557,8 @@ def _ddp(**options):
         F.cross_entropy(m(x), t).backward()
         return (m.module.conv.weight.grad,)
     finally:
-        # The group's destructor joins gloo's thread with the GIL held. That thread must have let go of what is
-        # Python's by then, or both wait for ever.
+        # The group's destructor joins gloo's thread with the GIL held. That thread must have let go of what
+        # is Python's by then, or both wait for ever.
         del m
         time.sleep(0.1)
         dist.destroy_process_group()
