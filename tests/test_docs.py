@@ -8,12 +8,14 @@ import doctest
 import pathlib
 import re
 import shlex
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 import upsample_ext
 from upsample_ext.__main__ import main
+from upsample_ext.patch import Handle
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -31,6 +33,17 @@ def lacking(needs: str) -> list[str]:
         for name in needs.split()
         if not (torch.cuda.is_available() if name == "cuda" else hasattr(upsample_ext, name))
     ]
+
+
+@pytest.fixture(autouse=True)
+def patches_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Some of a page's patches are made for good."""
+    made: list[Handle] = []
+    enter = Handle._apply
+    monkeypatch.setattr(Handle, "_apply", lambda handle: (made.append(handle), enter(handle)))
+    yield
+    for handle in made:
+        handle.undo()
 
 
 def run(code: str, page: pathlib.Path, line: int, names: dict[str, object]) -> None:
