@@ -10,6 +10,8 @@ from upsample_ext.patch import Handle
 _NEEDED = (
     (torch, "_lazy_clone"),
     (torch.Tensor, "_make_wrapper_subclass"),
+    (torch.Tensor, "_use_count"),
+    (torch._C, "_swap_tensor_impl"),
     (torch._C, "_set_throw_on_mutable_data_ptr"),
     (torch._C, "_len_torch_dispatch_stack"),
     (torch._C, "_len_torch_function_stack"),
@@ -45,17 +47,18 @@ class fuse(Handle):
 
     It takes effect for the whole process as soon as it is called, and lasts until `undo()` or the end of the
     `with` block. Like patches it is counted, and may be nested and mixed with `patch()` in any order. Resizes
-    that were put off remain valid after it. Scripted models (`torch.jit.script`) are to be scripted before.
+    that were put off remain valid after it.
 
     What is not as without it:
         The gradient of the image itself is not computed where something was fused with the resize, or an
         activation was computed in its place: to ask for it afterwards (`register_hook`, `retain_grad`,
         `torch.autograd.grad`, `.grad`) raises RuntimeError; ask before. `type(image) is torch.Tensor` is
-        False until something needs the image, and C code that reads its memory before that raises. A
-        loss of half logits is computed in float32, closer to the exact one than
-        PyTorch's. `softmax(1).argmax(1)` takes the largest logit where PyTorch's softmax rounds two to one
+        False until something needs the image, and C code that reads its memory before that raises. A loss of
+        half logits is computed in float32, closer to the exact one than PyTorch's. `softmax(1).argmax(1)` takes the largest logit where PyTorch's softmax rounds two to one
         value. Errors appear where the image is read. Memory that another library wrote to or reads through
-        an alias of the input is not seen: an image that is pending keeps the input's values of the call.
+        an alias of the input is not seen: an image that is pending keeps the input's values of the call. A
+        resize of a resize that is fused is computed in one pass, which spreads an infinity less far where
+        PyTorch multiplies one by 0 in the second.
 
     Returns:
         A handle with `undo()`, which is also a context manager.
