@@ -54,11 +54,12 @@ class fuse(Handle):
         activation was computed in its place: to ask for it afterwards (`register_hook`, `retain_grad`,
         `torch.autograd.grad`, `.grad`) raises RuntimeError; ask before. `type(image) is torch.Tensor` is
         False until something needs the image, and C code that reads its memory before that raises. A loss of
-        half logits is computed in float32, closer to the exact one than PyTorch's. `softmax(1).argmax(1)` takes the largest logit where PyTorch's softmax rounds two to one
-        value. Errors appear where the image is read. Memory that another library wrote to or reads through
-        an alias of the input is not seen: an image that is pending keeps the input's values of the call. A
-        resize of a resize that is fused is computed in one pass, which spreads an infinity less far where
-        PyTorch multiplies one by 0 in the second.
+        half logits is computed in float32, closer to the exact one than PyTorch's. `softmax(1).argmax(1)`
+        takes the largest logit where PyTorch's softmax rounds two to one value. Errors appear where the image
+        is read. Memory that another library writes to or reads through an alias of the input is not seen: an
+        image that is pending keeps the input's values of the call. A resize of a resize that is fused is
+        computed in one pass, which spreads an infinity less far where PyTorch multiplies one by 0 in the
+        second.
 
     Returns:
         A handle with `undo()`, which is also a context manager.
