@@ -78,6 +78,7 @@ NOT_EMULATED_NAMES = {
     "every_thread_count": "a launch does not depend on it",
     "all_levels_agree": "instruction-set levels are of the CPU kernels",
     "bytes_of_long_lines": "coordinates of bytes in double are of the CPU kernels",
+    "crop_alone": "of a chain CUDA computes one stage after the other, whole",
     "_the_cache": "streaming past caches is of the CPU kernels",
     "gradcheck": "the rules of autograd are the same code for all devices, and so are the next ones",
     "opcheck": "schemas and fake tensors",
