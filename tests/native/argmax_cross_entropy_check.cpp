@@ -260,9 +260,11 @@ int wrong_results(const char* type) {
   int wrong = 0;
   for (const Case& of : kCases) {
     wrong += count(type, "argmax, uint8", of, wrong_classes<T, uint8_t>(of));
-    wrong += count(type, "argmax, int16", of, wrong_classes<T, int16_t>(of));
-    wrong += count(type, "argmax, int32", of, wrong_classes<T, int32_t>(of));
     wrong += count(type, "argmax, int64", of, wrong_classes<T, int64_t>(of));
+    if constexpr (std::is_same_v<T, float>) {  // indices are stored by the same code for all types
+      wrong += count(type, "argmax, int16", of, wrong_classes<T, int16_t>(of));
+      wrong += count(type, "argmax, int32", of, wrong_classes<T, int32_t>(of));
+    }
     wrong += count(type, "cross-entropy", of, wrong_losses<T, acc>(of, false, 0.0));
     wrong += count(type, "cross-entropy, weighted and smoothed", of, wrong_losses<T, acc>(of, true, 0.2));
   }
