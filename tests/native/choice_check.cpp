@@ -291,6 +291,7 @@ int wrong_deconvs() {
   constexpr ConvTransposeAxis kTwice{8, 4, 2, 1, 0, 1, false}, kThrice{8, 6, 3, 1, 0, 1, false};
   constexpr ConvTransposeAxis kSixteen{8, 32, 16, 8, 0, 1, false};
   constexpr ConvTransposeAxis kSame{8, 3, 1, 1, 0, 1, false}, kSmall{8, 2, 1, 0, 0, 1, false};
+  constexpr ConvTransposeAxis kFive{8, 5, 1, 2, 0, 1, false};
   constexpr ConvTransposeAxis kSameDilated{8, 3, 1, 2, 0, 2, false}, kSameReplicated{8, 3, 1, 1, 0, 1, true};
   constexpr ConvTransposeAxis kManyTaps{200, 65, 1, 32, 0, 1, false}, kBeyondImage{8, 65, 1, 32, 0, 1, false};
   struct Choice {
@@ -305,7 +306,8 @@ int wrong_deconvs() {
       {"x3", kThrice, false, Loops::kPlanar, Loops::kPlanar},
       {"x16", kSixteen, false, Loops::kPlanar, Loops::kPlanar},
       {"stride 1", kSame, false, Loops::kSliding, Loops::kSliding},
-      {"stride 1, channels last", kSame, true, Loops::kSliding, Loops::kSliding},
+      {"stride 1, channels last", kFive, true, Loops::kSliding, Loops::kSliding},
+      {"stride 1, 9 taps, channels last", kSame, true, Loops::kChannelsLast, Loops::kChannelsLast},
       {"stride 1, few taps", kSmall, false, Loops::kPlanar, Loops::kPlanarWindows},
       {"stride 1, few taps, channels last", kSmall, true, Loops::kChannelsLast, Loops::kChannelsLast},
       {"stride 1, dilated", kSameDilated, false, Loops::kPlanar, Loops::kPlanarWindows},

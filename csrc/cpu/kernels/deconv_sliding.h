@@ -129,6 +129,7 @@ struct SlidingSum {
 };
 
 // Whether a call is computed here: for few taps copies are too much, for very many the tiles are too large.
+// Pixels of at least a vector of channels can be read in place: for them 9 taps are few.
 inline bool slides(const DeconvParams& p) {
   const bool forward = p.pass == DeconvPass::kForward;
   const auto fits = [&](const ConvTransposeAxis& axis) {
@@ -136,8 +137,9 @@ inline bool slides(const DeconvParams& p) {
     return axis.stride == 1 && axis.dilation == 1 && !axis.replicate &&
            SlidingAxis(axis, forward).taps <= kMostTaps;
   };
+  const int64_t least = p.channels_last && p.channels >= lanes<float> ? 16 : 9;
   return p.pass != DeconvPass::kBackwardWeight && fits(p.height) && fits(p.width) &&
-         p.height.kernel_size * p.width.kernel_size >= 9;
+         p.height.kernel_size * p.width.kernel_size >= least;
 }
 
 // ---- copies -----------------------------------------------------------------------------------------------
