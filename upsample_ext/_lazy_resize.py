@@ -28,6 +28,7 @@ from upsample_ext import _events, _recipe
 from upsample_ext._recipe import Recipe
 
 _without_torch_function = torch._C.DisableTorchFunctionSubclass
+_preserve_version = torch.autograd.grad_mode._unsafe_preserve_version_counter
 
 # Set by _fused_readers, which knows this class: what each function of PyTorch makes of a lazy resize
 readers: dict[Any, Callable[..., Any]] = {}
@@ -103,6 +104,21 @@ class _Reattach(torch.autograd.Function):
         return image.detach()
 
     backward = _Node.backward
+
+
+class _Adopted(torch.autograd.Function):
+    """The values of a lazy tensor, as a function of it. An alias would keep it alive, and it the alias."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: "LazyResize") -> Tensor:
+        return tensor._lazy.image_below_autograd("adopted").detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
+
+
+_apply_adopted = super(torch.autograd.Function, _Adopted).apply
 
 
 def _wrapper(like: Tensor | Image, device: torch.device) -> "LazyResize":
@@ -219,9 +235,11 @@ class Resize(Pending):
         Unless told otherwise, the lazy tensor turns into it.
         """
         with self._family.lock:
-            if self.plain is None and self._origin is not None and self._origin.is_view:
-                self._origin.resize.image(turn)  # and with it this one, if its tensor still exists
+            if self._is_view():
+                # And with it this one, if its tensor still exists
+                self._origin.resize.image(turn)  # type: ignore[union-attr]
             if self.plain is not None:
+                self._take_over_histories()
                 return self.plain
             grad_enabled, in_inference_mode = self._made_in
             if self._made_in == (torch.is_grad_enabled(), torch.is_inference_mode_enabled()):
@@ -229,16 +247,19 @@ class Resize(Pending):
             else:
                 with torch.inference_mode(in_inference_mode), torch.set_grad_enabled(grad_enabled):
                     image = self._compute(turn)
-            self._settle(image, turn)
+            turn = self._settle(image, turn) and turn
             for follower in self._followers():
                 follower.image(turn)
+            if self._is_view():
+                self._take_over_histories()
             return self.plain  # type: ignore[return-value]
 
+    def _is_view(self) -> bool:
+        return self._origin is not None and self._origin.is_view
+
     def _compute(self, turn: bool) -> Tensor:
-        if self._is_adopted():
-            with torch.enable_grad(), _without_torch_function():
-                # Recorded by autograd, computed by __torch_dispatch__
-                return torch.ops.aten.alias(self.tensor())
+        if self._is_adopted() and not self._is_view():
+            return self._adopted_image()
         if self._origin is not None:
             resize, function, is_view = self._origin
             if is_view or not resize.is_pending():
@@ -248,27 +269,45 @@ class Resize(Pending):
             return _Reattach.apply(self.source, self.recipe, self._values)
         return _recipe.image(self.source, self.recipe)
 
+    def _adopted_image(self) -> Tensor:
+        """The image, with the history that C++ code has given the lazy tensor."""
+        tensor = self.tensor()
+        assert tensor is not None
+        self._made_with = _history(tensor)
+        with torch.enable_grad(), _without_torch_function():
+            return _apply_adopted(tensor)
+
+    def _take_over_histories(self) -> None:
+        """Where C++ code has given a lazy tensor another history since: gives it to its image."""
+        for resize in (self, *self._followers()):
+            if resize.plain is not None and resize._is_adopted():
+                with torch.enable_grad(), _preserve_version(resize.plain):
+                    resize.plain.copy_(resize._adopted_image())
+
     def become(self, image: Tensor) -> None:
         """Makes `image` its image: what an in-place function leaves in it."""
         with self._family.lock:
             self._settle(image, True)
             self._gradient_passes_by = False
             for follower in self._followers():
-                if follower._origin is not None and follower._origin.is_view:
+                if follower._is_view():
                     follower.image()
                 else:  # a copy of what was there before
                     follower._origin = None
 
-    def _settle(self, image: Tensor, turn: bool) -> None:
-        tensor = self.tensor()
+    def _settle(self, image: Tensor, turn: bool) -> bool:
+        """False if C++ code holds the tensor, and may give it another history: its views stay lazy too."""
+        tensor, is_held = self.tensor(), False
         # If a gradient passes by, it stays lazy to say so to who asks for it
         if turn and type(tensor) is LazyResize and not self._gradient_passes_by:
             if tensor._turn_into(image):
                 image = tensor
-            elif self.carries_gradient():
-                self._gradient_passes_by = True  # by the node of the tensor that C++ code holds
+            else:
+                is_held = True
+                self._gradient_passes_by = self.carries_gradient()  # by the node of the tensor that it holds
         self.plain = image
         self._version = None if image.is_inference() else image._version
+        return not is_held
 
     def _followers(self) -> Iterator["Resize"]:
         """Those whose values or gradients depend on this one's image."""
@@ -285,10 +324,16 @@ class Resize(Pending):
             if self.plain is not None:
                 return self.plain.detach()
             if self._values is None:
-                if _events.listeners:
-                    _events.record_image(f"{reader} (from C++)")
-                with torch._C.DisableTorchFunction():
-                    self._values = _recipe.image(self.source.detach(), self.recipe)
+                if self._is_view():  # of the same memory, to which the caller may write
+                    resize, function, _ = self._origin  # type: ignore[misc]
+                    base = resize.image_below_autograd(reader)
+                    with torch._C.DisableTorchFunction():
+                        self._values = function(base)
+                else:
+                    if _events.listeners:
+                        _events.record_image(f"{reader} (from C++)")
+                    with torch._C.DisableTorchFunction():
+                        self._values = _recipe.image(self.source.detach(), self.recipe)
             self.let_gradient_pass_by()
             return self._values
 
@@ -393,6 +438,8 @@ class LazyResize(Tensor):
         for written in (args[0] if args else None, kwargs.get("out")):
             if type(written) is LazyResize:
                 written._lazy.take_over_writes()
+                if result is written._lazy.plain:
+                    result = written
         return result
 
     @classmethod
