@@ -3,6 +3,7 @@
 
 #include "../../geometry/deconv_axis.h"
 #include "../kernels.h"
+#include "config.cuh"
 #include "element.cuh"
 #include "launch.cuh"
 #include "resample_limits.cuh"

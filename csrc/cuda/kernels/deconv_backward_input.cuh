@@ -28,11 +28,9 @@
 namespace upsample_ext {
 namespace gpu {
 
-constexpr int kRollingColumns = 2;
-
 // kRun: outputs loaded at once (outputs_at_once).
 template <class T, int kRun>
-__global__ void __launch_bounds__(kDeconvThreads, 3)
+__global__ void __launch_bounds__(kDeconvThreads, kRollingBlocks)
     deconv_backward_input_rolling(const DeconvGeneral<T, int32_t> p, const int32_t rows_per_thread) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;

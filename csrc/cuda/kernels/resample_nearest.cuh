@@ -27,8 +27,6 @@
 namespace upsample_ext {
 namespace gpu {
 
-constexpr int kNearestThreads = 256;
-
 // Memory of whole values that are moved and never looked at.
 template <int bytes>
 struct alignas(bytes) Moved {
@@ -87,8 +85,9 @@ __device__ __forceinline__ void copy_down(const NearestArguments<Index>& p, Inde
 
 // A word of a pixel.
 template <class Word, class Index>
-__global__ void __launch_bounds__(kNearestThreads, 4) pick_pixels(const NearestArguments<Index> p) {
-  const int64_t number = static_cast<int64_t>(blockIdx.x) * kNearestThreads + threadIdx.x;
+__global__ void __launch_bounds__(NearestConfig::kThreads, NearestConfig::kPickBlocks)
+    pick_pixels(const NearestArguments<Index> p) {
+  const int64_t number = static_cast<int64_t>(blockIdx.x) * NearestConfig::kThreads + threadIdx.x;
   if (number >= p.threads) return;
   const NearestPlace<Index> place(p, static_cast<Index>(number));
   const Word* from =
@@ -104,10 +103,10 @@ __global__ void __launch_bounds__(kNearestThreads, 4) pick_pixels(const NearestA
 
 // 16 bytes of a result's row, whose pixels hold `pixel` words each without a gap.
 template <class Word>
-__global__ void __launch_bounds__(kNearestThreads, 4)
+__global__ void __launch_bounds__(NearestConfig::kThreads, NearestConfig::kPickBlocks)
     pick_rows(const NearestArguments<int32_t> p, const Divider<int32_t> pixel) {
   constexpr int V = kWide<Word>;
-  const int64_t number = static_cast<int64_t>(blockIdx.x) * kNearestThreads + threadIdx.x;
+  const int64_t number = static_cast<int64_t>(blockIdx.x) * NearestConfig::kThreads + threadIdx.x;
   if (number >= p.threads) return;
   const NearestPlace<int32_t> place(p, static_cast<int32_t>(number));
   uint32_t offset[V];
@@ -167,9 +166,10 @@ __device__ __forceinline__ void sum_down(const NearestArguments<Index>& p, Index
 
 // V adjacent channels of a source, or one value of any image. Four loads are in flight at a time.
 template <class T, int V, class Index>
-__global__ void __launch_bounds__(kNearestThreads, 3) sum_pixels(const NearestArguments<Index> p) {
+__global__ void __launch_bounds__(NearestConfig::kThreads, NearestConfig::kSumBlocks)
+    sum_pixels(const NearestArguments<Index> p) {
   typedef acc_of<T> acc;
-  const int64_t number = static_cast<int64_t>(blockIdx.x) * kNearestThreads + threadIdx.x;
+  const int64_t number = static_cast<int64_t>(blockIdx.x) * NearestConfig::kThreads + threadIdx.x;
   if (number >= p.threads) return;
   const NearestPlace<Index> place(p, static_cast<Index>(number));
   const Index column = p.width.begin(place.column), columns = p.width.end(place.column) - column;
@@ -209,10 +209,11 @@ __global__ void __launch_bounds__(kNearestThreads, 3) sum_pixels(const NearestAr
 
 // The sources of 16 bytes of a row that is twice as wide.
 template <class T>
-__global__ void __launch_bounds__(kNearestThreads, 3) sum_doubled(const NearestArguments<int32_t> p) {
+__global__ void __launch_bounds__(NearestConfig::kThreads, NearestConfig::kSumBlocks)
+    sum_doubled(const NearestArguments<int32_t> p) {
   typedef acc_of<T> acc;
   constexpr int V = kWide<T>, kSources = V / 2;
-  const int64_t number = static_cast<int64_t>(blockIdx.x) * kNearestThreads + threadIdx.x;
+  const int64_t number = static_cast<int64_t>(blockIdx.x) * NearestConfig::kThreads + threadIdx.x;
   if (number >= p.threads) return;
   const NearestPlace<int32_t> place(p, static_cast<int32_t>(number));
   const T* from = opaque(static_cast<const T*>(p.from) + place.batch * p.out.batch +
@@ -348,8 +349,8 @@ template <class Index, class... Parameters, class... Rest>
 cudaError_t launch_nearest(void (*kernel)(NearestArguments<Index>, Parameters...),
                            const NearestArguments<Index>& arguments, const Device& device,
                            const Rest&... rest) {
-  return launch(kernel, device, divide_up(arguments.threads, kNearestThreads), kNearestThreads, 0, arguments,
-                rest...);
+  return launch(kernel, device, divide_up(arguments.threads, NearestConfig::kThreads),
+                NearestConfig::kThreads, 0, arguments, rest...);
 }
 
 template <class Word>
