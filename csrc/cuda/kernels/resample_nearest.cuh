@@ -93,8 +93,8 @@ __global__ void __launch_bounds__(NearestConfig::kThreads, NearestConfig::kPickB
   const Word* from =
       opaque(static_cast<const Word*>(p.from) + place.batch * p.in.batch + place.channel * p.in.channel +
              static_cast<int64_t>(p.width.source(place.column)) * p.in.width + place.part);
-  Word* to = opaque(static_cast<Word*>(p.to) + place.batch * p.out.batch + place.channel * p.out.channel +
-                    place.column * p.out.width + place.part);
+  Word* to = static_cast<Word*>(p.to) + place.batch * p.out.batch + place.channel * p.out.channel +
+             place.column * p.out.width + place.part;
   Word held{};
   copy_down(
       p, place.begin, place.end, [&](Index row) { held = load(from + row * p.in.height); },
@@ -124,8 +124,8 @@ __global__ void __launch_bounds__(NearestConfig::kThreads, NearestConfig::kPickB
   }
   const Word* from =
       opaque(static_cast<const Word*>(p.from) + place.batch * p.in.batch + place.channel * p.in.channel);
-  Word* to = opaque(static_cast<Word*>(p.to) + place.batch * p.out.batch + place.channel * p.out.channel +
-                    place.column * V);
+  Word* to =
+      static_cast<Word*>(p.to) + place.batch * p.out.batch + place.channel * p.out.channel + place.column * V;
   Pack<Word, V> held{};
   copy_down(
       p, place.begin, place.end,
@@ -176,8 +176,8 @@ __global__ void __launch_bounds__(NearestConfig::kThreads, NearestConfig::kSumBl
   const T* from =
       opaque(static_cast<const T*>(p.from) + place.batch * p.out.batch + place.channel * p.out.channel +
              static_cast<int64_t>(column) * p.out.width + place.part * V);
-  T* to = opaque(static_cast<T*>(p.to) + place.batch * p.in.batch + place.channel * p.in.channel +
-                 place.column * p.in.width + place.part * V);
+  T* to = static_cast<T*>(p.to) + place.batch * p.in.batch + place.channel * p.in.channel +
+          place.column * p.in.width + place.part * V;
   sum_down<V, acc>(
       p, place.begin, place.end,
       [&](Index first, Index last, acc(&sums)[V]) {
@@ -218,8 +218,8 @@ __global__ void __launch_bounds__(NearestConfig::kThreads, NearestConfig::kSumBl
   const NearestPlace<int32_t> place(p, static_cast<int32_t>(number));
   const T* from = opaque(static_cast<const T*>(p.from) + place.batch * p.out.batch +
                          place.channel * p.out.channel + place.column * V);
-  T* to = opaque(static_cast<T*>(p.to) + place.batch * p.in.batch + place.channel * p.in.channel +
-                 place.column * kSources);
+  T* to = static_cast<T*>(p.to) + place.batch * p.in.batch + place.channel * p.in.channel +
+          place.column * kSources;
   sum_down<kSources, acc>(
       p, place.begin, place.end,
       [&](int32_t first, int32_t last, acc(&sums)[kSources]) {
