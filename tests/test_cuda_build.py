@@ -54,6 +54,14 @@ def test_a_family_has_one_ptx(tmp_path, family):
     assert len(texts) == 1
 
 
+@needs_nvcc
+@pytest.mark.slow
+def test_the_program_that_tunes_compiles_without_torch(tmp_path):
+    nvcc = [pathlib.Path(CUDA_HOME) / "bin" / "nvcc", "-std=c++17", "--fmad=false", f"-I{kernels.ROOT}"]
+    nvcc += [f"-I{kernels.ROOT / 'csrc'}", "-arch=sm_90", "-c", "-o", tmp_path / "tune.o"]
+    subprocess.run([str(word) for word in [*nvcc, kernels.ROOT / "benchmarks/cuda/tune.cu"]], check=True)
+
+
 NVDISASM = pipes.find_nvdisasm(CUDA_HOME)
 needs_nvdisasm = pytest.mark.skipif(
     CUDA_HOME is None or NVDISASM is None, reason='no nvdisasm: install the extra "cuda" of pyproject.toml'
