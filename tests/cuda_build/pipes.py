@@ -179,6 +179,10 @@ def _cases():
         word = f"Moved<{16 // values}>"
         yield Case(f"nearest {dtype} x2 nchw", nearest, f"pick_rows<.*{word}", "STG", x2, 0.5)
         yield Case(f"nearest backward {dtype} x2 nchw", nearest, f"sum_doubled<{of}>", "LDG", x2)
+        doubled = rf"deconv_backward_input_doubled<{of}>"
+        yield Case(f"deconv backward {dtype} k4 s2", "deconv_backward_input", doubled, "LDG.E.128", x2)
+        weight = rf"sum_weight_slices_doubled<{of}>"  # which loads each row of grad_output twice
+        yield Case(f"deconv weight {dtype} k4 s2", "deconv_backward_weight", weight, "LDG.E.128", x2 / 2)
     yield Case("nearest uint8 x2 nchw", nearest, r"pick_rows<.*Moved<1>", "STG", x2, 0.5)
     yield Case("nearest x2 nhwc", nearest, r"pick_pixels<.*Moved<16>, int>", "STG", x2, 0.5)
 

@@ -227,6 +227,7 @@ void check_deconv_gradients() {
   };
   const ConvTransposeAxis far{1 << 15, 4, 2, 1, 0, 1, false};
   const ConvTransposeAxis even{8, 4, 4, 0, 0, 1, false}, odd{8, 4, 2, 0, 1, 1, false};
+  takes("x2", Input::kDoubled, Weight::kDoubled, deconv_of(2, 3, kTwice, kTwice));
   takes("x4", Input::kRollingPairs, Weight::kPairs, deconv_of(2, 3, kFourTimes, kFourTimes));
   takes("x4, loads of 4", Input::kRollingMost, Weight::kMost, deconv_of(2, 3, kFourTimes, even));
   takes("x2, an odd width", Input::kRolling, Weight::kSingle, deconv_of(2, 3, kTwice, odd));

@@ -59,7 +59,7 @@ __device__ __forceinline__ float largest_or_nan(const float (&values)[kClassGrou
 }
 
 template <class T, int R, int V, bool kScore, class Index>
-__global__ void __launch_bounds__(kClassThreads, kClassBlocks)
+__global__ void __launch_bounds__(kClassThreads, kClassBlocks - (kScore && sizeof(T) == 8))
     argmax_of_columns(const ArgmaxArguments<T, Index> p) {
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kClassThreads + threadIdx.x;
   if (number >= p.grid.threads) return;

@@ -82,6 +82,8 @@ constexpr int kDeconvGeneralColumns = 4;  // of a thread
 constexpr int kRollingColumns = 2;
 // Sums over the batch (batch_reduction.cuh).
 constexpr int kSumThreads = 256;
+template <class T>
+constexpr int kWeightBlocks = sizeof(T) == 8 ? 2 : 3;
 constexpr int64_t kMostPositionsOfThread = 64, kFewestPositionsOfThread = 8;
 constexpr int64_t kEnoughSumBlocks = 1024;
 

@@ -71,6 +71,20 @@ int outputs_at_once(const DeconvParams& p) {
   return starts_at_multiples(2) ? 2 : 1;
 }
 
+// Kernel 4, stride 2, padding 1 along both axes of planes whose rows are whole vectors: the layer that
+// doubles an image, whose gradients have kernels of their own.
+template <class T>
+bool doubles_aligned_rows(const DeconvParams& p) {
+  const auto doubles_axis = [](const ConvTransposeAxis& axis) {
+    return axis.kernel_size == 4 && axis.stride == 2 && axis.padding == 1 && axis.output_padding == 0 &&
+           axis.dilation == 1 && !axis.replicate;
+  };
+  return doubles_axis(p.height) && doubles_axis(p.width) && !p.channels_last && p.out.width == 1 &&
+         p.in.width == 1 && p.width.out_size() % kWide<T> == 0 &&
+         aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height) &&
+         aligned_strides<T>(p.input, 8, p.in.batch, p.in.channel, p.in.height);
+}
+
 // A thread of the general kernels: one channel of one row, and the first of its columns. Threads are numbered
 // so that neighbours are adjacent in memory: (batch, channels, row, column, channel of a block) if channels
 // are, otherwise (batch, channel, row, column).
