@@ -16,31 +16,53 @@
 #include <ATen/MemoryOverlap.h>
 #include <ATen/native/Resize.h>
 #include <ATen/ops/_upsample_bicubic2d_aa_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_bicubic2d_aa_backward_cuda_dispatch.h>
 #include <ATen/ops/_upsample_bicubic2d_aa_cpu_dispatch.h>
+#include <ATen/ops/_upsample_bicubic2d_aa_cuda_dispatch.h>
 #include <ATen/ops/_upsample_bilinear2d_aa_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_bilinear2d_aa_backward_cuda_dispatch.h>
 #include <ATen/ops/_upsample_bilinear2d_aa_cpu_dispatch.h>
+#include <ATen/ops/_upsample_bilinear2d_aa_cuda_dispatch.h>
 #include <ATen/ops/_upsample_nearest_exact1d_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact1d_backward_cuda_dispatch.h>
 #include <ATen/ops/_upsample_nearest_exact1d_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact1d_cuda_dispatch.h>
 #include <ATen/ops/_upsample_nearest_exact2d_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact2d_backward_cuda_dispatch.h>
 #include <ATen/ops/_upsample_nearest_exact2d_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact2d_cuda_dispatch.h>
 #include <ATen/ops/_upsample_nearest_exact3d_backward_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact3d_backward_cuda_dispatch.h>
 #include <ATen/ops/_upsample_nearest_exact3d_cpu_dispatch.h>
+#include <ATen/ops/_upsample_nearest_exact3d_cuda_dispatch.h>
 #include <ATen/ops/upsample_bicubic2d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_bicubic2d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_bicubic2d_cpu_dispatch.h>
+#include <ATen/ops/upsample_bicubic2d_cuda_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_backward_cpu_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_cpu_dispatch.h>
 #include <ATen/ops/upsample_bilinear2d_cuda_dispatch.h>
 #include <ATen/ops/upsample_linear1d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_linear1d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_linear1d_cpu_dispatch.h>
+#include <ATen/ops/upsample_linear1d_cuda_dispatch.h>
 #include <ATen/ops/upsample_nearest1d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest1d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_nearest1d_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest1d_cuda_dispatch.h>
 #include <ATen/ops/upsample_nearest2d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest2d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_nearest2d_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest2d_cuda_dispatch.h>
 #include <ATen/ops/upsample_nearest3d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest3d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_nearest3d_cpu_dispatch.h>
+#include <ATen/ops/upsample_nearest3d_cuda_dispatch.h>
 #include <ATen/ops/upsample_trilinear3d_backward_cpu_dispatch.h>
+#include <ATen/ops/upsample_trilinear3d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_trilinear3d_cpu_dispatch.h>
+#include <ATen/ops/upsample_trilinear3d_cuda_dispatch.h>
 
 #include <memory>
 #include <mutex>
@@ -133,25 +155,32 @@ Tensor& copy_into(Tensor& out, const Tensor& result, const Tensor& source) {
     static constexpr auto backward = at::device::op##_backward;          \
     static constexpr auto backward_out = at::device::op##_backward_outf; \
   }
+#define UPSAMPLE_NATIVES(device)                                                              \
+  UPSAMPLE_NATIVE(Nearest1d, device, upsample_nearest1d, "nearest", false);                   \
+  UPSAMPLE_NATIVE(Nearest2d, device, upsample_nearest2d, "nearest", false);                   \
+  UPSAMPLE_NATIVE(Nearest3d, device, upsample_nearest3d, "nearest", false);                   \
+  UPSAMPLE_NATIVE(NearestExact1d, device, _upsample_nearest_exact1d, "nearest-exact", false); \
+  UPSAMPLE_NATIVE(NearestExact2d, device, _upsample_nearest_exact2d, "nearest-exact", false); \
+  UPSAMPLE_NATIVE(NearestExact3d, device, _upsample_nearest_exact3d, "nearest-exact", false); \
+  UPSAMPLE_NATIVE(Linear1d, device, upsample_linear1d, "linear", false);                      \
+  UPSAMPLE_NATIVE(Bilinear2d, device, upsample_bilinear2d, "bilinear", false);                \
+  UPSAMPLE_NATIVE(Trilinear3d, device, upsample_trilinear3d, "trilinear", false);             \
+  UPSAMPLE_NATIVE(Bicubic2d, device, upsample_bicubic2d, "bicubic", false);                   \
+  UPSAMPLE_NATIVE(AntialiasedBilinear2d, device, _upsample_bilinear2d_aa, "bilinear", true);  \
+  UPSAMPLE_NATIVE(AntialiasedBicubic2d, device, _upsample_bicubic2d_aa, "bicubic", true)
 
-UPSAMPLE_NATIVE(Nearest1d, cpu, upsample_nearest1d, "nearest", false);
-UPSAMPLE_NATIVE(Nearest2d, cpu, upsample_nearest2d, "nearest", false);
-UPSAMPLE_NATIVE(Nearest3d, cpu, upsample_nearest3d, "nearest", false);
-UPSAMPLE_NATIVE(NearestExact1d, cpu, _upsample_nearest_exact1d, "nearest-exact", false);
-UPSAMPLE_NATIVE(NearestExact2d, cpu, _upsample_nearest_exact2d, "nearest-exact", false);
-UPSAMPLE_NATIVE(NearestExact3d, cpu, _upsample_nearest_exact3d, "nearest-exact", false);
-UPSAMPLE_NATIVE(Linear1d, cpu, upsample_linear1d, "linear", false);
-UPSAMPLE_NATIVE(Bilinear2d, cpu, upsample_bilinear2d, "bilinear", false);
-UPSAMPLE_NATIVE(Trilinear3d, cpu, upsample_trilinear3d, "trilinear", false);
-UPSAMPLE_NATIVE(Bicubic2d, cpu, upsample_bicubic2d, "bicubic", false);
-UPSAMPLE_NATIVE(AntialiasedBilinear2d, cpu, _upsample_bilinear2d_aa, "bilinear", true);
-UPSAMPLE_NATIVE(AntialiasedBicubic2d, cpu, _upsample_bicubic2d_aa, "bicubic", true);
+struct OnCpu {
+  UPSAMPLE_NATIVES(cpu);
+};
 #if UPSAMPLE_HAS_LANCZOS
 UPSAMPLE_NATIVE(Lanczos2d, cpu, _upsample_lanczos2d_aa, "lanczos", true);
 #endif
 #if defined(UPSAMPLE_EXT_WITH_CUDA)
-UPSAMPLE_NATIVE(Bilinear2dOnCuda, cuda, upsample_bilinear2d, "bilinear", false);
+struct OnCuda {  // where native has no lanczos
+  UPSAMPLE_NATIVES(cuda);
+};
 #endif
+#undef UPSAMPLE_NATIVES
 #undef UPSAMPLE_NATIVE
 
 // What replaces them. Settings: see NativeSettings.
@@ -258,6 +287,14 @@ Library register_kernels(c10::DispatchKey key) {
   (register_op<Natives>(*library), ...);
   return library;
 }
+template <class On>
+Library register_device(c10::DispatchKey key) {
+  return register_kernels<typename On::Nearest1d, typename On::Nearest2d, typename On::Nearest3d,
+                          typename On::NearestExact1d, typename On::NearestExact2d,
+                          typename On::NearestExact3d, typename On::Linear1d, typename On::Bilinear2d,
+                          typename On::Trilinear3d, typename On::Bicubic2d,
+                          typename On::AntialiasedBilinear2d, typename On::AntialiasedBicubic2d>(key);
+}
 
 // One registration per device; none while disabled.
 using Libraries = std::vector<Library>;
@@ -269,14 +306,12 @@ Libraries register_for_every_device() {
   // for an override by other code.
   const c10::WarningUtils::WarnAlways always;
   Libraries libraries;
-  libraries.push_back(register_kernels<Nearest1d, Nearest2d, Nearest3d, NearestExact1d, NearestExact2d,
-                                       NearestExact3d, Linear1d, Bilinear2d, Trilinear3d, Bicubic2d,
-                                       AntialiasedBilinear2d, AntialiasedBicubic2d>(c10::DispatchKey::CPU));
+  libraries.push_back(register_device<OnCpu>(c10::DispatchKey::CPU));
 #if UPSAMPLE_HAS_LANCZOS
   libraries.push_back(register_kernels<Lanczos2d>(c10::DispatchKey::CPU));
 #endif
 #if defined(UPSAMPLE_EXT_WITH_CUDA)
-  libraries.push_back(register_kernels<Bilinear2dOnCuda>(c10::DispatchKey::CUDA));
+  libraries.push_back(register_device<OnCuda>(c10::DispatchKey::CUDA));
 #endif
   return libraries;
 }

@@ -20,7 +20,7 @@ bool all_positive(at::IntArrayRef sizes) {
 bool takes_image(const at::Tensor& image, const NamedMode& mode, bool antialias) {
   return (UPSAMPLE_HAS_LANCZOS || mode.mode != Mode::kLanczos) && mode.takes_axes(image.dim() - 2) &&
          (antialias ? mode.antialiased : mode.plain) && mode.takes(image.scalar_type()) && is_dense(image) &&
-         (mode.is_bilinear(antialias) || !image.is_cuda()) && all_positive(image.sizes().slice(1));
+         all_positive(image.sizes().slice(1));
 }
 
 bool takes_logits(const at::Tensor& image) {

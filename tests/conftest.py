@@ -38,7 +38,6 @@ ON_A_GPU = ("test_devices.py", "test_resample_transforms.py::test_cuda_graphs_an
 NOT_EMULATED = {
     "test_axis_bounds.py": "the geometry alone, on the host",
     "test_axis_cache.py": "what the CPU launchers keep between calls",
-    "test_modes.py": "modes that run on the CPU alone",
     "test_levels.py": "instruction-set levels are of the CPU kernels",
     "test_command_line.py": "words, files and memory, not values",
     "test_packaging.py": "the emulation is neither packed nor installed",

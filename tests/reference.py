@@ -28,8 +28,8 @@ def _dtype_of_coordinates(x):
     return torch.float32 if EMULATED or x.is_cuda else torch.uint8
 
 
-def rounded_coordinates(in_size, out_size, align_corners, scale_factor=None, dtype=torch.float32):
-    """Source coordinate of every output index, none before the first sample."""
+def rounded_coordinates(in_size, out_size, align_corners, scale_factor=None, dtype=torch.float32, first=0.0):
+    """Source coordinate of every output index, none before `first`."""
     real = np.float64 if dtype in (torch.float64, torch.uint8) else np.float32
     o = np.arange(out_size, dtype=np.float64)
     if align_corners:
@@ -43,7 +43,7 @@ def rounded_coordinates(in_size, out_size, align_corners, scale_factor=None, dty
             source = (np.float64(step) * centre.astype(np.float64) - 0.5).astype(real).astype(np.float64)
         else:
             source = np.array([float(Fraction(step) * Fraction(c) - Fraction(1, 2)) for c in centre])
-    return np.maximum(source, 0)
+    return np.maximum(source, first)
 
 
 def linear_matrix(in_size, out_size, align_corners, scale_factor=None, dtype=torch.float32, cuda=False):
@@ -146,3 +146,87 @@ def cuda_resample_backward(grad_output, input_size, align_corners, scale_factors
             at = rows[:, None] * input_size[1] + columns
             result.flatten(2).index_add_(2, at.flatten(), (weight_h[:, None] * weight_w * wide).flatten(2))
     return result.to(grad_output.dtype)
+
+
+# ---- every mode by native's CUDA rules --------------------------------------------------------------------
+
+
+def _keys(x, a):
+    """Keys' cubic, from its definition."""
+    x = abs(x)
+    if x < 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+
+_FILTERS = {
+    "bilinear": (1, lambda x: max(0.0, 1 - abs(x))),
+    "bicubic": (2, lambda x: _keys(x, -0.5)),
+    "lanczos": (3, lambda x: float(np.sinc(x) * np.sinc(x / 3)) if abs(x) < 3 else 0.0),
+}
+
+
+def cuda_axis(mode, antialias, in_size, out_size, align_corners, scale_factor, dtype):
+    """The taps of every output along one axis, a list of (source, weight) each, zero weights included.
+
+    As UpSample*.cu has them; coordinates are rounded as there, weights are not.
+    """
+    real = np.float64 if dtype == torch.float64 else np.float32
+    if mode.startswith("nearest"):
+        step = np.float32(1 / scale_factor) if scale_factor else np.float32(in_size) / np.float32(out_size)
+        centre = np.float32(0.5 if mode == "nearest-exact" else 0)
+        return [[(min(int((np.float32(o) + centre) * step), in_size - 1), 1.0)] for o in range(out_size)]
+    if mode == "area":
+        ranges = [(o * in_size // out_size, -(-(o + 1) * in_size // out_size)) for o in range(out_size)]
+        return [[(i, 1 / (end - begin)) for i in range(begin, end)] for begin, end in ranges]
+    if antialias:
+        step = real(1 / scale_factor) if scale_factor else real(in_size) / real(out_size)
+        if align_corners:
+            step = real(in_size - 1) / real(out_size - 1) if out_size > 1 else real(0)
+        reach, function = _FILTERS[mode]
+        stretch = max(step, real(1))
+        rows = []
+        for o in range(out_size):
+            centre = step * (real(o) + real(0.5))
+            begin = max(int(centre - reach * stretch + real(0.5)), 0)
+            end = min(int(centre + reach * stretch + real(0.5)), in_size)
+            weights = [function(float((i + 0.5 - float(centre)) / stretch)) for i in range(begin, end)]
+            rows.append([(begin + k, weight / sum(weights)) for k, weight in enumerate(weights)])
+        return rows
+    if mode == "bicubic":
+        sources = rounded_coordinates(in_size, out_size, align_corners, scale_factor, dtype, first=-np.inf)
+        rows = []
+        for source in sources:
+            first = int(np.floor(np.float32(source)))
+            weights = [_keys(source - first - k, -0.75) for k in range(-1, 3)]
+            rows.append(
+                [(min(max(first + k - 1, 0), in_size - 1), weight) for k, weight in enumerate(weights)]
+            )
+        return rows
+    index0, index1, weight0, weight1 = _cuda_taps(in_size, out_size, align_corners, scale_factor, dtype)
+    both = zip(index0.tolist(), index1.tolist(), weight0.tolist(), weight1.tolist(), strict=True)
+    return [[(i0, w0), (i1, w1)] for i0, i1, w0, w1 in both]
+
+
+def cuda_interpolate(x, output_size, mode, antialias=False, align_corners=False, scale_factors=None):
+    """x as native's CUDA kernels resize it, infinities and NaN too, in float64.
+
+    They copy an image whose sizes stay, whatever the factors are, and nearest of (N, C, H, W) each such axis;
+    but antialiased modes, and nearest of lines and volumes, are sampled then as well.
+    """
+    axes = x.dim() - 2
+    nearest = mode.startswith("nearest")
+    stays = [a == b for a, b in zip(x.shape[2:], output_size, strict=True)]
+    if all(stays) and not antialias and not (nearest and axes != 2):
+        return x.double()
+    result = x.double()
+    for axis in reversed(range(axes)):
+        if nearest and axes == 2 and stays[axis]:
+            continue
+        scale = scale_factors[axis] if scale_factors and mode != "area" else None
+        dim = axis + 2
+        rows = cuda_axis(mode, antialias, x.shape[dim], output_size[axis], align_corners, scale, x.dtype)
+        result = torch.stack(
+            [sum(weight * result.select(dim, source) for source, weight in row) for row in rows], dim
+        )
+    return result

@@ -302,6 +302,13 @@ def test_channels_last_of_any_number_of_channels(mode, channels, device):
         y = ours(packed, size, mode)
         assert y.is_contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(y, ours(x, size, mode).contiguous(memory_format=torch.channels_last))
+        grad = torch.randn(2, channels, *size, device=device)
+        torch.testing.assert_close(
+            *(
+                ops.resample_backward(g, in_size, *settings(mode))
+                for g in (grad.contiguous(memory_format=torch.channels_last), grad)
+            )
+        )
 
 
 @every_mode

@@ -12,6 +12,8 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "cuda_build"))
 
+import pipes  # noqa: E402
+
 import kernels  # noqa: E402
 from toolkit import find_cuda_home  # noqa: E402
 
@@ -50,6 +52,64 @@ def test_a_family_has_one_ptx(tmp_path, family):
         subprocess.run([str(word) for word in nvcc + target], check=True)
         texts.add(ptx.read_text().replace(f".target sm_{architecture}", ".target"))
     assert len(texts) == 1
+
+
+@needs_nvcc
+@pytest.mark.slow
+def test_the_program_that_tunes_compiles_without_torch(tmp_path):
+    nvcc = [pathlib.Path(CUDA_HOME) / "bin" / "nvcc", "-std=c++17", "--fmad=false", f"-I{kernels.ROOT}"]
+    nvcc += [f"-I{kernels.ROOT / 'csrc'}", "-arch=sm_90", "-c", "-o", tmp_path / "tune.o"]
+    subprocess.run([str(word) for word in [*nvcc, kernels.ROOT / "benchmarks/cuda/tune.cu"]], check=True)
+
+
+NVDISASM = pipes.find_nvdisasm(CUDA_HOME)
+needs_nvdisasm = pytest.mark.skipif(
+    CUDA_HOME is None or NVDISASM is None, reason='no nvdisasm: install the extra "cuda" of pyproject.toml'
+)
+
+
+@needs_nvdisasm
+@pytest.mark.slow
+def test_loops_fit_the_time_in_which_their_bytes_move():
+    """Of each pipe and of issue, at the speed of a copy; a kernel is to leave a quarter of it to the rest."""
+    for row in pipes.measure(CUDA_HOME, NVDISASM):
+        most = 0.75 * pipes.budget(row.case)
+        assert 5 < row.slots <= most, row
+        for of_pipe in ((pipes.ALU,), (pipes.FMA, pipes.IMAD), (pipes.XU,), (pipes.LSU,)):
+            assert row.cycles(*of_pipe) <= most, (row, of_pipe)
+
+
+@needs_nvdisasm
+@pytest.mark.slow
+def test_argmax_leaves_the_search_for_the_winner_out():
+    """Per pixel and class: 9 slots, and less of the ALU, which would take 12 cycles class by class."""
+    turn = pipes.argmax_turn(CUDA_HOME, NVDISASM)
+    assert turn.issued <= 9 * 16 and turn.cycles(pipes.ALU) <= turn.issued
+
+
+def test_paths_through_a_loop_are_found():
+    text = """
+.text.kernel:
+        /*0000*/                   S2R R0, SR_TID.X ;
+.L_x_1:
+        /*0010*/                   ISETP.GE.AND P0, PT, R0, UR4, PT ;
+        /*0020*/               @P0 BRA `(.L_x_2) ;
+        /*0030*/                   LDG.E R2, desc[UR4][R2.64] ;
+        /*0040*/                   MUFU.EX2 R2, R2 ;
+.L_x_2:
+        /*0050*/                   IMAD.WIDE R4, R0, 0x4, R6 ;
+        /*0060*/                   STG.E desc[UR4][R4.64], R2 ;
+        /*0070*/              @!P1 BRA `(.L_x_1) ;
+        /*0080*/                   EXIT ;
+"""
+    code = pipes.parse(text)["kernel"]
+    assert pipes.loops(code) == [(1, 7)] == [pipes.main_loop(code, "STG")]
+    least, most = (pipes.once_round(code, (1, 7), choose) for choose in (min, max))
+    assert (least.issued, most.issued) == (5, 7)
+    assert (most.cycles(pipes.XU), least.cycles(pipes.XU)) == (8, 0)
+    assert most.cycles(pipes.IMAD) == 2 and most.cycles(pipes.LSU) == 8 and most.cycles(pipes.ALU) == 2
+    with pytest.raises(ValueError, match="no loop"):
+        pipes.main_loop(code, "LDS")
 
 
 # ---- the checks themselves, on kernels with the fault that each exists for ---------------------------------

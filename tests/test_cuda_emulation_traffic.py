@@ -27,13 +27,16 @@ MOST_BANK_CONFLICTS = 0.05
 # Limits that a kernel does not keep, or seems not to: by measure, the cases, and why.
 _NARROW_LOADS = "a lane loads an element at a time; its neighbours' are of the same sectors"
 _HALO = "each block loads its pixels' neighbours, over many channels"
+_UNALIGNED = "rows end within sectors, whose other part the next row's warp stores; no row is staged"
+_UNALIGNED_NEAREST = {f"nearest forward {dtype} x1.37 nchw": _UNALIGNED for dtype in traffic.DTYPES}
 _MISCOUNTED = "lanes that skip a row's last columns are traced together with others' next ones"
 SHORT_OF_IT = {
     "traffic": {
         "depthwise forward float32 x4 nhwc": _HALO,
         "depthwise forward float16 x4 nhwc": _HALO,
+        **_UNALIGNED_NEAREST,
     },
-    "stores": {},
+    "stores": _UNALIGNED_NEAREST,
     "bytes per lane": {
         f"depthwise backward {dtype} x{factor} {layout}": _NARROW_LOADS
         for dtype in traffic.DTYPES

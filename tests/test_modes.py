@@ -1,16 +1,19 @@
-"""`interpolate` in every mode but bilinear, on the CPU: the public functions over the op `resample`.
+"""`interpolate` in every mode but bilinear: the public functions over the op `resample`.
 
 The op itself, its axes, gradients and transforms are in test_axes.py; layouts, strides, transforms, compile
-and autocast of `interpolate` in test_contract.py.
+and autocast of `interpolate` in test_contract.py. Where the device is emulated, native's CPU kernels are the
+reference, and where their rules are not those of its CUDA kernels, `reference.cuda_interpolate`.
 """
 
 import itertools
 
 import numpy as np
 import pytest
+import reference
 import torch
 from dispatched_ops import dispatched_ops
 from image_layouts import LAYOUTS
+from kernel_backend import EMULATED
 from torch import nn
 from torch.nn import functional as F
 
@@ -36,15 +39,21 @@ def alignments(mode):
     return [None, True] if _judge.MODES[mode].aligns else [None]
 
 
+def native_interpolate(x, size=None, mode="nearest", **arguments):
+    """PyTorch's, whose lanczos is of the CPU alone."""
+    where = "cpu" if mode == "lanczos" else x.device
+    return F.interpolate(x.to(where), size, mode=mode, **arguments).to(x.device)
+
+
 def ours_and_native(x, **arguments):
     ours, ops = dispatched_ops(upsample_ext.interpolate, x, **arguments)
     assert "upsample_ext::resample" in ops
-    return ours, F.interpolate(x, **arguments)
+    return ours, native_interpolate(x, **arguments)
 
 
 @every_case
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_values_and_gradients_are_native_s(mode, axes, antialias, dtype):
+def test_values_and_gradients_are_native_s(mode, axes, antialias, dtype, default_device):
     factors = [2, 0.6, [1.7, 0.8, 2.3][:axes]]
     calls = [{"size": size} for size in SIZES[axes]] + [{"scale_factor": factor} for factor in factors]
     calls += [{"scale_factor": 1.37, "recompute_scale_factor": True}]
@@ -59,14 +68,44 @@ def test_values_and_gradients_are_native_s(mode, axes, antialias, dtype):
 
 
 @every_case
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_cuda_follows_native_s_cuda_kernels(mode, axes, antialias, dtype, device):
+    """Where they differ from native's on the CPU: sizes that stay, with factors and without; infinities."""
+    shape, keeps = SHAPES[axes], [1.1, 1.0, 1.15][:axes]
+    calls = [{"size": shape[2:]}, {"size": (*shape[2:-1], 11)}, {"size": SIZES[axes][1]}]
+    calls += [{"scale_factor": factors} for factors in (keeps, [*keeps[:-1], 2.3], [1.37] * axes)]
+    image = torch.randn(shape, dtype=dtype, device=device)
+    if not reference.follows_cuda(image):
+        pytest.skip("of CUDA")
+    image.flatten()[7::29] = torch.tensor([float("inf"), float("nan"), -float("inf")], device=device)[
+        torch.arange(len(image.flatten()[7::29]), device=device) % 3
+    ].to(dtype)
+    finite = torch.randn(shape, dtype=dtype, device=device, requires_grad=True)
+    for call, corners in itertools.product(calls, alignments(mode)):
+        arguments = {**call, "mode": mode, "align_corners": corners, "antialias": antialias}
+        for x in (image, finite) if mode != "lanczos" else (finite,):  # whose weights of 0 are nearly that
+            ours = upsample_ext.interpolate(x, **arguments)
+            expected = reference.cuda_interpolate(
+                x.cpu(), ours.shape[2:], mode, antialias, bool(corners), call.get("scale_factor")
+            ).to(dtype)
+            torch.testing.assert_close(ours.cpu(), expected, equal_nan=True)
+            if x.is_cuda and mode != "lanczos":  # which native lacks there
+                torch.testing.assert_close(ours, F.interpolate(x, **arguments), equal_nan=True)
+        weight = torch.randn_like(ours)
+        (by_us,) = torch.autograd.grad(ours, finite, weight)
+        (by_reference,) = torch.autograd.grad(expected, finite, weight.cpu())
+        torch.testing.assert_close(by_us, by_reference)
+
+
+@every_case
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_types_are_at_most_twice_as_far_off_as_native(mode, axes, antialias, dtype):
+def test_half_types_are_at_most_twice_as_far_off_as_native(mode, axes, antialias, dtype, default_device):
     for size in SIZES[axes]:
         x = torch.randn(SHAPES[axes]).to(dtype)
-        exact = F.interpolate(x.double(), size, mode=mode, antialias=antialias)
+        exact = native_interpolate(x.double(), size, mode, antialias=antialias)
         ours = upsample_ext.interpolate(x, size, mode=mode, antialias=antialias)
         assert ours.dtype == dtype
-        # Natively there are no half types with antialias: then one rounding of the exact value.
+        # Natively there are no half types with antialias on the CPU: then one rounding of the exact value.
         native = exact.to(dtype) if antialias else F.interpolate(x, size, mode=mode)
         limit = (
             2 * (native.double() - exact).abs().max() + 1e-6 + (torch.finfo(dtype).eps if antialias else 0)
@@ -76,7 +115,7 @@ def test_half_types_are_at_most_twice_as_far_off_as_native(mode, axes, antialias
 
 @every_case
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout(mode, axes, antialias, layout):
+def test_every_layout(mode, axes, antialias, layout, default_device):
     if axes != 2:
         pytest.skip("layouts are of (N, C, H, W)")
     for shape, size in (((2, 3, 7, 6), (9, 13)), ((1, 4, 6, 9), (3, 4)), ((1, 1, 5, 4), (11, 2))):
@@ -105,7 +144,7 @@ def test_strides_of_results_and_gradients_are_native_s(mode, axes, antialias):
     "dtype",
     [torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32],
 )
-def test_label_maps_need_no_float(mode, dtype):
+def test_label_maps_need_no_float(mode, dtype, default_device):
     for axes, layout in ((1, None), (2, "contiguous"), (2, "channels_last"), (2, "transposed"), (3, None)):
         for size in SIZES[axes]:
             x = torch.randint(0, 2 if dtype == torch.bool else 100, SHAPES[axes])
@@ -118,7 +157,7 @@ def test_label_maps_need_no_float(mode, dtype):
 
 @pytest.mark.parametrize("mode", NEAREST)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8, torch.float64])
-def test_nearest_picks_the_right_pixels(mode, dtype, level):
+def test_nearest_picks_the_right_pixels(mode, dtype, level, default_device):
     """Rows of one to many 16-byte blocks, pixels of any number of bytes, neighbours near and far."""
     for channels, width, size in itertools.product(
         (1, 2, 3, 5, 24, 40), (1, 2, 5, 16, 33, 100), (1, 7, 64, 201)
@@ -140,8 +179,16 @@ def test_a_large_nearest_image_is_streamed_right(threads):
         )
 
 
+def in_two_passes(x, size, mode, antialias):
+    """Bytes along the width and then along the height, each rounded, by weights that are not."""
+    for extent in ((x.shape[2], size[1]), size):
+        x = F.interpolate(x.double(), extent, mode=mode, antialias=antialias).add(0.5).floor().clamp(0, 255)
+    return x
+
+
 @pytest.mark.parametrize(("mode", "antialias"), [("bicubic", False), ("bilinear", True), ("bicubic", True)])
-def test_bytes_are_within_one_of_native(mode, antialias, level):
+def test_bytes_are_within_one_of_native(mode, antialias, level, device):
+    """On CUDA, where native takes no bytes and ours rounds no weights to integers, of what those would be."""
     for shape, size in itertools.product(
         [(1, 3, 40, 50), (2, 1, 9, 7), (1, 4, 1, 30), (1, 16, 20, 21), (3, 2, 33, 5)],
         [(224, 224), (40, 25), (13, 50), (40, 50), (9, 90), (1, 3)],
@@ -149,8 +196,12 @@ def test_bytes_are_within_one_of_native(mode, antialias, level):
         array = np.random.default_rng(0).integers(0, 256, (shape[0], *shape[2:], shape[1]), dtype=np.uint8)
         image = torch.from_numpy(array).permute(0, 3, 1, 2)
         for x in (image, image.contiguous(), image[..., 1:] if shape[3] > 1 else image):
-            ours, native = ours_and_native(x, size=size, mode=mode, antialias=antialias)
-            assert (ours.int() - native.int()).abs().max() <= 1
+            ours = upsample_ext.interpolate(x.to(device), size, mode=mode, antialias=antialias).cpu()
+            native = F.interpolate(x, size, mode=mode, antialias=antialias)
+            expected = (
+                in_two_passes(x, size, mode, antialias) if EMULATED or device != "cpu" else native.int()
+            )
+            assert (ours - expected).abs().max() <= 1
             assert ours.stride() == native.stride() and ours.dtype == torch.uint8
 
 

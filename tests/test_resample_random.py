@@ -78,6 +78,8 @@ def test_elements_more_than_32_bits_apart(dim, dtype, device):
     far = far_apart(values, dim, 2**31 + 12 if dim < 2 else 2**30 + 12, dtype, device)
     near_result = upsample_ext.upsample_bilinear2d(values, (6, 10))
     assert torch.equal(upsample_ext.upsample_bilinear2d(far, (6, 10)), near_result)
+    picked, picked_of_far = (upsample_ext.interpolate(x, (6, 10), mode="nearest") for x in (values, far))
+    assert torch.equal(picked_of_far, picked)
     out = far_apart(torch.zeros_like(near_result[:2, :2, :2, :2]), dim, far.stride(dim), dtype, device)
     small = values[:2, :2]
     upsample_ext.upsample_bilinear2d(small, (2, 2), out=out)
@@ -93,6 +95,9 @@ def test_gradients_of_elements_more_than_32_bits_apart(dim, device):
     backward = torch.ops.upsample_ext.upsample_bilinear2d_backward
     # Another kernel may add in another order.
     torch.testing.assert_close(backward(far, (3, 4), False), backward(grad_output, (3, 4), False))
+    settings = ((3, 4), "nearest", False, False, None)
+    backward = torch.ops.upsample_ext.resample_backward
+    torch.testing.assert_close(backward(far, *settings), backward(grad_output, *settings))
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])

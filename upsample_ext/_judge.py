@@ -44,11 +44,7 @@ def is_ours(input: object, mode: str = "bilinear", antialias: bool = False) -> T
     named = MODES.get(mode)
     if named is None or not (named.antialiased if antialias else named.plain):
         return False
-    return (
-        _is_dense(input, _DTYPES[named.dtypes])
-        and named.least_axes <= input.dim() - 2 <= named.most_axes
-        and (is_bilinear(mode, antialias) or not input.is_cuda)
-    )
+    return _is_dense(input, _DTYPES[named.dtypes]) and named.least_axes <= input.dim() - 2 <= named.most_axes
 
 
 def is_bilinear(mode: str, antialias: bool) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from upsample_ext import _devices, _events, _lazy_interpolate, _native
-from upsample_ext._judge import MODES, is_bilinear, is_ours
+from upsample_ext._judge import MODES, is_ours
 from upsample_ext._lazy_resize import LazyResize
 from upsample_ext.add import upsample_add
 from upsample_ext.argmax import upsample_argmax
@@ -318,8 +318,6 @@ def _why_not(name: str, image: Tensor, given: dict[str, Any]) -> str:
         return f"no such mode: {_mode(name, given)}"
     if not named.least_axes <= image.dim() - 2 <= named.most_axes:
         return f"{image.dim()} dimensions"
-    if image.is_cuda and not is_bilinear(mode, antialias):
-        return f"{_mode(name, given)} runs here on the CPU alone"
     if not is_ours(image, mode, antialias):
         return f"dtype {str(image.dtype).removeprefix('torch.')}"
     if _native.is_wanted():

@@ -23,6 +23,11 @@ cudaError_t resample_threshold(const ResampleParams<acc, Axis>& params,
 template <class T, class acc, class Axis>
 cudaError_t resample_backward(const ResampleParams<acc, Axis>& params, const Device& device);
 
+// Nearest neighbours: each value of the output, of any type, is copied from the input; and the gradient.
+cudaError_t resample_nearest(const NearestParams& params, int64_t element_bytes, const Device& device);
+template <class T>
+cudaError_t resample_nearest_backward(const NearestParams& params, const Device& device);
+
 // Any axis (geometry/axis.h) as a table, for which there must be room for most_taps() taps a row; and the
 // table of the transposed matrix, from that one, with room for as many taps in all.
 template <class acc, class Axis>

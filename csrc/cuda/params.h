@@ -13,6 +13,12 @@ namespace gpu {
 template <class acc, class Axis>
 struct ResampleParams : ImagePair<Axis> {};
 
+// The same of nearest neighbours, with whole rows of slices: those of a volume follow each other, and an
+// image is one slice.
+struct NearestParams : ImagePair<NearestAxis<float>> {
+  NearestAxis<float> depth;
+};
+
 using DeconvParams = Deconv;
 
 // A table of one axis in device memory: row r sums the taps begin[r] .. end[r] - 1, in ascending order of

@@ -69,11 +69,45 @@ static Tensor upsample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
 
 // ---- resize in any mode and rank ----------------------------------------------------------------------
 //
-// Bilinear without antialias by the kernels above, all others by tables.
+// Bilinear without antialias by the kernels above, nearest by those that pick, all others by tables.
 
 // One of the user's scale factors, by axis (1: height, 2: width).
 static optional<double> scale_of(const ResampleSettings& settings, int axis) {
   return settings.scales[axis] > 0.0 ? optional<double>(settings.scales[axis]) : std::nullopt;
+}
+
+// Whether native copies an image whose sizes stay, whatever the scale factors are. Its CUDA kernels for
+// antialiased modes, and for nearest in lines and volumes, sample it like any other.
+static bool copies(const ResampleSettings& settings, const Tensor& input, const Tensor& output) {
+  if (input.sizes() != output.sizes()) return false;
+  if (settings.mode->picks()) return settings.axes == 2;
+  return !settings.antialias || input.scalar_type() == at::kByte;
+}
+
+// By native's rules on CUDA; averages of bytes, which it lacks there, by those of its CPU kernels.
+static std::array<AxisSpec, 3> axes_of(const ResampleSettings& settings, const Tensor& input,
+                                       const Tensor& output) {
+  const bool of_cpu = input.scalar_type() == at::kByte && !settings.mode->picks();
+  auto specs = settings.specs(input, output, of_cpu ? NativeRules::kCpu : NativeRules::kCuda);
+  if (settings.mode->picks() && settings.axes == 2) {
+    for (AxisSpec& spec : specs) {
+      if (spec.in_size == spec.out_size) spec.rules = NativeRules::kCudaCopy;
+    }
+  }
+  return specs;
+}
+
+static NearestAxis<float> nearest_axis(const AxisSpec& spec) {
+  const NativeRules rules = spec.mode == Mode::kCopy ? NativeRules::kCudaCopy : spec.rules;
+  return NearestAxis<float>(spec.in_size, spec.out_size, spec.mode == Mode::kNearestExact, spec.scale, rules);
+}
+
+// Of an image and its result; the one that is written is given as planes of mutable memory.
+static NearestParams nearest_params(void* input, void* output, const Tensor& of_input,
+                                    const Tensor& of_output, const std::array<AxisSpec, 3>& specs) {
+  return {{input, output, of_input.size(0), of_input.size(1), strides_of(of_input), strides_of(of_output),
+           nearest_axis(specs[1]), nearest_axis(specs[2])},
+          nearest_axis(specs[0])};
 }
 
 // The table of an image's rows, see resample_modes.h; table(axis) makes that of one axis.
@@ -85,6 +119,24 @@ static OwnedTable<acc> rows_table(const AxisSpec& depth, const AxisSpec& height,
   return product_of(with_axis<acc>(depth, table), rows, like, device);
 }
 
+// Bytes along the width, rounded, and then along the height, as native's CPU kernels take them. One size at
+// least changes.
+static void resample_bytes(const Tensor& input, const Tensor& output, const std::array<AxisSpec, 3>& specs,
+                           const Device& device) {
+  const AxisSpec &height = specs[1], &width = specs[2];
+  const auto pass = [&](const Tensor& from, const Tensor& to, const AxisSpec& down, const AxisSpec& across) {
+    const auto table = [&](const auto& axis) { return table_of<float>(axis, output, device); };
+    run_tables<uint8_t>(from, to, with_axis<float>(down, table), with_axis<float>(across, table), device);
+  };
+  const auto copy = [](int64_t size) { return AxisSpec{Mode::kCopy, false, size, size, false, 0.0, {}}; };
+  if (height.in_size == height.out_size) return pass(input, output, copy(height.in_size), width);
+  if (width.in_size == width.out_size) return pass(input, output, height, copy(width.in_size));
+  const Tensor wide = at::empty({input.size(0), input.size(1), height.in_size, width.out_size},
+                                input.options(), output.suggest_memory_format());
+  pass(input, wide, copy(height.in_size), width);
+  pass(wide, output, height, copy(width.out_size));
+}
+
 static Tensor resample_cuda(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
                             bool align_corners, OptionalScales scale_factors) {
   const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
@@ -93,18 +145,25 @@ static Tensor resample_cuda(const Tensor& input, SymIntArrayRef output_size, str
     upsample_into(input, output, align_corners, scale_of(settings, 1), scale_of(settings, 2));
     return output;
   }
+  if (output.numel() == 0) return output;
   const OnDeviceOf on(input);
-  dispatch_floating_or_byte("resample", input.scalar_type(), [&](auto scalar, auto sum) {
+  if (copies(settings, input, output)) return output.copy_(input);
+  const auto specs = axes_of(settings, input, output);
+  const Tensor from = as_planes(input), to = as_planes(output);
+  if (settings.mode->picks()) {
+    const auto params = nearest_params(read_only(from), to.mutable_data_ptr(), from, to, specs);
+    check_launch(resample_nearest(params, input.element_size(), on.device()));
+    return output;
+  }
+  if (input.scalar_type() == at::kByte) {
+    resample_bytes(input, output, specs, on.device());
+    return output;
+  }
+  dispatch_floating("resample", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    if (input.sizes() == output.sizes()) {
-      output.copy_(input);
-    } else if (output.numel() > 0) {
-      const auto specs = settings.specs(input, output, NativeRules::kCuda);
-      const auto table = [&](const auto& axis) { return table_of<acc>(axis, output, on.device()); };
-      run_tables<decltype(scalar)>(as_planes(input), as_planes(output),
-                                   rows_table<acc>(specs[0], specs[1], output, on.device(), table),
-                                   with_axis<acc>(specs[2], table), on.device());
-    }
+    const auto table = [&](const auto& axis) { return table_of<acc>(axis, output, on.device()); };
+    run_tables<decltype(scalar)>(from, to, rows_table<acc>(specs[0], specs[1], output, on.device(), table),
+                                 with_axis<acc>(specs[2], table), on.device());
   });
   return output;
 }
@@ -118,20 +177,25 @@ static Tensor resample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
                                   scale_of(settings, 2));
   }
   Tensor grad_input = make_resampled_grad_input(grad_output, input_size, settings);
+  if (grad_input.numel() == 0) return grad_input;
   const OnDeviceOf on(grad_output);
+  if (copies(settings, grad_input, grad_output)) return grad_input.copy_(grad_output);
+  const auto specs = axes_of(settings, grad_input, grad_output);
+  const Tensor from = as_planes(grad_output), to = as_planes(grad_input);
   dispatch_floating("resample_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
+    typedef storage_of<decltype(scalar)> T;
     using acc = decltype(sum);
-    if (grad_input.sizes() == grad_output.sizes()) {
-      grad_input.copy_(grad_output);
-    } else if (grad_input.numel() > 0) {
-      const auto specs = settings.specs(grad_input, grad_output, NativeRules::kCuda);
-      const auto table = [&](const auto& axis) {
-        return transposed_table_of<acc>(axis, grad_input, on.device());
-      };
-      run_tables<decltype(scalar)>(as_planes(grad_output), as_planes(grad_input),
-                                   rows_table<acc>(specs[0], specs[1], grad_input, on.device(), table),
-                                   with_axis<acc>(specs[2], table), on.device());
+    if (settings.mode->picks()) {
+      const auto params = nearest_params(to.mutable_data_ptr(), read_only(from), to, from, specs);
+      check_launch(resample_nearest_backward<T>(params, on.device()));
+      return;
     }
+    const auto table = [&](const auto& axis) {
+      return transposed_table_of<acc>(axis, grad_input, on.device());
+    };
+    run_tables<decltype(scalar)>(from, to,
+                                 rows_table<acc>(specs[0], specs[1], grad_input, on.device(), table),
+                                 with_axis<acc>(specs[2], table), on.device());
   });
   return grad_input;
 }

@@ -92,32 +92,12 @@ struct LinearAxis {
   }
 
  private:
-  // The first output whose taps are `far` enough, which is near `source`. Searches the taps themselves,
-  // because no inverse formula rounds as they do; the formula only gives the starting point.
+  // The first output whose taps are `far` enough, which is near `source`.
   template <class Far>
   UPSAMPLE_HOST_DEVICE Index first_output(Index source, Far&& far) const {
-    Index low = 0, high = out_size;
     const T centre = align_corners ? T(0) : T(0.5);
     const T about = scale > T(0) ? (static_cast<T>(source) + centre) / scale : T(0);
-    const Index guess = about > T(0) && about < static_cast<T>(out_size) ? static_cast<Index>(about) : 0;
-    for (int side = -2; side <= 2; side += 4) {
-      const Index probe = guess + side;
-      if (probe < low || probe >= high) continue;
-      if (far(taps(probe))) {
-        high = probe;
-      } else {
-        low = probe + 1;
-      }
-    }
-    while (low < high) {
-      const Index middle = low + (high - low) / 2;
-      if (far(taps(middle))) {
-        high = middle;
-      } else {
-        low = middle + 1;
-      }
-    }
-    return low;
+    return first_output_about(about, out_size, [&](Index o) { return far(taps(o)); });
   }
 };
 

@@ -26,6 +26,8 @@ struct IdentityAxis {
 template <class T, class Index = int64_t>
 struct NearestAxis {
   static constexpr int kTaps = 1;
+  template <class Other>
+  using with_index = NearestAxis<T, Other>;
 
   Index in_size, out_size;
   bool exact;
@@ -46,15 +48,27 @@ struct NearestAxis {
     if (rules == NativeRules::kCudaCopy) shift = 0;
   }
 
-  UPSAMPLE_HOST_DEVICE Taps<T, 1, Index> taps(Index o) const { return {{source(o)}, {T(1)}}; }
-  UPSAMPLE_HOST_DEVICE Index begin(Index i) const {
-    return first_output(out_size, [&](Index o) { return source(o) >= i; });
-  }
-  UPSAMPLE_HOST_DEVICE Index end(Index i) const {
-    return first_output(out_size, [&](Index o) { return source(o) > i; });
-  }
+  template <class Other>
+  explicit NearestAxis(const NearestAxis<T, Other>& axis)
+      : in_size(static_cast<Index>(axis.in_size)),
+        out_size(static_cast<Index>(axis.out_size)),
+        exact(axis.exact),
+        on_cpu(axis.on_cpu),
+        shift(axis.shift),
+        scale(axis.scale) {}
 
- private:
+  bool fits_32_bits() const { return in_size < kFar && out_size < kFar; }
+
+  UPSAMPLE_HOST_DEVICE Taps<T, 1, Index> taps(Index o) const { return {{source(o)}, {T(1)}}; }
+  // Outputs begin(i) .. end(i) - 1 are those of source i, and begin(i + 1) is end(i).
+  UPSAMPLE_HOST_DEVICE Index begin(Index i) const {
+    const float about = shift >= 0    ? static_cast<float>(i << shift)
+                        : scale > 0.f ? static_cast<float>(i) / scale
+                                      : 0.f;
+    return first_output_about(about, out_size, [&](Index o) { return source(o) >= i; });
+  }
+  UPSAMPLE_HOST_DEVICE Index end(Index i) const { return begin(i + 1); }
+
   UPSAMPLE_HOST_DEVICE Index source(Index o) const {
     if (shift >= 0) return o >> shift;
     float position;

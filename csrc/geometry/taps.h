@@ -99,11 +99,10 @@ UPSAMPLE_HOST_DEVICE T sampling_scale(int64_t in, int64_t out, bool align_corner
   return scale_factor > 0.0 ? static_cast<T>(1.0 / scale_factor) : static_cast<T>(in) / static_cast<T>(out);
 }
 
-// The first of `count` outputs for which `far` is true, if it stays true from there on; `count` if there is
+// The first of low .. high - 1 for which `far` is true, if it stays true from there on; `high` if there is
 // none. Axes search their own taps with it, because no inverse formula rounds as they do.
 template <class Index, class Far>
-UPSAMPLE_HOST_DEVICE Index first_output(Index count, Far&& far) {
-  Index low = 0, high = count;
+UPSAMPLE_HOST_DEVICE Index first_between(Index low, Index high, Far&& far) {
   while (low < high) {
     const Index middle = low + (high - low) / 2;
     if (far(middle)) {
@@ -113,6 +112,27 @@ UPSAMPLE_HOST_DEVICE Index first_output(Index count, Far&& far) {
     }
   }
   return low;
+}
+template <class Index, class Far>
+UPSAMPLE_HOST_DEVICE Index first_output(Index count, Far&& far) {
+  return first_between(Index(0), count, far);
+}
+
+// The same, where an inverse formula says that it is `about` there: the search then takes a few steps.
+template <class T, class Index, class Far>
+UPSAMPLE_HOST_DEVICE Index first_output_about(T about, Index count, Far&& far) {
+  Index low = 0, high = count;
+  const Index guess = about > T(0) && about < static_cast<T>(count) ? static_cast<Index>(about) : 0;
+  for (int side = -2; side <= 2; side += 4) {
+    const Index probe = guess + side;
+    if (probe < low || probe >= high) continue;
+    if (far(probe)) {
+      high = probe;
+    } else {
+      low = probe + 1;
+    }
+  }
+  return first_between(low, high, far);
 }
 
 }  // namespace upsample_ext

@@ -23,8 +23,7 @@ using OptionalScales = std::optional<at::ArrayRef<double>>;
 // are only picked, every number and bool.
 enum class Dtypes : uint8_t { kFloating, kFloatingAndBytes, kAll };
 
-// A mode as users name it, and the images that it takes here. On a device native's own kernels serve all but
-// bilinear, see csrc/judge.h.
+// A mode as users name it, and the images that it takes here.
 struct NamedMode {
   const char* name;
   Mode mode;

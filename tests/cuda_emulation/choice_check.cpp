@@ -12,6 +12,7 @@
 #include "../../csrc/cuda/kernels/epilogue.cuh"
 #include "../../csrc/cuda/kernels/resample_backward.cuh"
 #include "../../csrc/cuda/kernels/resample_forward.cuh"
+#include "../../csrc/cuda/kernels/resample_nearest.cuh"
 #include "../../csrc/cuda/kernels/resample_table.cuh"
 #include "../../csrc/cuda/resample_choice.h"
 
@@ -119,6 +120,44 @@ void check_backward() {
   backward<float>("beyond 32 bits", {1, 1, 1 << 15, 1 << 16}, {1, 1, 1 << 16, 1 << 16}, K::kOneSource);
 }
 
+// Nearest: the kernel, the bytes of what a thread copies or sums, and how many of them a pixel has.
+void nearest(const char* what, int64_t element, bool is_forward, const Image& input, const Image& output,
+             NearestChoice expected) {
+  const auto axis = [](int64_t in, int64_t out) {
+    return NearestAxis<float>(in, out, false, 0.0, NativeRules::kCuda);
+  };
+  const NearestParams p{
+      {address(input.offset), address(output.offset), input.batch, input.channels, input.strides(),
+       output.strides(), axis(input.height, output.height), axis(input.width, output.width)},
+      axis(1, 1)};
+  const NearestChoice chosen = choose_nearest(p, element, is_forward);
+  const char* const op = is_forward ? "nearest" : "nearest, backward";
+  expect(op, what, expected.kernel, chosen.kernel);
+  expect(op, what, expected.bytes, chosen.bytes);
+  expect(op, what, expected.parts, chosen.parts);
+  expect(op, what, expected.planes, chosen.planes);
+}
+
+void check_nearest() {
+  using K = NearestKernel;
+  nearest("empty batch", 4, true, {0, 3, 8, 8}, {0, 3, 16, 16}, {K::kNone, 4, 1, 1});
+  nearest("x2", 4, true, {2, 3, 8, 8}, {2, 3, 16, 16}, {K::kRows, 4, 1, 3});
+  nearest("x2 of bytes", 1, true, {2, 3, 8, 8}, {2, 3, 16, 16}, {K::kRows, 1, 1, 3});
+  nearest("odd width", 2, true, {2, 3, 8, 8}, {2, 3, 11, 13}, {K::kPixels, 2, 1, 3});
+  nearest("at an odd address", 2, true, {2, 3, 8, 8}, {2, 3, 16, 16, false, 0, 2}, {K::kPixels, 2, 1, 3});
+  nearest("channels-last", 2, true, {2, 16, 8, 8, true}, {2, 16, 11, 13, true}, {K::kPixels, 16, 2, 1});
+  nearest("channels-last of 6 halves", 2, true, {2, 6, 8, 8, true}, {2, 6, 9, 16, true}, {K::kRows, 4, 3, 1});
+  nearest("channels-last of 3 bytes", 1, true, {2, 3, 8, 8, true}, {2, 3, 9, 13, true},
+          {K::kPixels, 1, 3, 1});
+  nearest("channels-last into planar", 2, true, {2, 16, 8, 8, true}, {2, 16, 16, 16}, {K::kRows, 2, 1, 16});
+  nearest("beyond 32 bits", 4, true, {1, 1, 1 << 15, 1 << 16}, {1, 1, 1 << 16, 1 << 16},
+          {K::kBeyond32Bits, 4, 1, 1});
+  nearest("x2", 2, false, {2, 3, 8, 8}, {2, 3, 16, 16}, {K::kDoubled, 2, 1, 3});
+  nearest("x3", 2, false, {2, 3, 8, 8}, {2, 3, 24, 24}, {K::kPixels, 2, 1, 3});
+  nearest("channels-last", 2, false, {2, 16, 8, 8, true}, {2, 16, 11, 13, true}, {K::kPixels, 16, 2, 1});
+  nearest("channels-last of 6", 2, false, {2, 6, 8, 8, true}, {2, 6, 16, 16, true}, {K::kPixels, 2, 6, 1});
+}
+
 // By tables: the channels and the columns of a tile.
 void table(const char* what, const Image& input, const Image& output, TableTiles expected) {
   TableParams<DeviceTable<float>> p{};
@@ -188,6 +227,7 @@ void check_deconv_gradients() {
   };
   const ConvTransposeAxis far{1 << 15, 4, 2, 1, 0, 1, false};
   const ConvTransposeAxis even{8, 4, 4, 0, 0, 1, false}, odd{8, 4, 2, 0, 1, 1, false};
+  takes("x2", Input::kDoubled, Weight::kDoubled, deconv_of(2, 3, kTwice, kTwice));
   takes("x4", Input::kRollingPairs, Weight::kPairs, deconv_of(2, 3, kFourTimes, kFourTimes));
   takes("x4, loads of 4", Input::kRollingMost, Weight::kMost, deconv_of(2, 3, kFourTimes, even));
   takes("x2, an odd width", Input::kRolling, Weight::kSingle, deconv_of(2, 3, kTwice, odd));
@@ -303,6 +343,7 @@ int main() {
   using namespace upsample_ext::gpu;
   check_forward();
   check_backward();
+  check_nearest();
   check_tables();
   check_deconv_forward();
   check_deconv_gradients();

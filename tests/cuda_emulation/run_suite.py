@@ -16,6 +16,7 @@ import build  # noqa: E402
 SUBSET = (
     "test_axes.py::test_values_and_gradients_of_every_layout",
     "test_axes.py::test_gradients_are_as_close_as_natives",
+    "test_axes.py::test_channels_last_of_any_number_of_channels",
     "test_axes.py::test_long_axes",
     "test_axes.py::test_bytes",
     "test_axes.py::test_separable_kernels_of_many_taps",

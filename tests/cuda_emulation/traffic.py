@@ -85,6 +85,7 @@ DTYPES, FACTORS = ("float32", "float16"), (2, 4, 1.37)
 # Each op that is measured, and its launcher (the stem of a file in csrc/cuda).
 OPS = {
     "bilinear": "resample",
+    "nearest": "resample",
     "separable": "resample",
     "depthwise": "deconv",
     "argmax": "argmax",
@@ -108,6 +109,8 @@ def measure_case(torch, upsample_ext, name, op, direction, dtype, factor, layout
     read = [x]
     if op == "bilinear":
         forward = functools.partial(upsample_ext.upsample_bilinear2d, x, size)
+    elif op == "nearest":
+        forward = functools.partial(upsample_ext.interpolate, x, size)
     elif op == "separable":
         forward = functools.partial(upsample_ext.bilinear_conv_transpose2d, x, factor)
     elif op == "depthwise":
@@ -144,7 +147,7 @@ def cases():
         for direction, layout, dtype, factor in itertools.product(DIRECTIONS, LAYOUTS, DTYPES, FACTORS):
             if (op, direction) == ("argmax", "backward"):
                 continue
-            if op in ("separable", "depthwise") and factor not in (2, 4):
+            if (op in ("separable", "depthwise") and factor not in (2, 4)) or (op, factor) == ("nearest", 4):
                 continue
             name = f"{op} {direction} {dtype} x{factor} {layout}"
             found[name] = functools.partial(

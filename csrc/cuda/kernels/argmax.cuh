@@ -4,12 +4,9 @@
 // exponentials of each of its R pixels in registers during the loop over classes. Of equal values the first
 // wins; the first NaN wins over everything.
 //
-// What 4 classes cost a thread of R = 4 pixels, planar float32, as compiled for sm_90: 16 loads of one L1
-// wavefront or two each (a warp's 32 columns lie within two lines), 50 instructions for addresses and the
-// loop, 16 to blend along the width, and per pixel and class 2 to blend along the height, 2 to compare and 2
-// to keep: 178, or 11.1 per pixel and class. So 150 classes of 512x512 pixels are 0.44 G thread instructions
-// and 1.2 M wavefronts: on 132 multiprocessors that issue 128 of the former and one of the latter a cycle,
-// at 1.7 GHz, 15 and 6 us.
+// A group of classes is first compared as a whole, by its largest value: on real maps few groups after the
+// first hold a new winner, and only those look for it. Comparing class by class would cost the ALU pipe,
+// which has half the lanes of the others, four instructions a value.
 #pragma once
 
 #include "softmax.cuh"
@@ -44,8 +41,25 @@ __device__ __forceinline__ void store_index(void* index, int64_t bytes, int64_t 
   }
 }
 
+// The larger of two values, or NaN if one is.
+__device__ __forceinline__ float larger_or_nan(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+#else
+  return a > b || a != a ? a : b;
+#endif
+}
+__device__ __forceinline__ float largest_or_nan(const float (&values)[kClassGroup]) {
+  float largest = values[0];
+#pragma unroll
+  for (int k = 1; k < kClassGroup; ++k) largest = larger_or_nan(largest, values[k]);
+  return largest;
+}
+
 template <class T, int R, int V, bool kScore, class Index>
-__global__ void __launch_bounds__(kClassThreads, kClassBlocks)
+__global__ void __launch_bounds__(kClassThreads, kClassBlocks - (kScore && sizeof(T) == 8))
     argmax_of_columns(const ArgmaxArguments<T, Index> p) {
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kClassThreads + threadIdx.x;
   if (number >= p.grid.threads) return;
@@ -75,9 +89,14 @@ __global__ void __launch_bounds__(kClassThreads, kClassBlocks)
         for (int k = 0; k < kClassGroup; ++k) {
           values[k] =
               k < count ? blend(weight0[r], above[k], weight1[r], below[k]) : -Limits<float>::kInfinity;
-          const bool wins = !(values[k] <= best[r]) && best[r] == best[r];
-          best[r] = wins ? values[k] : best[r];
-          where[r] = wins ? c + k : where[r];
+        }
+        if (!(largest_or_nan(values) <= best[r])) {
+#pragma unroll
+          for (int k = 0; k < kClassGroup; ++k) {
+            const bool wins = !(values[k] <= best[r]) && best[r] == best[r];
+            best[r] = wins ? values[k] : best[r];
+            where[r] = wins ? c + k : where[r];
+          }
         }
         if (kScore) exponentials[r].add(values);
       }
@@ -121,6 +140,7 @@ cudaError_t launch_argmax_of_columns(const ArgmaxParams& p, const Device& device
 // classes of a pixel      score      rows of a thread                   classes of a load    index
 // side by side            any        4                                  16 bytes, or 2       32 bits
 // any other               without    2, 4, 8, by factor and device      1                    32 bits
+//   (doubles: 2, 4)
 // any other               with       2, 4, by factor and device         1                    32 bits
 // too large for 32 bits   any        2                                  1                    64 bits
 template <class T>
@@ -128,7 +148,7 @@ ClassesChoice choose_argmax(const ArgmaxParams& p, const Device& device) {
   if (!fits_32_bits(p.logits)) return {false, 2, 1};
   const int classes = classes_of_load<T>(p.logits);
   if (classes > 1) return {true, 4, classes};
-  int rows = rows_between_sources(p.logits, p.score != nullptr ? 4 : 8);
+  int rows = rows_between_sources(p.logits, p.score != nullptr || sizeof(T) == 8 ? 4 : 8);
   while (rows > 2 && PixelGridChoice<float>(p.logits, rows).blocks() < device.multiprocessors) rows /= 2;
   return {true, rows, 1};
 }
@@ -138,7 +158,8 @@ cudaError_t launch_argmax(const ArgmaxParams& p, const Device& device) {
   const ClassesChoice choice = choose_argmax<T>(p, device);
   if (!choice.fits_32_bits) return launch_argmax_of_columns<T, 2, 1, kScore, int64_t>(p, device);
   if (choice.rows == 2) return launch_argmax_of_columns<T, 2, 1, kScore, int32_t>(p, device);
-  if (choice.rows == 8) return launch_argmax_of_columns<T, kScore ? 4 : 8, 1, kScore, int32_t>(p, device);
+  constexpr int kMost = kScore || sizeof(T) == 8 ? 4 : 8;
+  if (choice.rows == 8) return launch_argmax_of_columns<T, kMost, 1, kScore, int32_t>(p, device);
   return with_classes<T>(choice.classes, [&](auto classes) {
     return launch_argmax_of_columns<T, 4, decltype(classes)::value, kScore, int32_t>(p, device);
   });

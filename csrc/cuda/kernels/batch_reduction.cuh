@@ -2,21 +2,21 @@
 // first per thread and then in a tree, and slices are summed sequentially.
 #pragma once
 
+#include "config.cuh"
 #include "element.cuh"
 #include "launch.cuh"
 
 namespace upsample_ext {
 namespace gpu {
 
-constexpr int kSumThreads = 256;
-
 // How many of `positions` a slice takes, a multiple of a block's threads. A thread sums 64 sequentially,
 // which bounds the rounding error in acc, and fewer if there would be too few blocks to fill a GPU.
 inline int64_t positions_of_slice(int64_t positions, int64_t lanes, int64_t blocks_of_slice) {
-  constexpr int64_t kEnoughBlocks = 1024;
   const int64_t beside = kSumThreads / lanes;
-  int64_t run = 64;
-  while (run > 8 && divide_up(positions, beside * run) * blocks_of_slice < kEnoughBlocks) run /= 2;
+  int64_t run = kMostPositionsOfThread;
+  while (run > kFewestPositionsOfThread &&
+         divide_up(positions, beside * run) * blocks_of_slice < kEnoughSumBlocks)
+    run /= 2;
   return beside * run;
 }
 

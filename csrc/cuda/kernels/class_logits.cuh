@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include "../params.h"
+#include "config.cuh"
 #include "element.cuh"
 #include "launch.cuh"
 #include "resample_limits.cuh"
@@ -21,9 +22,6 @@
 
 namespace upsample_ext {
 namespace gpu {
-
-// Classes are reduced in groups of this size, the same in all kernels, which fixes the bits of a sum.
-constexpr int kClassGroup = 4;
 
 // ---- classes --------------------------------------------------------------------------------------------
 
@@ -127,17 +125,6 @@ struct PixelGrid {
   }
 };
 
-constexpr int kClassThreads = 128;
-
-// The number of blocks that an SM is to hold bounds the registers per thread: as many blocks as possible
-// without spilling. For Blackwell the compiler needs more registers.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
-constexpr int kFewerBlocks = 1;
-#else
-constexpr int kFewerBlocks = 0;
-#endif
-constexpr int kClassBlocks = 5 - kFewerBlocks;
-
 template <class acc>
 struct PixelGridChoice {
   int64_t groups, shares, threads;
@@ -146,9 +133,9 @@ struct PixelGridChoice {
   PixelGridChoice(const LogitsParams<acc>& p, int rows) {
     between_sources = p.height.out_size > p.height.in_size;
     groups = between_sources ? p.height.in_size : p.height.out_size;
-    // The first source has half as many rows more, without align_corners.
-    const int64_t most = between_sources ? divide_up(3 * p.height.out_size, 2 * p.height.in_size) : 1;
-    shares = divide_up(most, rows);
+    // The first source has half as many rows more, without align_corners: its threads take two turns.
+    const int64_t factor = between_sources ? divide_up(p.height.out_size, p.height.in_size) : 1;
+    shares = divide_up(factor, rows);
     threads = p.batch * groups * shares * p.width.out_size;
   }
   int64_t blocks() const { return divide_up(threads, kClassThreads); }

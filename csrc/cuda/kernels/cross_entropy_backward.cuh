@@ -30,8 +30,7 @@ namespace upsample_ext {
 namespace gpu {
 
 template <class acc>
-constexpr int kGradientClasses = 32 / sizeof(acc);
-constexpr int kGradientThreads = 192;
+constexpr int kGradientClasses = kGradientClassBytes / sizeof(acc);
 // Elements of a class's columns in shared memory, where column j is stored at j + j / 32: lanes that gather
 // read every 2nd, 4th, 8th or 16th column without bank conflicts.
 constexpr int kGradientPitch = kGradientThreads + kGradientThreads / kWarp;
@@ -245,11 +244,9 @@ __global__ void __launch_bounds__(kGradientThreads,
 
 // ---- any factor: a warp to a source ---------------------------------------------------------------------
 
-constexpr int kGradientOfOneThreads = 256;
-
 // Lanes share the columns of the source's footprint and add up in a fixed tree.
 template <class T, class acc>
-__global__ void __launch_bounds__(kGradientOfOneThreads, 3)
+__global__ void __launch_bounds__(kGradientOfOneThreads, kGradientOfOneBlocks)
     gradient_of_one(const CrossEntropyParams<acc> p, int64_t sources) {
   int64_t rest = (static_cast<int64_t>(blockIdx.x) * kGradientOfOneThreads + threadIdx.x) / kWarp;
   if (rest >= sources) return;
@@ -312,7 +309,7 @@ int64_t tile_columns(const LinearAxis<acc>& width) {
 // evenly among the SMs.
 inline int64_t tile_rows(int64_t rows, int64_t tiles_of_a_row, const Device& device) {
   int64_t best = 1, least = INT64_MAX;
-  for (int64_t tile = 1; tile <= 32 && tile < 2 * rows; tile *= 2) {
+  for (int64_t tile = 1; tile <= kMostGradientRows && tile < 2 * rows; tile *= 2) {
     const int64_t rounds = divide_up(divide_up(rows, tile) * tiles_of_a_row, device.multiprocessors);
     if (rounds * (tile + 1) > least) continue;
     best = tile;

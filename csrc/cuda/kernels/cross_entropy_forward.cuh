@@ -157,8 +157,6 @@ __global__ void __launch_bounds__(kClassThreads, sizeof(acc) == 8 ? 2 : kClassBl
 
 // ---- the sum over all blocks ----------------------------------------------------------------------------
 
-constexpr int kLossSumThreads = 512;
-
 // One block: each thread sums every kLossSumThreads-th partial.
 template <class T, class acc>
 __global__ void __launch_bounds__(kLossSumThreads) sum_of_losses(const LossSumParams<T, acc> p) {

@@ -3,6 +3,7 @@
 
 #include "../../geometry/deconv_axis.h"
 #include "../kernels.h"
+#include "config.cuh"
 #include "element.cuh"
 #include "launch.cuh"
 #include "resample_limits.cuh"
@@ -68,6 +69,20 @@ int outputs_at_once(const DeconvParams& p) {
   };
   if (starts_at_multiples(kMostOutputs<T>)) return kMostOutputs<T>;
   return starts_at_multiples(2) ? 2 : 1;
+}
+
+// Kernel 4, stride 2, padding 1 along both axes of planes whose rows are whole vectors: the layer that
+// doubles an image, whose gradients have kernels of their own.
+template <class T>
+bool doubles_aligned_rows(const DeconvParams& p) {
+  const auto doubles_axis = [](const ConvTransposeAxis& axis) {
+    return axis.kernel_size == 4 && axis.stride == 2 && axis.padding == 1 && axis.output_padding == 0 &&
+           axis.dilation == 1 && !axis.replicate;
+  };
+  return doubles_axis(p.height) && doubles_axis(p.width) && !p.channels_last && p.out.width == 1 &&
+         p.in.width == 1 && p.width.out_size() % kWide<T> == 0 &&
+         aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height) &&
+         aligned_strides<T>(p.input, 8, p.in.batch, p.in.channel, p.in.height);
 }
 
 // A thread of the general kernels: one channel of one row, and the first of its columns. Threads are numbered

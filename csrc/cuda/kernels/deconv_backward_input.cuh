@@ -1,10 +1,15 @@
 // The gradient of the depthwise transposed convolution with respect to its input.
 //
 //   kernel, along the height                  border       kernel              index
+//   4, stride 2, padding 1, along both axes,  zeros        doubled             32 bits
+//     planar, rows aligned
 //   stride < kernel size <= 2 * stride,       zeros        rolling             32 bits
 //     dilation 1
 //   any other                                 any          general             32 bits
 //   too large for 32 bits                     any          general             64 bits
+//
+// The doubled kernel. A thread owns the sources of 16 bytes of a row of grad_output, and walks down as the
+// rolling kernel does, with the 16 weights in registers and both rows of a turn loaded before either is used.
 //
 // The rolling kernel. A thread owns kRollingColumns columns of one channel, far apart, and walks down R rows
 // of them. A row of grad_output reaches two rows of the input, through kernel rows `stride` apart: both sums
@@ -28,11 +33,116 @@
 namespace upsample_ext {
 namespace gpu {
 
-constexpr int kRollingColumns = 2;
+template <class T>
+struct DeconvDoubled {
+  const T* grad_output;
+  T* grad_input;
+  DeconvWeights<T> weight;
+  Strides out, in;
+  int32_t in_height, in_width, rows_per_thread, threads;
+  Divider<int32_t> groups, row_groups, channels;  // threads are (batch, channel, rows, columns)
+};
+
+template <class T>
+__global__ void __launch_bounds__(kDeconvThreads, kRollingBlocks)
+    deconv_backward_input_doubled(const DeconvDoubled<T> p) {
+  typedef acc_of<T> acc;
+  constexpr int V = kWide<T>, kSources = V / 2, kTaps = 4;
+  int32_t rest = static_cast<int32_t>(blockIdx.x) * kDeconvThreads + static_cast<int32_t>(threadIdx.x);
+  if (rest >= p.threads) return;
+  const int32_t group = p.groups.take(rest), begin = p.row_groups.take(rest) * p.rows_per_thread;
+  const int32_t c = p.channels.take(rest), n = rest;
+  const int32_t end = begin + p.rows_per_thread < p.in_height ? begin + p.rows_per_thread : p.in_height;
+  const bool has_left = group > 0, has_right = (group + 1) * kSources < p.in_width;
+  const T* source = opaque(p.grad_output + n * p.out.batch + c * p.out.channel + group * V);
+  T* const result = p.grad_input + n * p.in.batch + c * p.in.channel + group * kSources;
+  acc weight[kTaps][kTaps];
+#pragma unroll
+  for (int ky = 0; ky < kTaps; ++ky) {
+#pragma unroll
+    for (int kx = 0; kx < kTaps; ++kx) {
+      weight[ky][kx] = p.weight.at(c * p.weight.channel + ky * p.weight.height + kx * p.weight.width);
+    }
+  }
+  // A row of grad_output from one column before the thread's to one after.
+  struct Row {
+    Pack<T, V> inside;
+    T left, right;
+  };
+  const auto add = [&](const acc(&values)[V + 2], const acc(&of_row)[kTaps], acc(&sums)[kSources]) {
+#pragma unroll
+    for (int s = 0; s < kSources; ++s) {
+#pragma unroll
+      for (int kx = 0; kx < kTaps; ++kx) {
+        const bool is_there =
+            (s > 0 || kx > 0 || has_left) && (s + 1 < kSources || kx + 1 < kTaps || has_right);
+        if (is_there) sums[s] = fused_multiply_add(of_row[kx], values[2 * s + kx], sums[s]);
+      }
+    }
+  };
+  acc last[kSources] = {}, next[kSources] = {};
+  for (int32_t y = begin; y <= end;
+       ++y) {  // rows 2y - 1 and 2y reach y by kernel rows 0 and 1, y - 1 by 2 and 3
+    const bool are_there[2] = {y > 0, y < p.in_height};
+    Row rows[2];
+#pragma unroll
+    for (int f = 0; f < 2; ++f) {
+      const T* row = opaque(source + (2 * y - 1 + f) * p.out.height);
+      rows[f] = {};
+      if (!are_there[f]) continue;
+      rows[f].inside = load_pack<V>(row);
+      if (has_left) rows[f].left = load(row - 1);
+      if (has_right) rows[f].right = load(row + V);
+    }
+#pragma unroll
+    for (int f = 0; f < 2; ++f) {
+      if (!are_there[f]) continue;
+      acc values[V + 2];
+      values[0] = widen(rows[f].left);
+      values[V + 1] = widen(rows[f].right);
+#pragma unroll
+      for (int v = 0; v < V; ++v) values[v + 1] = widen(rows[f].inside.value[v]);
+      add(values, weight[2 + f], last);
+      add(values, weight[f], next);
+    }
+    if (y > begin) {
+      Pack<T, kSources> pack;
+#pragma unroll
+      for (int s = 0; s < kSources; ++s) pack.value[s] = Narrow<T>::of(last[s]);
+      store_pack(result + (y - 1) * p.in.height, pack);
+    }
+#pragma unroll
+    for (int s = 0; s < kSources; ++s) {
+      last[s] = next[s];
+      next[s] = acc(0);
+    }
+  }
+}
+
+template <class T>
+cudaError_t launch_backward_input_doubled(const DeconvParams& p, bool weight_in_acc, const Device& device) {
+  const int64_t groups = p.width.out_size() / kWide<T>, planes = p.batch * p.channels;
+  const int64_t rows = rows_per_thread(device, p.height.in_size, groups * planes);
+  const int64_t row_groups = divide_up(p.height.in_size, rows), threads = groups * row_groups * planes;
+  const DeconvDoubled<T> arguments{static_cast<const T*>(p.output),
+                                   static_cast<T*>(p.input),
+                                   DeconvWeights<T>(p, weight_in_acc),
+                                   p.out,
+                                   p.in,
+                                   static_cast<int32_t>(p.height.in_size),
+                                   static_cast<int32_t>(p.width.in_size),
+                                   static_cast<int32_t>(rows),
+                                   static_cast<int32_t>(threads),
+                                   Divider<int32_t>(groups),
+                                   Divider<int32_t>(row_groups),
+                                   Divider<int32_t>(p.channels)};
+  return launch(deconv_backward_input_doubled<T>, device, divide_up(threads, kDeconvThreads), kDeconvThreads,
+                0, arguments);
+}
 
 // kRun: outputs loaded at once (outputs_at_once).
 template <class T, int kRun>
-__global__ void __launch_bounds__(kDeconvThreads, 3)
+__global__ void __launch_bounds__(kDeconvThreads, kRollingBlocks)
     deconv_backward_input_rolling(const DeconvGeneral<T, int32_t> p, const int32_t rows_per_thread) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
@@ -109,15 +219,17 @@ enum class DeconvBackwardInputKernel {
   kNone,
   kGeneral,
   kGeneralBeyond32Bits,  // the same, too large for 32 bits
-  kRolling,              // one output a load
-  kRollingPairs,         // two
-  kRollingMost,          // kMostOutputs
+  kDoubled,
+  kRolling,       // one output a load
+  kRollingPairs,  // two
+  kRollingMost,   // kMostOutputs
 };
 
 template <class T>
 DeconvBackwardInputKernel choose_deconv_backward_input(const DeconvParams& p) {
   if (p.batch == 0) return DeconvBackwardInputKernel::kNone;
   if (!fits_32_bits(p)) return DeconvBackwardInputKernel::kGeneralBeyond32Bits;
+  if (doubles_aligned_rows<T>(p)) return DeconvBackwardInputKernel::kDoubled;
   const ConvTransposeAxis& h = p.height;
   const bool rolls = h.dilation == 1 && h.stride < h.kernel_size && h.kernel_size <= 2 * h.stride;
   if (!rolls || h.replicate) return DeconvBackwardInputKernel::kGeneral;
@@ -140,6 +252,8 @@ cudaError_t launch_deconv_backward_input(const DeconvParams& p, bool weight_in_a
       return launch_backward_input_general<T, int32_t>(p, weight_in_acc, device);
     case DeconvBackwardInputKernel::kGeneralBeyond32Bits:
       return launch_backward_input_general<T, int64_t>(p, weight_in_acc, device);
+    case DeconvBackwardInputKernel::kDoubled:
+      return launch_backward_input_doubled<T>(p, weight_in_acc, device);
     case DeconvBackwardInputKernel::kRolling:
       return launch_backward_input_rolling<T, 1>(p, weight_in_acc, device);
     case DeconvBackwardInputKernel::kRollingPairs:

@@ -5,10 +5,8 @@
 // the batch, and a tile of up to 4 x 4 taps. A thread loops over positions: it loads the sample there and the
 // 16 outputs that the taps map it to; its neighbours load the same outputs, from L1.
 //
-// Kernel 4, stride 2: a position is 20 bytes of float32, 1.3 cycles of a multiprocessor's DRAM. Planar, its
-// 17 loads, 8 bytes apart from lane to lane, are 1 wavefront of L1 a position, channels-last half of that;
-// its 16 multiply-adds, 17 loads and about 40 others are 0.6 cycles. Half types have half the time, and in
-// planar images as many wavefronts as fit into it.
+// Where a layer doubles planes (doubles_aligned_rows) a thread takes the sources of 16 bytes of a row of
+// grad_output at once, whose loads serve all 16 taps.
 #pragma once
 
 #include "batch_reduction.cuh"
@@ -91,6 +89,55 @@ __global__ void __launch_bounds__(kSumThreads, sizeof(Index) == 8 || sizeof(T) =
   }
 }
 
+template <class T>
+__global__ void __launch_bounds__(kSumThreads, kWeightBlocks<T>)
+    sum_weight_slices_doubled(const DeconvWeightSums<T, int32_t> p) {
+  typedef acc_of<T> acc;
+  constexpr int V = kWide<T>, kSources = V / 2;
+  int32_t slice = static_cast<int32_t>(blockIdx.x);
+  const int32_t c = p.channel_blocks.take(slice);
+  acc sums[kTile * kTile] = {};
+  const int32_t begin = slice * p.slice_positions;
+  const int32_t end = begin + p.slice_positions < p.positions ? begin + p.slice_positions : p.positions;
+  for (int32_t position = begin + static_cast<int32_t>(threadIdx.x); position < end;
+       position += kSumThreads) {
+    int32_t n = position;
+    const int32_t group = p.columns.take(n), y = p.rows.take(n);
+    const bool has_left = group > 0, has_right = group + 1 < static_cast<int32_t>(p.columns.divisor);
+    const auto sources =
+        load_pack<kSources>(p.input + n * p.in.batch + c * p.in.channel + y * p.in.height + group * kSources);
+    const T* rows = opaque(p.grad_output + n * p.out.batch + c * p.out.channel + group * V);
+#pragma unroll
+    for (int ky = 0; ky < kTile; ++ky) {
+      const int32_t oy = 2 * y - 1 + ky;
+      if (oy < 0 || oy >= p.height.out_size) continue;
+      const T* row = opaque(rows + oy * p.out.height);
+      const Pack<T, V> inside = load_pack<V>(row);
+      acc values[V + 2];
+      values[0] = has_left ? widen(load(row - 1)) : acc(0);
+      values[V + 1] = has_right ? widen(load(row + V)) : acc(0);
+#pragma unroll
+      for (int v = 0; v < V; ++v) values[v + 1] = widen(inside.value[v]);
+#pragma unroll
+      for (int s = 0; s < kSources; ++s) {
+        const acc value = widen(sources.value[s]);
+#pragma unroll
+        for (int kx = 0; kx < kTile; ++kx) {
+          const bool is_there =
+              (s > 0 || kx > 0 || has_left) && (s + 1 < kSources || kx + 1 < kTile || has_right);
+          acc& sum = sums[ky * kTile + kx];
+          if (is_there) sum = fused_multiply_add(value, values[2 * s + kx], sum);
+        }
+      }
+    }
+  }
+  sum_block(sums, 1);
+  if (threadIdx.x != 0) return;
+  acc* partial = p.partial + static_cast<int64_t>(slice) * kTile * kTile * p.channels + c;
+#pragma unroll
+  for (int k = 0; k < kTile * kTile; ++k) partial[static_cast<int64_t>(k) * p.channels] = sums[k];
+}
+
 // ---- launch ---------------------------------------------------------------------------------------------
 
 // How the work is divided among blocks.
@@ -108,6 +155,32 @@ struct WeightSlices {
         slice_positions(positions_of_slice(positions, lanes, channel_blocks * tiles)),
         slices(divide_up(positions, slice_positions)) {}
 };
+
+template <class T>
+cudaError_t launch_weight_slices_doubled(const DeconvParams& p, acc_of<T>* partial, const Device& device) {
+  constexpr int64_t kSources =
+      kWide<T> / 2;  // of a position here; rows are whole numbers of them, slices too
+  const WeightSlices s(p);
+  DeconvWeightSums<T, int32_t> arguments{static_cast<const T*>(p.input),
+                                         static_cast<const T*>(p.output),
+                                         partial,
+                                         p.in,
+                                         p.out,
+                                         DeconvAxis<int32_t>(p.height),
+                                         DeconvAxis<int32_t>(p.width),
+                                         static_cast<int32_t>(p.channels),
+                                         static_cast<int32_t>(s.positions / kSources),
+                                         static_cast<int32_t>(s.slice_positions / kSources),
+                                         1,
+                                         kSumThreads,
+                                         Divider<int32_t>(s.columns / kSources),
+                                         Divider<int32_t>(s.rows),
+                                         Divider<int32_t>(1),
+                                         Divider<int32_t>(1),
+                                         Divider<int32_t>(s.channel_blocks)};
+  return launch(sum_weight_slices_doubled<T>, device, s.slices * s.channel_blocks, kSumThreads,
+                kSumBytes<kTile * kTile, acc_of<T>>, arguments);
+}
 
 template <class T, int kRun, class Index>
 cudaError_t launch_weight_slices(const DeconvParams& p, acc_of<T>* partial, const Device& device) {
@@ -135,6 +208,7 @@ cudaError_t launch_weight_slices(const DeconvParams& p, acc_of<T>* partial, cons
 
 // Which kernel sums the slices: how many adjacent outputs a load brings.
 enum class DeconvBackwardWeightKernel {
+  kDoubled,
   kSingle,
   kPairs,
   kMost,          // kMostOutputs
@@ -146,6 +220,7 @@ DeconvBackwardWeightKernel choose_deconv_backward_weight(const DeconvParams& p) 
   const WeightSlices s(p);
   const bool narrow = fits_32_bits(p) && s.positions + s.slice_positions < int64_t{1} << 30;
   if (!narrow) return DeconvBackwardWeightKernel::kBeyond32Bits;
+  if (doubles_aligned_rows<T>(p)) return DeconvBackwardWeightKernel::kDoubled;
   switch (outputs_at_once<T>(p)) {
     case 4:
       return DeconvBackwardWeightKernel::kMost;
@@ -159,6 +234,8 @@ DeconvBackwardWeightKernel choose_deconv_backward_weight(const DeconvParams& p) 
 template <class T>
 cudaError_t launch_chosen_slices(const DeconvParams& p, acc_of<T>* partial, const Device& device) {
   switch (choose_deconv_backward_weight<T>(p)) {
+    case DeconvBackwardWeightKernel::kDoubled:
+      return launch_weight_slices_doubled<T>(p, partial, device);
     case DeconvBackwardWeightKernel::kSingle:
       return launch_weight_slices<T, 1, int32_t>(p, partial, device);
     case DeconvBackwardWeightKernel::kPairs:

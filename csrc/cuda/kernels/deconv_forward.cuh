@@ -132,10 +132,6 @@ class PixelTaps {
   }
 };
 
-// Blocks that an SM should hold: as many as the registers for V results leave room for.
-template <int V>
-constexpr int kBlocksOf = V > 4 ? 2 : 3;
-
 // ---- kernels --------------------------------------------------------------------------------------------
 
 template <class T>
@@ -226,7 +222,7 @@ __device__ __forceinline__ void walk_phase(const DeconvForward<T>& p, const Deco
 }
 
 template <class T, int V, bool kVector>
-__global__ void __launch_bounds__(kDeconvThreads, kBlocksOf<V>)
+__global__ void __launch_bounds__(kDeconvThreads, kDeconvBlocks<V>)
     deconv_forward_planar(const DeconvForward<T> p) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
@@ -265,7 +261,7 @@ __global__ void __launch_bounds__(kDeconvThreads, kBlocksOf<V>)
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(kDeconvThreads, kBlocksOf<V>)
+__global__ void __launch_bounds__(kDeconvThreads, kDeconvBlocks<V>)
     deconv_forward_channels_last(const DeconvForward<T> p) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;

@@ -11,8 +11,7 @@
 namespace upsample_ext {
 namespace gpu {
 
-constexpr int kDeconvThreads = 256;
-constexpr int kColumns = 4;
+constexpr int kColumns = kDeconvGeneralColumns;
 
 template <class T, class Index>
 struct DeconvGeneral {
@@ -30,7 +29,7 @@ struct DeconvGeneral {
 // ---- forward --------------------------------------------------------------------------------------------
 
 template <class T, class Index>
-__global__ void __launch_bounds__(kDeconvThreads, sizeof(Index) == 8 ? 2 : 4)
+__global__ void __launch_bounds__(kDeconvThreads, kDeconvGeneralBlocks<Index>)
     deconv_forward_general(const DeconvGeneral<T, Index> p) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;
@@ -83,7 +82,7 @@ __device__ __forceinline__ void gather_position(const DeconvGeneral<T, Index>& p
 }
 
 template <class T, class Index>
-__global__ void __launch_bounds__(kDeconvThreads, sizeof(Index) == 8 ? 2 : 4)
+__global__ void __launch_bounds__(kDeconvThreads, kDeconvGeneralBlocks<Index>)
     deconv_backward_input_general(const DeconvGeneral<T, Index> p) {
   typedef acc_of<T> acc;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kDeconvThreads + threadIdx.x;

@@ -19,11 +19,9 @@ namespace gpu {
 
 // ---- any strides, any factor: a warp to a source --------------------------------------------------------
 
-constexpr int kSourceThreads = 256;
-
 // Lanes share the columns of the source's footprint and add up in a fixed tree.
 template <class T, class acc, class Axis>
-__global__ void __launch_bounds__(kSourceThreads, 3)
+__global__ void __launch_bounds__(kSourceThreads, kSourceBlocks)
     backward_of_one(const ResampleParams<acc, Axis> p, int64_t sources) {
   int64_t rest = (static_cast<int64_t>(blockIdx.x) * kSourceThreads + threadIdx.x) / kWarp;
   if (rest >= sources) return;
@@ -71,10 +69,10 @@ enum class BackwardKernel {
 template <class T, class acc, class Axis>
 BackwardKernel choose_backward(const ResampleParams<acc, Axis>& p) {
   constexpr int V = kWide<T>;
-  constexpr int64_t kMostOutputs = 40;  // of a source, along an axis, where a list of its taps is kept
   if (p.batch == 0) return BackwardKernel::kNone;
-  if (!fits_32_bits(p) || most_outputs(p.height) > kMostOutputs) return BackwardKernel::kOneSource;
-  if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1 && most_outputs(p.width) <= kMostOutputs) {
+  if (!fits_32_bits(p) || most_outputs(p.height) > kMostListedOutputs) return BackwardKernel::kOneSource;
+  if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1 &&
+      most_outputs(p.width) <= kMostListedOutputs) {
     const bool wide = p.channels % V == 0 &&
                       aligned_strides<T>(p.input, 16, p.in.batch, p.in.height, p.in.width) &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.height, p.out.width);

@@ -17,8 +17,6 @@
 namespace upsample_ext {
 namespace gpu {
 
-constexpr int kPixelThreads = 256;
-
 template <class T, class Axis>
 struct ChannelsLastBackward {
   const T* grad_output;
@@ -34,7 +32,7 @@ struct ChannelsLastBackward {
 };
 
 template <class T, int V, class Axis>
-__global__ void __launch_bounds__(kPixelThreads, 3)
+__global__ void __launch_bounds__(kPixelThreads, kPixelBlocks)
     resample_backward_channels_last(const ChannelsLastBackward<T, Axis> p) {
   typedef acc_of<T> acc;
   UPSAMPLE_DYNAMIC_SHARED(char, memory);

@@ -20,14 +20,12 @@
 namespace upsample_ext {
 namespace gpu {
 
-constexpr int kPlanarThreads = 256;
 constexpr int kPlanarWarps = kPlanarThreads / kWarp;
-constexpr int kTileRows = 32;
 
 // Result columns per row of the buffer, and the pitch of its rows. Half types have more columns, so that the
 // vectors and sectors at the ends of a tile, which neighbouring tiles read too, are a small share of them.
 template <class T>
-constexpr int kTileColumns = sizeof(T) == 2 ? 192 : 512 / sizeof(T);
+constexpr int kTileColumns = (sizeof(T) == 2 ? kTileRowBytes * 3 / 4 : kTileRowBytes) / sizeof(T);
 template <class T>
 constexpr int kTilePitch = kTileColumns<T> + 16 / sizeof(acc_of<T>);
 
@@ -230,7 +228,7 @@ __device__ __forceinline__ void sum_along_doubled_width(const PlanarBackward<T, 
 }
 
 template <class T, int V, bool kVector, bool kDoubled, class Axis>
-__global__ void __launch_bounds__(kPlanarThreads, 3)
+__global__ void __launch_bounds__(kPlanarThreads, kPlanarBlocks)
     resample_backward_planar(const PlanarBackward<T, Axis> p) {
   typedef acc_of<T> acc;
   UPSAMPLE_DYNAMIC_SHARED(char, memory);
@@ -303,7 +301,6 @@ struct PlanarCut {
 
 template <class T, class Axis>
 PlanarCut cut_planes(const Axis& height, const Axis& width) {
-  constexpr int64_t kSharedBytes = 48 << 10;
   constexpr int64_t kSector = 32 / sizeof(T);  // sources; tiles that begin and end at sectors write each once
   constexpr int64_t kAligned = kWide<T>;
   const int64_t of_source = most_outputs(width);
@@ -323,7 +320,8 @@ PlanarCut cut_planes(const Axis& height, const Axis& width) {
   int64_t most = static_cast<int64_t>(static_cast<double>(kTileColumns<T> - kAligned - of_source) /
                                       width.outputs_per_source());
   most = whole(smaller(most, kTileColumns<T>));
-  while (most > 0 && bytes(most) > kSharedBytes) most = most > kSector ? whole(most - kSector) : most - 1;
+  while (most > 0 && bytes(most) > kPlanarSharedBytes)
+    most = most > kSector ? whole(most - kSector) : most - 1;
   if (most > 1) most -= most % 2;
   if (most <= 0) return cut;
   cut.tiles_across = divide_up(width.in_size, most);

@@ -34,8 +34,6 @@
 namespace upsample_ext {
 namespace gpu {
 
-constexpr int kResampleThreads = 256;
-
 // ---- kernels --------------------------------------------------------------------------------------------
 
 template <class T, class Axis, class Index, class Epilogue>
@@ -52,11 +50,11 @@ struct ForwardArguments {
 };
 
 template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Axis,
-          class Index, class Epilogue>
-__global__ void __launch_bounds__(kResampleThreads, 2)
+          class Index, class Epilogue, class Config>
+__global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
     resample_planar(const ForwardArguments<T, Axis, Index, Epilogue> p) {
   typedef acc_of<T> acc;
-  const int64_t number = static_cast<int64_t>(blockIdx.x) * kResampleThreads + threadIdx.x;
+  const int64_t number = static_cast<int64_t>(blockIdx.x) * Config::kThreads + threadIdx.x;
   if (number >= p.threads) return;
   Index rest = static_cast<Index>(number);
   const Index group = p.column_groups.take(rest);
@@ -87,11 +85,11 @@ __global__ void __launch_bounds__(kResampleThreads, 2)
   });
 }
 
-template <class T, int V, class Axis, class Index, class Epilogue>
-__global__ void __launch_bounds__(kResampleThreads, 2)
+template <class T, int V, class Axis, class Index, class Epilogue, class Config>
+__global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
     resample_channels_last(const ForwardArguments<T, Axis, Index, Epilogue> p) {
   typedef acc_of<T> acc;
-  const int64_t number = static_cast<int64_t>(blockIdx.x) * kResampleThreads + threadIdx.x;
+  const int64_t number = static_cast<int64_t>(blockIdx.x) * Config::kThreads + threadIdx.x;
   if (number >= p.threads) return;
   Index rest = static_cast<Index>(number);
   const Index within = p.block_channels.take(rest);
@@ -126,12 +124,12 @@ auto forward_arguments(const ResampleParams<acc, Axis>& p, const Epilogue& epilo
                                                           epilogue};
 }
 
-template <class T, class Epilogue, class acc, class Axis>
+template <class T, class Config, class Epilogue, class acc, class Axis>
 cudaError_t launch_beyond_32_bits(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
                                   const Device& device);
 
 template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Index,
-          class Epilogue, class acc, class Axis>
+          class Config, class Epilogue, class acc, class Axis>
 cudaError_t launch_rows(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue, int64_t row_elements,
                         int64_t planes_of_image, const Device& device) {
   auto arguments = forward_arguments<T, Index>(p, epilogue);
@@ -139,31 +137,32 @@ cudaError_t launch_rows(const ResampleParams<acc, Axis>& p, const Epilogue& epil
   const int64_t rows = rows_per_thread(device, p.height.out_size, groups * planes);
   const int64_t row_groups = divide_up(p.height.out_size, rows), threads = groups * row_groups * planes;
   if constexpr (sizeof(Index) < 8) {
-    if (!can_number<Index>(threads)) return launch_beyond_32_bits<T>(p, epilogue, device);
+    if (!can_number<Index>(threads)) return launch_beyond_32_bits<T, Config>(p, epilogue, device);
   }
   arguments.threads = static_cast<Index>(threads);
   arguments.rows_per_thread = static_cast<Index>(rows);
   arguments.column_groups = Divider<Index>(groups);
   arguments.row_groups = Divider<Index>(row_groups);
   arguments.channel_groups = Divider<Index>(planes_of_image);
-  return launch(resample_planar<T, V, kVector, Columns, decltype(arguments.height), Index, Epilogue>, device,
-                divide_up(threads, kResampleThreads), kResampleThreads, 0, arguments);
+  return launch(resample_planar<T, V, kVector, Columns, decltype(arguments.height), Index, Epilogue, Config>,
+                device, divide_up(threads, Config::kThreads), Config::kThreads, 0, arguments);
 }
 
 template <class T, int V, bool kVector, template <class, int, class, class> class Columns, class Index,
-          class Epilogue, class acc, class Axis>
+          class Config, class Epilogue, class acc, class Axis>
 cudaError_t launch_planar(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
                           const Device& device) {
-  return launch_rows<T, V, kVector, Columns, Index>(p, epilogue, p.width.out_size, p.channels, device);
+  return launch_rows<T, V, kVector, Columns, Index, Config>(p, epilogue, p.width.out_size, p.channels,
+                                                            device);
 }
 
-template <class T, class Epilogue, class acc, class Axis>
+template <class T, class Config, class Epilogue, class acc, class Axis>
 cudaError_t launch_beyond_32_bits(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
                                   const Device& device) {
-  return launch_planar<T, 2, false, PlanarColumns, int64_t>(p, epilogue, device);
+  return launch_planar<T, 2, false, PlanarColumns, int64_t, Config>(p, epilogue, device);
 }
 
-template <class T, int V, class Index, class Epilogue, class acc, class Axis>
+template <class T, int V, class Index, class Config, class Epilogue, class acc, class Axis>
 cudaError_t launch_channels_last(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
                                  const Device& device) {
   auto arguments = forward_arguments<T, Index>(p, epilogue);
@@ -171,7 +170,7 @@ cudaError_t launch_channels_last(const ResampleParams<acc, Axis>& p, const Epilo
   const int64_t threads_of_a_row = blocks * within * p.width.out_size * p.batch;
   const int64_t rows = rows_per_thread(device, p.height.out_size, threads_of_a_row);
   const int64_t row_groups = divide_up(p.height.out_size, rows), threads = threads_of_a_row * row_groups;
-  if (!can_number<Index>(threads)) return launch_beyond_32_bits<T>(p, epilogue, device);
+  if (!can_number<Index>(threads)) return launch_beyond_32_bits<T, Config>(p, epilogue, device);
   arguments.threads = static_cast<Index>(threads);
   arguments.rows_per_thread = static_cast<Index>(rows);
   arguments.channels = static_cast<Index>(p.channels);
@@ -179,8 +178,8 @@ cudaError_t launch_channels_last(const ResampleParams<acc, Axis>& p, const Epilo
   arguments.column_groups = Divider<Index>(p.width.out_size);
   arguments.row_groups = Divider<Index>(row_groups);
   arguments.channel_groups = Divider<Index>(blocks);
-  return launch(resample_channels_last<T, V, decltype(arguments.height), Index, Epilogue>, device,
-                divide_up(threads, kResampleThreads), kResampleThreads, 0, arguments);
+  return launch(resample_channels_last<T, V, decltype(arguments.height), Index, Epilogue, Config>, device,
+                divide_up(threads, Config::kThreads), Config::kThreads, 0, arguments);
 }
 
 // Which kernel resizes, see the table above; kNone where there is nothing to do.
@@ -196,17 +195,10 @@ enum class ForwardKernel {
   kScattered,
 };
 
-// Values of a thread of the kernels that store vectors: 16 bytes of the wider element, but no more than 8
-// values, since each takes registers.
-template <class T, class result>
-constexpr int kForwardVector = 16 / (sizeof(T) > sizeof(result) ? sizeof(T) : sizeof(result)) < 8
-                                   ? 16 / (sizeof(T) > sizeof(result) ? sizeof(T) : sizeof(result))
-                                   : 8;
-
-template <class T, class Epilogue, class acc, class Axis>
+template <class T, class Config = ForwardConfig, class Epilogue, class acc, class Axis>
 ForwardKernel choose_forward(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue) {
   typedef typename Epilogue::result result;
-  constexpr int V = kForwardVector<T, result>;
+  constexpr int V = Config::template kValues<T, result>;
   constexpr int64_t kIn = V * sizeof(T), kOut = V * sizeof(result);
   if (p.batch == 0) return ForwardKernel::kNone;
   if (!fits_32_bits(p)) return ForwardKernel::kBeyond32Bits;
@@ -234,35 +226,35 @@ ForwardKernel choose_forward(const ResampleParams<acc, Axis>& p, const Epilogue&
   return ForwardKernel::kVector;
 }
 
-template <class T, class Epilogue, class acc, class Axis>
+template <class T, class Config = ForwardConfig, class Epilogue, class acc, class Axis>
 cudaError_t launch_resample(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
                             const Device& device) {
   typedef typename Epilogue::result result;
-  constexpr int V = kForwardVector<T, result>;
+  constexpr int V = Config::template kValues<T, result>;
   constexpr int kFew = V < 4 ? V : 4;
-  switch (choose_forward<T>(p, epilogue)) {
+  switch (choose_forward<T, Config>(p, epilogue)) {
     case ForwardKernel::kNone:
       return cudaSuccess;
     case ForwardKernel::kBeyond32Bits:
-      return launch_beyond_32_bits<T>(p, epilogue, device);
+      return launch_beyond_32_bits<T, Config>(p, epilogue, device);
     case ForwardKernel::kChannelsLast:
-      return launch_channels_last<T, V, int32_t>(p, epilogue, device);
+      return launch_channels_last<T, V, int32_t, Config>(p, epilogue, device);
     case ForwardKernel::kChannelsLastSingle:
-      return launch_channels_last<T, 1, int32_t>(p, epilogue, device);
+      return launch_channels_last<T, 1, int32_t, Config>(p, epilogue, device);
     case ForwardKernel::kPixels:
-      return launch_rows<T, V, true, PixelColumns, int32_t>(p, epilogue, p.width.out_size * p.channels, 1,
-                                                            device);
+      return launch_rows<T, V, true, PixelColumns, int32_t, Config>(p, epilogue,
+                                                                    p.width.out_size * p.channels, 1, device);
     case ForwardKernel::kVector:
-      return launch_planar<T, V, true, PlanarColumns, int32_t>(p, epilogue, device);
+      return launch_planar<T, V, true, PlanarColumns, int32_t, Config>(p, epilogue, device);
     case ForwardKernel::kDoubled:
       if constexpr (!Axis::kMayLackTaps) {
-        return launch_planar<T, V, true, DoubledColumns, int32_t>(p, epilogue, device);
+        return launch_planar<T, V, true, DoubledColumns, int32_t, Config>(p, epilogue, device);
       }
       break;
     case ForwardKernel::kStaged:
       return launch_staged<T, kFew>(p, epilogue, device);
     case ForwardKernel::kScattered:
-      return launch_planar<T, kFew, false, PlanarColumns, int32_t>(p, epilogue, device);
+      return launch_planar<T, kFew, false, PlanarColumns, int32_t, Config>(p, epilogue, device);
   }
   return cudaErrorInvalidValue;
 }

@@ -15,9 +15,6 @@
 namespace upsample_ext {
 namespace gpu {
 
-constexpr int kStagedThreads = 256;
-constexpr int64_t kStagedBytes = 16 << 10;  // of a block's results
-
 template <class T, class Axis, class Epilogue>
 struct StagedArguments {
   const T* input;
@@ -31,7 +28,7 @@ struct StagedArguments {
 };
 
 template <class T, int V, class Axis, class Epilogue>
-__global__ void __launch_bounds__(kStagedThreads, 3)
+__global__ void __launch_bounds__(kStagedThreads, kStagedBlocks)
     resample_staged(const StagedArguments<T, Axis, Epilogue> p) {
   typedef acc_of<T> acc;
   typedef typename Epilogue::result result;

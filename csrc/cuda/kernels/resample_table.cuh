@@ -17,6 +17,7 @@
 #pragma once
 
 #include "../params.h"
+#include "config.cuh"
 #include "epilogue.cuh"
 #include "launch.cuh"
 
@@ -24,8 +25,6 @@ namespace upsample_ext {
 namespace gpu {
 
 // ---- tables ---------------------------------------------------------------------------------------------
-
-constexpr int kBuildThreads = 128;
 
 // Appends the taps of one row.
 template <class acc>
@@ -41,7 +40,7 @@ struct RowWriter {
 };
 
 template <class acc, class Axis>
-__global__ void __launch_bounds__(kBuildThreads, 4)
+__global__ void __launch_bounds__(kBuildThreads, kBuildBlocks)
     build_rows(const Axis axis, const DeviceTable<acc> table, int64_t room) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kBuildThreads;
   for (int64_t o = static_cast<int64_t>(blockIdx.x) * kBuildThreads + threadIdx.x; o < table.rows;
@@ -70,7 +69,7 @@ __device__ __forceinline__ int64_t first_tap_at(const DeviceTable<acc>& table, i
 // Row i begins behind as many places as outputs before it have room, and as taps on smaller sources are among
 // those that may read it: rows never overlap, and no thread needs to know how long the others are.
 template <class acc, class Axis>
-__global__ void __launch_bounds__(kBuildThreads, 4)
+__global__ void __launch_bounds__(kBuildThreads, kBuildBlocks)
     transpose_rows(const Axis axis, const DeviceTable<acc> table, const DeviceTable<acc> transposed,
                    int64_t room) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kBuildThreads;
@@ -93,7 +92,7 @@ __global__ void __launch_bounds__(kBuildThreads, 4)
 // each slice that `outer` takes for s. Each row has a place of its own: the taps of a slice begin after as
 // many places as all rows of `inner` have room, for each tap of the slices before it.
 template <class acc>
-__global__ void __launch_bounds__(kBuildThreads, 4)
+__global__ void __launch_bounds__(kBuildThreads, kBuildBlocks)
     product_rows(const DeviceTable<acc> outer, const DeviceTable<acc> inner, int64_t inner_sources,
                  int64_t inner_room, const DeviceTable<acc> product) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kBuildThreads;
@@ -123,10 +122,6 @@ cudaError_t launch_rows_of_table(void (*kernel)(Parameters...), int64_t rows, co
 
 // ---- resampling -----------------------------------------------------------------------------------------
 
-constexpr int kTableThreads = 256;
-constexpr int kTableRows = 8;        // of a tile
-constexpr int kTableElements = 128;  // of each of them
-constexpr int kChunkElements = 256;  // of a chunk, in each of them
 constexpr int kTableRowsOfThread = kTableRows * kTableElements / kTableThreads;
 constexpr int kTableWarps = kTableThreads / kWarp;
 
@@ -188,7 +183,7 @@ __device__ __forceinline__ acc sum_of_row(const DeviceTable<acc>& height, int64_
 }
 
 template <class T, bool kChannelsLast>
-__global__ void __launch_bounds__(kTableThreads, 3) resample_by_table(const TableArguments<T> p) {
+__global__ void __launch_bounds__(kTableThreads, kTableBlocks) resample_by_table(const TableArguments<T> p) {
   typedef acc_of<T> acc;
   UPSAMPLE_DYNAMIC_SHARED(char, memory);
   auto* ranges = reinterpret_cast<int64_t*>(memory);               // of warps

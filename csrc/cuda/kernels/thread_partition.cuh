@@ -2,18 +2,18 @@
 #pragma once
 
 #include "../../geometry/divider.h"
+#include "config.cuh"
 #include "launch.cuh"
 
 namespace upsample_ext {
 namespace gpu {
 
-// Rows per thread, at least `least` and at most 16: as many as still leave 1024 threads for every SM.
+// Rows per thread, at least `least`: as many as still leave enough threads for every SM.
 inline int64_t rows_per_thread(const Device& device, int64_t rows, int64_t threads_of_a_row,
                                int64_t least = 1) {
-  constexpr int kThreadsPerMultiprocessor = 1024;
   int64_t chosen = least;
-  while (chosen < 16 && divide_up(rows, 2 * chosen) * threads_of_a_row >=
-                            int64_t{kThreadsPerMultiprocessor} * device.multiprocessors) {
+  while (chosen < kMostRowsOfThread && divide_up(rows, 2 * chosen) * threads_of_a_row >=
+                                           int64_t{kThreadsPerMultiprocessor} * device.multiprocessors) {
     chosen *= 2;
   }
   return chosen;
@@ -26,7 +26,7 @@ struct ChannelBlocks {
 };
 template <class T, int V>
 ChannelBlocks channel_blocks(int64_t channels) {
-  constexpr int64_t kMost = 256 / (V * sizeof(T)) < kWarp ? 256 / (V * sizeof(T)) : kWarp;
+  constexpr int64_t kFit = kChannelBytesOfBlock / (V * sizeof(T)), kMost = kFit < kWarp ? kFit : kWarp;
   const int64_t vectors = channels / V, blocks = divide_up(vectors, kMost);
   return {vectors, blocks, blocks <= 1 ? vectors : 2 * divide_up(divide_up(vectors, blocks), 2)};
 }
