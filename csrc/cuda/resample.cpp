@@ -71,11 +71,6 @@ static Tensor upsample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
 //
 // Bilinear without antialias by the kernels above, all others by tables.
 
-// One of the user's scale factors, by axis (1: height, 2: width).
-static optional<double> scale_of(const ResampleSettings& settings, int axis) {
-  return settings.scales[axis] > 0.0 ? optional<double>(settings.scales[axis]) : std::nullopt;
-}
-
 // The table of an image's rows, see resample_modes.h; table(axis) makes that of one axis.
 template <class acc, class MakeTable>
 static OwnedTable<acc> rows_table(const AxisSpec& depth, const AxisSpec& height, const Tensor& like,
@@ -90,7 +85,7 @@ static Tensor resample_cuda(const Tensor& input, SymIntArrayRef output_size, str
   const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
   Tensor output = make_resampled(input, output_size, settings);
   if (settings.mode->is_bilinear(settings.antialias)) {
-    upsample_into(input, output, align_corners, scale_of(settings, 1), scale_of(settings, 2));
+    upsample_into(input, output, align_corners, settings.scale_or_none(1), settings.scale_or_none(2));
     return output;
   }
   const OnDeviceOf on(input);
@@ -114,8 +109,8 @@ static Tensor resample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
   const ResampleSettings settings("resample_backward", grad_output.dim() - 2, mode, antialias, align_corners,
                                   scale_factors);
   if (settings.mode->is_bilinear(settings.antialias)) {
-    return upsample_backward_cuda(grad_output, input_size, align_corners, scale_of(settings, 1),
-                                  scale_of(settings, 2));
+    return upsample_backward_cuda(grad_output, input_size, align_corners, settings.scale_or_none(1),
+                                  settings.scale_or_none(2));
   }
   Tensor grad_input = make_resampled_grad_input(grad_output, input_size, settings);
   const OnDeviceOf on(grad_output);
