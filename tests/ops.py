@@ -368,7 +368,7 @@ ROWS = {
     "upsample_concat": _concat(),
     "upsample_concat to a size": _concat((9, 7), align_corners=True),
     "upsample_concat, nearest": _concat(mode="nearest"),
-    "upsample_concat, bicubic to a size": _concat((9, 7), mode="bicubic"),
+    "upsample_concat, bicubic to a size": _concat((9, 8), mode="bicubic"),
     "chain_resample": _chain(chain_resample, lambda y: y, "upsample_chain"),
     "chain_threshold": _chain(chain_threshold, lambda y: y > 0.2, "upsample_chain_threshold", threshold=0.2),
     "chain_argmax": _chain(chain_argmax, lambda y: y.argmax(1), "upsample_chain_argmax"),

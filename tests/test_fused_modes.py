@@ -200,8 +200,8 @@ def test_the_ops_name_what_they_expect(name, arguments, kind):
 
 def test_images_of_other_ranks_are_left_to_the_expression():
     line, volume = torch.randn(2, 5, 9), torch.randn(2, 5, 3, 4, 6)
-    assert torch.equal(upsample_argmax(line, 18, mode="nearest"), interpolate(line, 18).argmax(1))
-    labels = interpolate(volume, scale_factor=2, mode="trilinear").argmax(1)
+    assert torch.equal(upsample_argmax(line, 18, mode="nearest"), F.interpolate(line, 18).argmax(1))
+    labels = F.interpolate(volume, scale_factor=2, mode="trilinear").argmax(1)
     assert torch.equal(upsample_argmax(volume, scale_factor=2, mode="trilinear"), labels)
     mask = interpolate(volume, (6, 8, 12)) > 0.2
     assert torch.equal(upsample_threshold(volume, (6, 8, 12), threshold=0.2, mode="nearest"), mask)

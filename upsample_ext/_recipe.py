@@ -118,7 +118,12 @@ def _argmax(x: Tensor, recipe: Recipe, return_score: bool) -> Any:
         return _chain.chain_argmax(x, recipe.stages, return_score=return_score)
     (stage,) = recipe.stages
     maps = upsample_argmax(x, *_asked(stage), return_score=return_score, mode=stage.mode)
-    return tuple(_cropped(map, stage) for map in maps) if return_score else _cropped(maps, stage)  # type: ignore[arg-type]
+    return tuple(_window(map, stage) for map in maps) if return_score else _window(maps, stage)  # type: ignore[arg-type]
+
+
+def _window(map: Tensor, stage: Stage) -> Tensor:
+    """What natively is computed of a window: dense, in the order of the whole."""
+    return map if stage.crop is None else _cropped(map, stage).clone()
 
 
 def _asked(stage: Stage) -> tuple[Any, Any, bool]:
@@ -154,7 +159,7 @@ def exceeds(source: Tensor, recipe: Recipe, threshold: float, negate: bool) -> T
         mask = _chain.chain_threshold(x, recipe.stages, threshold)
     else:
         (stage,) = recipe.stages
-        mask = _cropped(upsample_threshold(x, *_asked(stage), threshold=threshold, mode=stage.mode), stage)
+        mask = _window(upsample_threshold(x, *_asked(stage), threshold=threshold, mode=stage.mode), stage)
     return without_indexed_axes(mask, recipe)
 
 

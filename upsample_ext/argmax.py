@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
+from upsample_ext import _native
 from upsample_ext._judge import corners_or_none, resolve_logits, sized, untraced
-from upsample_ext.resample import interpolate
 
 _LARGEST_INDEX = {
     dtype: torch.iinfo(dtype).max for dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -111,7 +111,7 @@ def upsample_argmax(
     resolved = resolve_logits(input, size, scale_factor, align_corners, mode)
     if resolved is None:
         corners: Any = corners_or_none(mode, align_corners)
-        logits = interpolate(input.detach().float(), size, scale_factor, mode, corners)
+        logits = _native.interpolate(input.detach().float(), size, scale_factor, mode, corners)
         _check_index(dtype, logits.shape[1])
         index = logits.argmax(1).to(dtype)
         return (index, logits.softmax(1).amax(1)) if return_score else index
