@@ -271,51 +271,68 @@ static py::object fixed_door(py::handle input, py::handle kernel, py::handle str
   });
 }
 
-// The fused ops; None if the general path must be taken.
-static py::object add_door(py::handle input, py::handle other, py::handle align_corners) {
-  const Tensor *x = plain_tensor(input), *y = plain_tensor(other);
-  if (x == nullptr || y == nullptr || torch::jit::tracer::isTracing() || !PyBool_Check(align_corners.ptr()) ||
-      !takes_logits(*x) || !takes_logits(*y) || !goes_with(*y, *x) || x->size(0) != y->size(0) ||
-      x->size(1) != y->size(1)) {
-    return py::none();
-  }
-  return without_gil([&] { return upsample_add_op().call(*x, *y, align_corners.ptr() == Py_True); });
+// The mode of a fused op, of which align_corners is a truth value; null if the general path must be taken.
+static const NamedMode* read_fused_mode(py::handle name, py::handle align_corners) {
+  const NamedMode* mode = read_mode(name);
+  if (mode == nullptr || !mode->takes_axes(2) || !PyBool_Check(align_corners.ptr())) return nullptr;
+  return mode->aligns || align_corners.ptr() == Py_False ? mode : nullptr;
 }
 
-static py::object concat_door(py::handle inputs, py::handle size, py::handle align_corners) {
+// The fused ops; None if the general path must be taken.
+static py::object add_door(py::handle input, py::handle other, py::handle align_corners,
+                           py::handle mode_name) {
+  const Tensor *x = plain_tensor(input), *y = plain_tensor(other);
+  if (x == nullptr || y == nullptr || torch::jit::tracer::isTracing()) return py::none();
+  const NamedMode* mode = read_fused_mode(mode_name, align_corners);
+  if (mode == nullptr || !takes_logits(*x, *mode) || !takes_logits(*y, *mode) || !goes_with(*y, *x) ||
+      x->size(0) != y->size(0) || x->size(1) != y->size(1)) {
+    return py::none();
+  }
+  return without_gil(
+      [&] { return upsample_add_op().call(*x, *y, align_corners.ptr() == Py_True, mode->name); });
+}
+
+static py::object concat_door(py::handle inputs, py::handle size, py::handle align_corners,
+                              py::handle mode_name) {
   if (!(PyTuple_CheckExact(inputs.ptr()) || PyList_CheckExact(inputs.ptr())) ||
       torch::jit::tracer::isTracing()) {
     return py::none();
   }
+  const NamedMode* mode = read_fused_mode(mode_name, align_corners);
+  if (mode == nullptr) return py::none();
   const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(inputs.ptr()));
   if (count == 0 || count > kMostConcatInputs) return py::none();
   c10::SmallVector<Tensor, 8> images;
   for (size_t i = 0; i < count; ++i) {
     const Tensor* x = plain_tensor(PySequence_Fast_GET_ITEM(inputs.ptr(), static_cast<Py_ssize_t>(i)));
-    if (x == nullptr || !takes_image(*x, kBilinear, false) || under_autocast(*x)) return py::none();
+    if (x == nullptr || x->dim() != 4 || !takes_image(*x, *mode, false) || under_autocast(*x)) {
+      return py::none();
+    }
     if (i > 0 && (x->size(0) != images[0].size(0) || x->device() != images[0].device())) {
       return py::none();
     }
     images.push_back(*x);
   }
   SymInt to[2] = {images[0].size(2), images[0].size(3)};
-  if (!PyBool_Check(align_corners.ptr()) || !(size.is_none() || read_pair(size, 1, to))) return py::none();
-  return without_gil([&] { return upsample_concat_op().call(images, to, align_corners.ptr() == Py_True); });
+  if (!(size.is_none() || read_pair(size, 1, to))) return py::none();
+  return without_gil(
+      [&] { return upsample_concat_op().call(images, to, align_corners.ptr() == Py_True, mode->name); });
 }
 
 static py::object threshold_door(py::handle input, py::handle size, py::handle scale_factor,
-                                 py::handle align_corners, py::handle threshold) {
+                                 py::handle align_corners, py::handle threshold, py::handle mode_name) {
   const Tensor* x = plain_tensor(input);
+  const NamedMode* mode = read_fused_mode(mode_name, align_corners);
   Resize to;
-  if (x == nullptr || torch::jit::tracer::isTracing() || !PyFloat_CheckExact(threshold.ptr()) ||
-      !takes_logits(*x) || x->scalar_type() == at::kDouble ||
+  if (x == nullptr || mode == nullptr || torch::jit::tracer::isTracing() ||
+      !PyFloat_CheckExact(threshold.ptr()) || !takes_logits(*x, *mode) || x->scalar_type() == at::kDouble ||
       !read_resize(*x, size, scale_factor, false, align_corners, &to)) {
     return py::none();
   }
   const double number = PyFloat_AS_DOUBLE(threshold.ptr());
   return without_gil([&] {
     return upsample_threshold_op().call(*x, to.output_size(), to.align_corners, to.scale(0), to.scale(1),
-                                        number);
+                                        number, mode->name);
   });
 }
 
@@ -452,10 +469,12 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
         py::arg("padding"), py::arg("output_padding"), py::arg("dilation"), py::arg("padding_mode"),
         py::arg("of_interpolation"));
 
-  m.def("upsample_add", add_door, py::arg("input"), py::arg("other"), py::arg("align_corners"));
-  m.def("upsample_concat", concat_door, py::arg("inputs"), py::arg("size"), py::arg("align_corners"));
+  m.def("upsample_add", add_door, py::arg("input"), py::arg("other"), py::arg("align_corners"),
+        py::arg("mode"));
+  m.def("upsample_concat", concat_door, py::arg("inputs"), py::arg("size"), py::arg("align_corners"),
+        py::arg("mode"));
   m.def("upsample_threshold", threshold_door, py::arg("input"), py::arg("size"), py::arg("scale_factor"),
-        py::arg("align_corners"), py::arg("threshold"));
+        py::arg("align_corners"), py::arg("threshold"), py::arg("mode"));
 
   m.def("upsample_bilinear2d_out", torch::wrap_pybind_function_no_gil(upsample_out));
 

@@ -23,8 +23,8 @@ bool takes_image(const at::Tensor& image, const NamedMode& mode, bool antialias)
          all_positive(image.sizes().slice(1));
 }
 
-bool takes_logits(const at::Tensor& image) {
-  return is_floating(image.scalar_type()) && takes_image(image, kBilinear, false);
+bool takes_logits(const at::Tensor& image, const NamedMode& mode) {
+  return image.dim() == 4 && is_floating(image.scalar_type()) && takes_image(image, mode, false);
 }
 
 int64_t scaled_size(int64_t size, double factor) {

@@ -19,8 +19,8 @@ bool all_positive(at::IntArrayRef sizes);
 
 // Whether our kernels resize this image in this mode. All sizes but the batch's must be above 0.
 bool takes_image(const at::Tensor& image, const NamedMode& mode, bool antialias);
-// The same for the fused ops, which resize floating-point images bilinearly.
-bool takes_logits(const at::Tensor& image);
+// The same for the fused ops, which resize floating-point images (N, C, H, W).
+bool takes_logits(const at::Tensor& image, const NamedMode& mode = kBilinear);
 
 // The size of an axis times a factor, truncated as natively; 0 if the product is not a valid size.
 int64_t scaled_size(int64_t size, double factor);

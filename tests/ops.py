@@ -89,7 +89,8 @@ class Op:
 
 def _resize(x, size=None, scale_factor=None, **options):
     """Native's, also of bytes on a device. Kept sizes and large float64 images would differ under CUDA."""
-    return (native_interpolate if x.dtype == torch.uint8 else F.interpolate)(x, size, scale_factor, **options)
+    bytes = x.dtype == torch.uint8 and options["mode"] == "bilinear"
+    return (native_interpolate if bytes else F.interpolate)(x, size, scale_factor, **options)
 
 
 def as_tuple(result):
@@ -223,15 +224,15 @@ def _bilinear(factor, padding_mode="zeros"):
     )
 
 
-def _argmax(score, dtype=torch.int64, **options):
+def _argmax(score, dtype=torch.int64, mode="bilinear", **options):
     def native(x):
-        logits = _resize(x.float(), mode="bilinear", **options)
+        logits = _resize(x.float(), mode=mode, **options)
         index = logits.argmax(1).to(dtype)
         return (index, logits.softmax(1).amax(1)) if score else index
 
     return Op(
         upsample_ext.upsample_argmax,
-        lambda x: upsample_ext.upsample_argmax(x, dtype=dtype, return_score=score, **options),
+        lambda x: upsample_ext.upsample_argmax(x, dtype=dtype, return_score=score, mode=mode, **options),
         native,
         dispatches="upsample_argmax_with_score" if score else "upsample_argmax",
         differentiable=(),
@@ -239,11 +240,11 @@ def _argmax(score, dtype=torch.int64, **options):
     )
 
 
-def _threshold(threshold, **options):
+def _threshold(threshold, mode="bilinear", **options):
     return Op(
         upsample_ext.upsample_threshold,
-        lambda x: upsample_ext.upsample_threshold(x, threshold=threshold, **options),
-        lambda x: _resize(x.float(), mode="bilinear", **options) > threshold,
+        lambda x: upsample_ext.upsample_threshold(x, threshold=threshold, mode=mode, **options),
+        lambda x: _resize(x.float(), mode=mode, **options) > threshold,
         dispatches="upsample_threshold",
         differentiable=(),
         fixed_size="size" in options,
@@ -267,11 +268,11 @@ def _cross_entropy(align_corners=False, weighted=False, **options):
     )
 
 
-def _add(shape, images=(0, 1), align_corners=False):
+def _add(shape, images=(0, 1), mode="bilinear", **corners):
     return Op(
         upsample_ext.upsample_add,
-        lambda x, other: upsample_ext.upsample_add(x, other, align_corners),
-        lambda x, other: _resize(x, other.shape[-2:], mode="bilinear", align_corners=align_corners) + other,
+        lambda x, other: upsample_ext.upsample_add(x, other, mode=mode, **corners),
+        lambda x, other: _resize(x, other.shape[-2:], mode=mode, **corners) + other,
         lambda n, c, h, w: [(n, c, h, w), shape(n, c, 2 * h, w + 3)],
         dispatches="upsample_add",
         images=images,
@@ -279,14 +280,14 @@ def _add(shape, images=(0, 1), align_corners=False):
     )
 
 
-def _concat(size=None, align_corners=False):
+def _concat(size=None, mode="bilinear", **corners):
     def native(*inputs):
         to = inputs[0].shape[-2:] if size is None else size
-        return torch.cat([_resize(t, to, mode="bilinear", align_corners=align_corners) for t in inputs], 1)
+        return torch.cat([_resize(t, to, mode=mode, **corners) for t in inputs], 1)
 
     return Op(
         upsample_ext.upsample_concat,
-        lambda *inputs: upsample_ext.upsample_concat(inputs, size, align_corners),
+        lambda *inputs: upsample_ext.upsample_concat(inputs, size, mode=mode, **corners),
         native,
         lambda n, c, h, w: [(n, c, 2 * h, w + 3), (n, c, h, w), (n, 7, h + 1, 1)],
         dispatches="upsample_concat",
@@ -349,8 +350,12 @@ ROWS = {
     "upsample_argmax with score": _argmax(True, scale_factor=2),
     "upsample_argmax as bytes": _argmax(True, dtype=torch.uint8, scale_factor=(1.7, 2.3)),
     "upsample_argmax to a size": _argmax(True, size=(7, 8), align_corners=True),
+    "upsample_argmax, nearest": _argmax(True, mode="nearest", scale_factor=2),
+    "upsample_argmax, bicubic": _argmax(True, mode="bicubic", scale_factor=(1.7, 2.3)),
     "upsample_threshold": _threshold(0.25, scale_factor=2),
     "upsample_threshold to a size": _threshold(-0.1, size=(9, 7), align_corners=True),
+    "upsample_threshold, nearest-exact": _threshold(0.1, mode="nearest-exact", size=(9, 7)),
+    "upsample_threshold, bicubic": _threshold(-0.1, mode="bicubic", scale_factor=2),
     "upsample_cross_entropy": _cross_entropy(),
     "upsample_cross_entropy, sum": _cross_entropy(reduction="sum", label_smoothing=0.1),
     "upsample_cross_entropy, none": _cross_entropy(reduction="none", align_corners=True),
@@ -358,8 +363,12 @@ ROWS = {
     "upsample_add": _add(lambda *image: image),
     "upsample_add of a row of images": _add(lambda n, c, h, w: (1, c, h, w), align_corners=True),
     "upsample_add of a plane": _add(lambda n, c, h, w: (h, w), images=(0,)),
+    "upsample_add, nearest": _add(lambda *image: image, mode="nearest"),
+    "upsample_add, bicubic": _add(lambda *image: image, mode="bicubic", align_corners=True),
     "upsample_concat": _concat(),
     "upsample_concat to a size": _concat((9, 7), align_corners=True),
+    "upsample_concat, nearest": _concat(mode="nearest"),
+    "upsample_concat, bicubic to a size": _concat((9, 8), mode="bicubic"),
     "chain_resample": _chain(chain_resample, lambda y: y, "upsample_chain"),
     "chain_threshold": _chain(chain_threshold, lambda y: y > 0.2, "upsample_chain_threshold", threshold=0.2),
     "chain_argmax": _chain(chain_argmax, lambda y: y.argmax(1), "upsample_chain_argmax"),

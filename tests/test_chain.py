@@ -45,7 +45,7 @@ CHAINS = {
 
 def by_stages(x, stages):
     """Natively; of one factor, by the op that takes it."""
-    for size, factors, align_corners, crop in stages:
+    for size, factors, align_corners, crop, _ in stages:
         x = torch.ops.aten.upsample_bilinear2d(x, list(size), align_corners, *(factors or (None, None)))
         if crop is not None:
             top, left, height, width = crop

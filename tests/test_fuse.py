@@ -20,8 +20,9 @@ def small_images_too(monkeypatch):
     monkeypatch.setattr(_lazy_interpolate, "_FEWEST_ELEMENTS", 0)
 
 
-def up(x, size=SIZE, align_corners=False):
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+def up(x, size=SIZE, align_corners=False, mode="bilinear"):
+    corners = None if mode.startswith("nearest") else align_corners
+    return F.interpolate(x, size=size, mode=mode, align_corners=corners)
 
 
 def logits(device, n=2, c=5, dtype=torch.float32, grad=False):
@@ -77,6 +78,30 @@ FUSED = {
     "mask of a shrinking chain": (lambda x: up(up(x), (20, 11)) > 0, {"threshold": 1}),
     "argmax of a chain": (lambda x: up(up(x)[1][None], (64, 51), True).argmax(1), {"argmax": 1}),
     "factor": (lambda x: F.interpolate(x, scale_factor=2.5, mode="bilinear").argmax(1), {"argmax": 1}),
+    "argmax of nearest": (lambda x: up(x, mode="nearest").argmax(1), {"argmax": 1}),
+    "max of softmax of bicubic": (
+        lambda x: tuple(up(x, mode="bicubic").softmax(1).max(1)),
+        {"argmax with score": 1},
+    ),
+    "argmax of a window of bicubic": (
+        lambda x: up(x, mode="bicubic")[0, :, 3:30, 1:].argmax(0),
+        {"argmax": 1},
+    ),
+    "mask of nearest": (lambda x: up(x, mode="nearest") > 0.25, {"threshold": 1}),
+    "mask < of a window of nearest-exact": (
+        lambda x: up(x, mode="nearest-exact")[..., 3:30, :41] < -0.1,
+        {"threshold": 1},
+    ),
+    "mask of bicubic by a factor": (
+        lambda x: F.interpolate(x, scale_factor=2.5, mode="bicubic") > 0.1,
+        {"threshold": 1},
+    ),
+    "add of nearest": (lambda x: other(x, size=(18, 24)) + F.interpolate(x, scale_factor=2), {"add": 1}),
+    "add of bicubic": (lambda x: up(x, mode="bicubic") + other(x), {"add": 1}),
+    "cat of nearest": (
+        lambda x: torch.cat([up(x, mode="nearest"), up(x), other(x, 2)], 1),
+        {"concat": 1},
+    ),
     "add": (lambda x: up(x) + other(x), {"add": 1}),
     "added to": (lambda x: other(x) + up(x), {"add": 1}),
     "torch.add": (lambda x: torch.add(up(x), other(x)), {"add": 1}),
@@ -133,6 +158,8 @@ NOT_FUSED = {
     "by a mask": lambda x: up(x)[up(x) > 0],
     "permuted": lambda x: up(x).permute(0, 2, 3, 1),
     "another mode": lambda x: F.interpolate(up(x), size=(20, 20)),
+    "loss of nearest": lambda x: F.cross_entropy(up(x, mode="nearest"), targets(x)),
+    "area": lambda x: F.interpolate(x, SIZE, mode="area").argmax(1),
 }
 
 
@@ -309,7 +336,7 @@ def test_what_is_computed_at_once():
     x = logits("cpu")
     assert not is_lazy(x.double()) and not is_lazy((x * 9).byte())
     assert not is_lazy(x, size=(5, 5))  # the source would be the larger of the two
-    assert not is_lazy(x, mode="nearest") and not is_lazy(x, mode="bicubic")
+    assert not is_lazy(x, mode="area")
     assert not is_lazy(x, antialias=True)
     assert not is_lazy(torch.nn.Parameter(x)) and not is_lazy(torch.nn.Parameter(x)[:1])
     assert not is_lazy(torch.from_numpy(x.numpy().copy()))  # memory that is not PyTorch's
@@ -443,6 +470,7 @@ GRAPHS = [
         "module",
         "nll",
     ),
+    *("argmax of nearest", "mask of bicubic by a factor", "cat of nearest"),
     *("loss of a chain", "three uses", "of detached", "mask of a squeezed channel"),
 ]
 

@@ -20,7 +20,9 @@ from upsample_ext.deconv import (
     caffe_upsample_params,
     conv_transpose1d,
     conv_transpose2d,
+    fixed_conv_transpose1d,
     fixed_conv_transpose2d,
+    linear_conv_transpose1d,
     make_bilinear_weights,
 )
 from upsample_ext.fuse import fuse
@@ -63,10 +65,12 @@ __all__ = [
     "conversions",
     "convert",
     "decompositions",
+    "fixed_conv_transpose1d",
     "fixed_conv_transpose2d",
     "fuse",
     "info",
     "interpolate",
+    "linear_conv_transpose1d",
     "make_bilinear_weights",
     "patch",
     "report",

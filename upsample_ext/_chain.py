@@ -26,12 +26,13 @@ _OPS = torch.ops.upsample_ext
 
 
 class Stage(NamedTuple):
-    """A bilinear resize to `size`, of which `crop` is kept. A plain tuple of these four will do."""
+    """A resize to `size`, of which `crop` is kept; in a chain bilinear. A plain tuple of these will do."""
 
     size: Sequence[Int]
     scale_factors: Sequence[float | None] | None = None  # None: the sizes set the coordinates
     align_corners: bool = False
     crop: Sequence[Int] | None = None  # top, left, height, width; None: all
+    mode: str = "bilinear"
 
 
 def chain_resample(input: Tensor, stages: Sequence[Stage]) -> Tensor:
@@ -72,7 +73,7 @@ def chain_argmax(
 
 
 def _by_stages(input: Tensor, stages: Sequence[Stage]) -> Tensor:
-    for size, scale_factors, align_corners, crop in stages:
+    for size, scale_factors, align_corners, crop, *_ in stages:
         input = _OPS.upsample_bilinear2d(input, size, align_corners, *(scale_factors or (None, None)))
         if crop is not None:
             top, left, height, width = crop
@@ -86,7 +87,7 @@ def _flat(stages: Sequence[Stage]) -> tuple[list[Int], list[Int], list[int], lis
     crops: list[Int] = []
     aligned: list[int] = []
     scales: list[float] = []
-    for size, scale_factors, align_corners, crop in stages:
+    for size, scale_factors, align_corners, crop, *_ in stages:
         sizes += size
         crops += (0, 0, *size) if crop is None else crop
         aligned.append(int(align_corners))

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from upsample_ext import _chain, _events, _fused_readers, _recipe
 from upsample_ext._chain import Stage
-from upsample_ext._fused_readers import HALF_OR_SINGLE, Call, Derived, Maximum, decisions
+from upsample_ext._fused_readers import FUSED_MODES, HALF_OR_SINGLE, Call, Derived, Maximum, decisions
 from upsample_ext._lazy_resize import Pending
 from upsample_ext._recipe import Recipe
 
@@ -29,7 +29,9 @@ from upsample_ext._recipe import Recipe
 Node = Any
 Graph = Any
 
-_RESIZES = (torch.ops.upsample_ext.upsample_bilinear2d, torch.ops.upsample_ext.upsample_bilinear2d.default)
+_OPS = torch.ops.upsample_ext
+_BILINEAR = (_OPS.upsample_bilinear2d, _OPS.upsample_bilinear2d.default)
+_IN_ANY_MODE = (_OPS.resample, _OPS.resample.default)
 _OPERATORS = {
     **{getattr(operator, name): getattr(Tensor, f"__{name}__") for name in ("gt", "ge", "lt", "le", "add")},
     operator.getitem: Tensor.__getitem__,
@@ -81,7 +83,7 @@ class _Fusion:
                 self._grad_enabled = bool(node.args[0])
             elif _writes(node):
                 self._forget_what_shares_memory(node)
-            elif node.target in _RESIZES:
+            elif node.target in (*_BILINEAR, *_IN_ANY_MODE):
                 self._resize(node)
             else:
                 with torch.set_grad_enabled(self._grad_enabled):
@@ -101,15 +103,23 @@ class _Fusion:
         self._lazy[node] = _LazyNode(node, source, recipe)
 
     def _resize(self, node: Node) -> None:
-        image, size, align_corners, *factors = node.args
+        image, size, *settings = node.args
         if node.kwargs or not _is_tensor(image):
             return
-        stage = Stage(
-            tuple(_value(extent) for extent in size),
-            tuple(factors) if factors and factors[0] is not None else None,
-            align_corners,
-        )
+        mode, antialias, factors = "bilinear", False, None
+        if node.target in _BILINEAR:
+            align_corners, *scales = settings
+            if scales and scales[0] is not None:
+                factors = tuple(scales)
+        else:
+            mode, antialias, align_corners, factors = settings
+        if antialias or mode not in FUSED_MODES or len(size) != 2:
+            return
+        extents = tuple(_value(extent) for extent in size)
+        stage = Stage(extents, tuple(factors) if factors else None, align_corners, mode=mode)
         before = self._lazy.get(image)
+        if before is not None and not (before.recipe.mode == mode == "bilinear"):
+            before = None  # no chain
         if before is not None and before.pending and not before.recipe.then and len(before.recipe.axes) == 4:
             recipe = before.recipe._replace(stages=(*before.recipe.stages, stage))
             self._put_off(node, before.source_node, recipe)

@@ -18,12 +18,14 @@ from torch import Tensor
 
 from upsample_ext import _events, _native, _recipe
 from upsample_ext._chain import Stage
-from upsample_ext._judge import resolve, takes_align_corners
+from upsample_ext._judge import is_ours, resolve, takes_align_corners
 from upsample_ext._lazy_resize import Image, LazyResize, Origin, Pending, Resize, as_meta, readers, resize_of
 from upsample_ext._recipe import Recipe
 from upsample_ext.resample import interpolate
 
 _SINGLE = frozenset((torch.float32,))
+# Modes that the fused ops have, but for the mean of an area, which seldom enlarges
+FUSED_MODES = ("bilinear", "nearest", "nearest-exact", "bicubic")
 HALF_OR_SINGLE = frozenset((torch.float32, torch.float16, torch.bfloat16))
 # Functions of each element alone: a range of the image's channels is that of the source's
 _ELEMENTWISE = frozenset(("sigmoid", "float"))
@@ -343,6 +345,8 @@ def _loss(
         return NotImplemented
     recipe = input.recipe
     *earlier, last = recipe.stages
+    if last.mode != "bilinear":
+        return NotImplemented
     height, width = _extent(earlier[-1]) if earlier else input.source.shape[2:]
     if (
         len(recipe.axes) != 4
@@ -389,7 +393,8 @@ def _cat(tensors: Any, dim: Any = 0) -> Any:
     if type(tensors) not in (tuple, list) or dim not in (1, -3):
         return NotImplemented
     first = next(t for t in tensors if isinstance(t, Pending))
-    size, corners = first.recipe.stages[-1].size, first.recipe.stages[-1].align_corners
+    stage = first.recipe.stages[-1]
+    size, corners, mode = stage.size, stage.align_corners, stage.mode
     parts, fused = [], []
     for t in tensors:
         image = t.like if isinstance(t, Pending) else t
@@ -401,7 +406,9 @@ def _cat(tensors: Any, dim: Any = 0) -> Any:
         ):
             return NotImplemented
         is_fused = (
-            isinstance(t, Pending) and _single_resize(t, size) and t.recipe.stages[0].align_corners == corners
+            isinstance(t, Pending)
+            and _single_resize(t, size)
+            and (t.recipe.stages[0].align_corners, t.recipe.mode) == (corners, mode)
         )
         whole = is_fused and t.recipe.images is None and t.recipe.channels is None
         parts.append(t.source if whole else t)
@@ -409,7 +416,7 @@ def _cat(tensors: Any, dim: Any = 0) -> Any:
             fused.append(t)
     if not fused:
         return NotImplemented
-    return Call("concat", _recipe.concat, (parts, size, corners), tuple(fused))
+    return Call("concat", _recipe.concat, (parts, size, corners, mode), tuple(fused))
 
 
 # ---- what stays lazy ---------------------------------------------------------------------------------------
@@ -609,9 +616,9 @@ def read_resize(
     """A resize of a resize."""
     if not _is_pending(input) or len(input.recipe.axes) != 4:
         return NotImplemented
-    if mode != "bilinear" or antialias:
+    if mode != "bilinear" or antialias or input.recipe.mode != "bilinear":
         return NotImplemented
-    stage = stage_of(as_meta(input.like), size, scale_factor, align_corners, recompute_scale_factor)
+    stage = stage_of(as_meta(input.like), size, scale_factor, mode, align_corners, recompute_scale_factor)
     if stage is None:
         return NotImplemented
     recipe = input.recipe._replace(stages=(*input.recipe.stages, stage))
@@ -623,16 +630,17 @@ def read_resize(
 
 
 def stage_of(
-    input: Tensor, size: Any, scale_factor: Any, align_corners: Any, recompute_scale_factor: Any
+    input: Tensor, size: Any, scale_factor: Any, mode: str, align_corners: Any, recompute_scale_factor: Any
 ) -> Stage | None:
-    """The stage that these arguments of a bilinear `F.interpolate` ask for; None if they are not valid."""
-    if not takes_align_corners("bilinear", align_corners):
+    """The stage that these arguments of `F.interpolate` ask for; None if they are not valid, or not ours."""
+    if not is_ours(input, mode) or not takes_align_corners(mode, align_corners):
         return None
     resolved = resolve(input, size, scale_factor, recompute_scale_factor)
     if resolved is None:
         return None
     (height, width), scales = resolved
-    return Stage((height, width), (scales[0], scales[1]) if scales else None, bool(align_corners))
+    factors = (scales[0], scales[1]) if scales else None
+    return Stage((height, width), factors, bool(align_corners), mode=mode)
 
 
 def image_of(input: Tensor, size: Sequence[Any]) -> Image:

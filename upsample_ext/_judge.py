@@ -59,6 +59,17 @@ def takes_align_corners(mode: str, align_corners: object) -> bool:
     return align_corners is None or (mode == "lanczos" and align_corners is False)
 
 
+def corners_or_none(mode: object, align_corners: object) -> object:
+    """The argument of a fused op, where False is the default of every mode, as F.interpolate takes it."""
+    named = MODES.get(mode) if isinstance(mode, str) else None
+    return None if align_corners is False and named is not None and not named.aligns else align_corners
+
+
+def is_image_of(input: object, mode: str) -> TypeGuard[Tensor]:
+    """Whether the fused ops resize this tensor, (N, C, H, W), in this mode."""
+    return isinstance(mode, str) and is_ours(input, mode) and input.dim() == 4
+
+
 def is_floating_image(input: object) -> TypeGuard[Tensor]:
     """Whether our transposed convolutions accept this tensor: floating, (N, C, H, W) or (C, H, W)."""
     return _is_dense(input, FLOATING) and input.dim() in (3, 4)
@@ -123,15 +134,15 @@ def resolve(
 
 
 def resolve_logits(
-    input: Tensor, size: object, scale_factor: object, align_corners: object
+    input: Tensor, size: object, scale_factor: object, align_corners: object, mode: str
 ) -> tuple[list[Int] | list[Tensor], bool, float | None, float | None] | None:
     """Output size, align_corners, scale_h, scale_w for our ops; None if PyTorch must decide.
 
     The output size is for `sized` where a trace is recorded.
     """
-    if not (is_ours(input) and input.dtype in FLOATING) or is_distributed(input):
+    if not (is_image_of(input, mode) and input.dtype in FLOATING) or is_distributed(input):
         return None
-    if not takes_align_corners("bilinear", align_corners):
+    if not takes_align_corners(mode, corners_or_none(mode, align_corners)):
         return None
     resolved = untraced(resolve, input, size, scale_factor, False)
     if resolved is None:

@@ -8,7 +8,7 @@ from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function
 
 from upsample_ext import _devices, _events, _fuse_graphs, _native
-from upsample_ext._fused_readers import HALF_OR_SINGLE, image_of, read_resize, reads, stage_of
+from upsample_ext._fused_readers import FUSED_MODES, HALF_OR_SINGLE, image_of, read_resize, reads, stage_of
 from upsample_ext._lazy_resize import LazyResize
 from upsample_ext._numbers import Int
 from upsample_ext._recipe import Recipe
@@ -54,8 +54,8 @@ def interpolate(
                 recompute_scale_factor=recompute_scale_factor,
                 antialias=antialias,
             )
-        if mode == "bilinear" and not antialias and _may_wait(input):
-            stage = stage_of(input, size, scale_factor, align_corners, recompute_scale_factor)
+        if mode in FUSED_MODES and not antialias and _may_wait(input):
+            stage = stage_of(input, size, scale_factor, mode, align_corners, recompute_scale_factor)
             if stage is not None and _pays(input.shape, stage.size):
                 source = _copy_on_write(input)
                 if source is not None:

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from upsample_ext import _chain
 from upsample_ext._chain import Stage
+from upsample_ext._judge import corners_or_none
 from upsample_ext.add import upsample_add
+from upsample_ext.argmax import upsample_argmax
 from upsample_ext.concat import upsample_concat
 from upsample_ext.cross_entropy import upsample_cross_entropy
 from upsample_ext.resample import interpolate
+from upsample_ext.threshold import upsample_threshold
 
 # (begin, end) of a range of images or channels
 Range = tuple[int, int]
@@ -24,11 +27,15 @@ Range = tuple[int, int]
 class Recipe(NamedTuple):
     """How an image follows from its source ``(N, C, H, W)``."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...]  # a chain of bilinear resizes, or one resize in another mode
     images: Range | None = None  # the range of the batch; None: all of it
     channels: Range | None = None
     axes: tuple[int, ...] = (0, 1, 2, 3)  # those of (N, C, H, W) that the image has; the others were indexed
     then: tuple[str, ...] = ()  # element-wise functions, and reductions over the channels, that follow
+
+    @property
+    def mode(self) -> str:
+        return self.stages[-1].mode
 
     @property
     def channel_axis(self) -> int:
@@ -79,11 +86,15 @@ def before_last(source: Tensor, recipe: Recipe) -> Tensor:
 def _resize(x: Tensor, stage: Stage) -> Tensor:
     size: Any = None if stage.scale_factors else stage.size
     factors: Any = stage.scale_factors
-    image = interpolate(x, size, factors, "bilinear", stage.align_corners)
+    corners: Any = corners_or_none(stage.mode, stage.align_corners)
+    return _cropped(interpolate(x, size, factors, stage.mode, corners), stage)
+
+
+def _cropped(map: Tensor, stage: Stage) -> Tensor:
     if stage.crop is None:
-        return image
+        return map
     top, left, height, width = stage.crop
-    return image[:, :, top : top + height, left : left + width]
+    return map[..., top : top + height, left : left + width]
 
 
 def image(source: Tensor, recipe: Recipe) -> Tensor:
@@ -99,7 +110,25 @@ def argmax(source: Tensor, recipe: Recipe, keepdim: bool) -> Tensor:
     x = select(source.detach(), recipe)
     if recipe.then == ("softmax",) and not is_known_to_be_finite(x):
         return max_of_softmax(source, recipe, keepdim)[1]
-    return _over_channels(_chain.chain_argmax(x, recipe.stages), recipe, keepdim)  # type: ignore[arg-type]
+    return _over_channels(_argmax(x, recipe, False), recipe, keepdim)
+
+
+def _argmax(x: Tensor, recipe: Recipe, return_score: bool) -> Any:
+    if recipe.mode == "bilinear":
+        return _chain.chain_argmax(x, recipe.stages, return_score=return_score)
+    (stage,) = recipe.stages
+    maps = upsample_argmax(x, *_asked(stage), return_score=return_score, mode=stage.mode)
+    return tuple(_window(map, stage) for map in maps) if return_score else _window(maps, stage)  # type: ignore[arg-type]
+
+
+def _window(map: Tensor, stage: Stage) -> Tensor:
+    """What natively is computed of a window: dense, in the order of the whole."""
+    return map if stage.crop is None else _cropped(map, stage).clone()
+
+
+def _asked(stage: Stage) -> tuple[Any, Any, bool]:
+    """Size, factors and align_corners as a public function takes them."""
+    return None if stage.scale_factors else stage.size, stage.scale_factors, stage.align_corners
 
 
 def is_known_to_be_finite(x: Tensor) -> bool:
@@ -109,7 +138,7 @@ def is_known_to_be_finite(x: Tensor) -> bool:
 
 def max_of_softmax(source: Tensor, recipe: Recipe, keepdim: bool) -> Any:
     x = select(source.detach(), recipe)
-    index, score = _chain.chain_argmax(x, recipe.stages, return_score=True)
+    index, score = _argmax(x, recipe, True)
     # Of a pixel that has a NaN, or infinity, the softmax is NaN for every class, the first of which it takes
     index = index.masked_fill(score.isnan(), 0)
     maps = (_over_channels(score, recipe, keepdim), _over_channels(index, recipe, keepdim))
@@ -125,7 +154,12 @@ def _over_channels(index: Tensor, recipe: Recipe, keepdim: bool) -> Tensor:
 def exceeds(source: Tensor, recipe: Recipe, threshold: float, negate: bool) -> Tensor:
     """Where the image is above the threshold; with `negate`, where its negative is: resizing is odd."""
     x = select(source.detach(), recipe)
-    mask = _chain.chain_threshold(-x if negate else x, recipe.stages, threshold)
+    x = -x if negate else x
+    if recipe.mode == "bilinear":
+        mask = _chain.chain_threshold(x, recipe.stages, threshold)
+    else:
+        (stage,) = recipe.stages
+        mask = _window(upsample_threshold(x, *_asked(stage), threshold=threshold, mode=stage.mode), stage)
     return without_indexed_axes(mask, recipe)
 
 
@@ -146,8 +180,8 @@ def cross_entropy(
 
 
 def add(source: Tensor, recipe: Recipe, other: Tensor) -> Tensor:
-    return upsample_add(select(source, recipe), other, recipe.stages[0].align_corners)
+    return upsample_add(select(source, recipe), other, recipe.stages[0].align_corners, mode=recipe.mode)
 
 
-def concat(images: list[Tensor], size: tuple[int, int], align_corners: bool) -> Tensor:
-    return upsample_concat(images, size, align_corners)
+def concat(images: list[Tensor], size: tuple[int, int], align_corners: bool, mode: str) -> Tensor:
+    return upsample_concat(images, size, align_corners, mode=mode)

@@ -340,7 +340,7 @@ def _fold_expanded(x: Tensor, dim: Dim, batch_size: int) -> Tensor:
 
 
 @torch.library.register_vmap("upsample_ext::upsample_add")
-def _add_vmap(info: VmapInfo, in_dims: Dims, input: Tensor, other: Tensor, align_corners: bool) -> Mapped:
+def _add_vmap(info: VmapInfo, in_dims: Dims, input: Tensor, other: Tensor, *settings: Any) -> Mapped:
     size, batch = info.batch_size, _batch_below(input, in_dims[0])
     if in_dims[1] is not None:
         other = other.movedim(in_dims[1], 0)
@@ -350,17 +350,15 @@ def _add_vmap(info: VmapInfo, in_dims: Dims, input: Tensor, other: Tensor, align
         other = other.expand(size, *other.shape)
     if other.dim() == 5:
         other = other.expand(size, batch, *other.shape[2:]).flatten(0, 1)
-    output = _OPS.upsample_add(_fold_expanded(input, in_dims[0], size), other, align_corners)
+    output = _OPS.upsample_add(_fold_expanded(input, in_dims[0], size), other, *settings)
     return output.unflatten(0, (size, batch)), 0
 
 
 @torch.library.register_vmap("upsample_ext::upsample_concat")
-def _concat_vmap(
-    info: VmapInfo, in_dims: Dims, inputs: Sequence[Tensor], output_size: Sequence[int], align_corners: bool
-) -> Mapped:
+def _concat_vmap(info: VmapInfo, in_dims: Dims, inputs: Sequence[Tensor], *settings: Any) -> Mapped:
     size, batch = info.batch_size, _batch_below(inputs[0], in_dims[0][0])
     folded = [_fold_expanded(x, dim, size) for x, dim in zip(inputs, in_dims[0], strict=True)]
-    return _OPS.upsample_concat(folded, output_size, align_corners).unflatten(0, (size, batch)), 0
+    return _OPS.upsample_concat(folded, *settings).unflatten(0, (size, batch)), 0
 
 
 @torch.library.register_vmap("upsample_ext::upsample_threshold")

@@ -1,14 +1,14 @@
 """`upsample_argmax`: the class of every pixel of upsampled logits, which are never stored."""
 
 from collections.abc import Sequence
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from upsample_ext import _native
-from upsample_ext._judge import resolve_logits, sized, untraced
+from upsample_ext._judge import corners_or_none, resolve_logits, sized, untraced
 
 _LARGEST_INDEX = {
     dtype: torch.iinfo(dtype).max for dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -24,6 +24,7 @@ def upsample_argmax(
     *,
     dtype: torch.dtype = torch.int64,
     return_score: Literal[False] = False,
+    mode: str = "bilinear",
 ) -> Tensor: ...
 
 
@@ -36,6 +37,7 @@ def upsample_argmax(
     *,
     dtype: torch.dtype = torch.int64,
     return_score: Literal[True],
+    mode: str = "bilinear",
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -48,6 +50,7 @@ def upsample_argmax(
     *,
     dtype: torch.dtype = torch.int64,
     return_score: bool = False,
+    mode: str = "bilinear",
 ) -> Tensor | tuple[Tensor, Tensor]: ...
 
 
@@ -59,6 +62,7 @@ def upsample_argmax(
     *,
     dtype: torch.dtype = torch.int64,
     return_score: bool = False,
+    mode: str = "bilinear",
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The class of every pixel: ``interpolate(input.float(), ...).argmax(1)``, without the resized logits.
 
@@ -70,11 +74,14 @@ def upsample_argmax(
         input: ``(N, C, H, W)`` logits, float64, float32, float16 or bfloat16, any strides.
         size: output ``(H, W)`` in pixels, or one int for both.
         scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
-        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
-            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
+        align_corners: of bilinear and bicubic. True keeps the corner samples, the step between sources is
+            ``(in - 1) / (out - 1)``; False samples at half-pixel centres, ``source = (out_index + 0.5) *
+            scale - 0.5``, which bilinear clamps at 0.
         dtype: of the class indices: uint8, int16, int32 or int64. uint8 makes the result 8 times smaller than
             int64.
         return_score: also return the softmax probability of the chosen class.
+        mode: ``"bilinear"``, ``"nearest"``, ``"nearest-exact"``, ``"bicubic"`` or ``"area"``; on CUDA all but
+            bilinear are left to the expression.
 
     Returns:
         ``(N, H_out, W_out)`` class indices; with `return_score` also their probabilities, float32 of the same
@@ -99,17 +106,19 @@ def upsample_argmax(
             align_corners=align_corners,
             dtype=dtype,
             return_score=return_score,
+            mode=mode,
         )
-    resolved = resolve_logits(input, size, scale_factor, align_corners)
+    resolved = resolve_logits(input, size, scale_factor, align_corners, mode)
     if resolved is None:
-        logits = _native.interpolate(input.detach().float(), size, scale_factor, "bilinear", align_corners)
+        corners: Any = corners_or_none(mode, align_corners)
+        logits = _native.interpolate(input.detach().float(), size, scale_factor, mode, corners)
         _check_index(dtype, logits.shape[1])
         index = logits.argmax(1).to(dtype)
         return (index, logits.softmax(1).amax(1)) if return_score else index
     _check_index(dtype, untraced(_classes, input))
     ops = torch.ops.upsample_ext
     op = ops.upsample_argmax_with_score if return_score else ops.upsample_argmax
-    return sized(op, resolved[0])(input, *resolved, dtype)
+    return sized(op, resolved[0])(input, *resolved, dtype, mode)
 
 
 def _check_index(dtype: torch.dtype, classes: int) -> None:

@@ -330,33 +330,70 @@ def _channel_sum(input: Tensor) -> Tensor:
 # ---- resize fused with what follows it ---------------------------------------------------------------------
 
 
+def _resized(
+    input: Tensor,
+    output_size: Sizes,
+    align_corners: bool,
+    scale_h: float | None = None,
+    scale_w: float | None = None,
+    mode: str = "bilinear",
+) -> Tensor:
+    """What a fused op makes of an image (N, C, H, W) first."""
+    scales = (scale_h, scale_w) if scale_h or scale_w else None
+    return _resample(input, output_size, mode, False, align_corners, scales)
+
+
 @_stands_for(_OPS.upsample_argmax.default)
-def _argmax(input: Tensor, output_size: Sizes, *settings: Any) -> Tensor:
-    *resize, dtype = settings
-    return _bilinear(input.float(), output_size, *resize).argmax(1).to(dtype)
+def _argmax(
+    input: Tensor,
+    output_size: Sizes,
+    align_corners: bool,
+    scale_h: float | None,
+    scale_w: float | None,
+    dtype: torch.dtype,
+    mode: str = "bilinear",
+) -> Tensor:
+    logits = _resized(input.float(), output_size, align_corners, scale_h, scale_w, mode)
+    return logits.argmax(1).to(dtype)
 
 
 @_stands_for(_OPS.upsample_argmax_with_score.default)
-def _argmax_with_score(input: Tensor, output_size: Sizes, *settings: Any) -> tuple[Tensor, Tensor]:
-    *resize, dtype = settings
-    logits = _bilinear(input.float(), output_size, *resize)
+def _argmax_with_score(
+    input: Tensor,
+    output_size: Sizes,
+    align_corners: bool,
+    scale_h: float | None,
+    scale_w: float | None,
+    dtype: torch.dtype,
+    mode: str = "bilinear",
+) -> tuple[Tensor, Tensor]:
+    logits = _resized(input.float(), output_size, align_corners, scale_h, scale_w, mode)
     return logits.argmax(1).to(dtype), logits.softmax(1).amax(1)
 
 
 @_stands_for(_OPS.upsample_threshold.default)
-def _threshold(input: Tensor, output_size: Sizes, *settings: Any) -> Tensor:
-    *resize, threshold = settings
-    return _bilinear(input.float(), output_size, *resize) > threshold
+def _threshold(
+    input: Tensor,
+    output_size: Sizes,
+    align_corners: bool,
+    scale_h: float | None,
+    scale_w: float | None,
+    threshold: float,
+    mode: str = "bilinear",
+) -> Tensor:
+    return _resized(input.float(), output_size, align_corners, scale_h, scale_w, mode) > threshold
 
 
 @_stands_for(_OPS.upsample_add.default)
-def _add(input: Tensor, other: Tensor, align_corners: bool) -> Tensor:
-    return _bilinear(input, other.shape[-2:], align_corners) + other
+def _add(input: Tensor, other: Tensor, align_corners: bool, mode: str = "bilinear") -> Tensor:
+    return _resized(input, other.shape[-2:], align_corners, mode=mode) + other
 
 
 @_stands_for(_OPS.upsample_concat.default)
-def _concat(inputs: Sequence[Tensor], output_size: Sizes, align_corners: bool) -> Tensor:
-    return torch.cat([_bilinear(input, output_size, align_corners) for input in inputs], 1)
+def _concat(
+    inputs: Sequence[Tensor], output_size: Sizes, align_corners: bool, mode: str = "bilinear"
+) -> Tensor:
+    return torch.cat([_resized(input, output_size, align_corners, mode=mode) for input in inputs], 1)
 
 
 # ---- chains of resizes and crops, and what consumes them ---------------------------------------------------

@@ -267,14 +267,78 @@ def fixed_conv_transpose2d(
         _checked_pair("fixed_conv_transpose2d", "output_padding", output_padding),
         _checked_pair("fixed_conv_transpose2d", "dilation", dilation),
     )
-    replicate = padding_mode == "replicate"
-    is_ours = is_floating_image(input) and not untraced(_is_empty, input, kernels, geometry)
-    if len(kernels) == 2 and is_ours:
-        return _separable(input, kernels[0], kernels[1], geometry, replicate)
-    weight = _depthwise_weight(input, kernels)
-    if is_ours:
-        return _depthwise(input, weight, None, geometry, replicate)
-    return _conv_transpose_by_pytorch(input, weight, None, geometry, replicate)
+    return _fixed(input, kernels, geometry, padding_mode == "replicate")
+
+
+def fixed_conv_transpose1d(
+    input: Tensor,
+    kernel: Tensor,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+) -> Tensor:
+    """Depthwise transposed convolution of lines with a kernel that is not learned.
+
+    With ``padding_mode="zeros"`` it equals ``F.conv_transpose1d(input, weight, None, stride, padding,
+    output_padding, C, dilation)``, where weight is the kernel expanded to ``(C, 1, kW)``. A line is an image
+    of one row to it.
+
+    Args:
+        input: ``(N, C, W)`` or ``(C, W)``, float64, float32, float16 or bfloat16, any strides.
+        kernel: the same kernel for all channels, ``(kW,)``, applied in float32 (float64 for a float64 input)
+            without rounding; or one for each channel, ``(C, kW)``, which is first rounded to the input's
+            dtype, like a convolution's weight. Any floating dtype.
+        stride: output samples per input sample, an int or a list of one.
+        padding: output samples cut off at each end.
+        output_padding: output samples added at the end; smaller than the stride or the dilation.
+        dilation: output samples between neighbouring kernel taps.
+        padding_mode: what the kernel reads beyond the input: zeros (``"zeros"``) or the edge sample
+            (``"replicate"``). The output's size is the same.
+
+    Returns:
+        ``(N, C, (W - 1) * stride - 2 * padding + dilation * (kW - 1) + output_padding + 1)``, contiguous, in
+        the input's dtype; under autocast in autocast's dtype. Differentiable with respect to the input.
+
+    Raises:
+        TypeError: kernel is not a tensor, or not of a floating dtype.
+        ValueError: shapes or padding_mode are not as above.
+        RuntimeError: the kernel requires grad (use `conv_transpose1d` to learn one), the input is of an
+            integer dtype, or the geometry is invalid.
+
+    Example:
+        >>> tent = torch.tensor([0.25, 0.75, 0.75, 0.25])
+        >>> fixed_conv_transpose1d(torch.tensor([[[1.0, 2.0]]]), tent, stride=2, padding=1)
+        tensor([[[0.7500, 1.2500, 1.7500, 1.5000]]])
+    """
+    if has_torch_function_variadic(input, kernel):
+        return handle_torch_function(
+            fixed_conv_transpose1d,
+            (input, kernel),
+            input,
+            kernel,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            dilation=dilation,
+            padding_mode=padding_mode,
+        )
+    op = "fixed_conv_transpose1d"
+    _check_line(op, input, kernel, padding_mode)
+    along = [
+        [at_height, _checked_single(op, name, value)]
+        for at_height, name, value in (
+            (1, "stride", stride),
+            (0, "padding", padding),
+            (0, "output_padding", output_padding),
+            (1, "dilation", dilation),
+        )
+    ]
+    down = kernel.new_ones(1)
+    kernels = (down, kernel) if kernel.dim() == 1 else (kernel.unsqueeze(-2),)
+    return _fixed_of_a_row(input, kernels, (along[0], along[1], along[2], along[3]), padding_mode)
 
 
 def bilinear_kernel(
@@ -411,11 +475,49 @@ def bilinear_conv_transpose2d(input: Tensor, factor: int, *, padding_mode: Paddi
     _check_fixed("bilinear_conv_transpose2d", input, None, padding_mode)
     line = _line_for(input, factor)
     geometry: _Geometry = ([stride, stride], [padding, padding], [0, 0], [1, 1])
-    if is_floating_image(input) and not untraced(_is_empty, input, (line, line), geometry):
-        replicate = padding_mode == "replicate"
-        return _separable(input, line, line, geometry, replicate, as_resize=replicate)
-    weight = _depthwise_weight(input, (line, line))
-    return _conv_transpose_by_pytorch(input, weight, None, geometry, padding_mode == "replicate")
+    return _fixed(input, (line, line), geometry, padding_mode == "replicate", of_interpolation=True)
+
+
+def linear_conv_transpose1d(input: Tensor, factor: int, *, padding_mode: PaddingMode = "zeros") -> Tensor:
+    """Enlarges lines by an integer factor: `bilinear_conv_transpose2d` of images of one row, along the row.
+
+    Equals ``F.conv_transpose1d(input, weight, None, factor, p, 0, C)`` with ``k, _, p =
+    caffe_upsample_params(factor)`` and as weight the line of `bilinear_kernel` for each channel;
+    with ``padding_mode="replicate"`` it equals ``F.interpolate(input, scale_factor=factor, mode="linear",
+    align_corners=False)``.
+
+    Args:
+        input: ``(N, C, W)`` or ``(C, W)``, float64, float32, float16 or bfloat16, any strides.
+        factor: output samples per input sample, at least 1.
+        padding_mode: what is read beyond the line: zeros (``"zeros"``; the ends fade) or the edge sample
+            (``"replicate"``).
+
+    Returns:
+        ``(N, C, factor * W)``, contiguous, in the input's dtype; under autocast in autocast's dtype. The
+        kernel stays in float32 for half types.
+
+    Raises:
+        TypeError: input is not a tensor, or factor is not an int.
+        ValueError: factor is below 1, the input is neither 2-D nor 3-D, or padding_mode is unknown.
+        RuntimeError: the input is of an integer dtype.
+
+    Example:
+        >>> linear_conv_transpose1d(torch.tensor([[[1.0, 2.0]]]), 2, padding_mode="replicate")
+        tensor([[[1.0000, 1.2500, 1.7500, 2.0000]]])
+    """
+    if has_torch_function_unary(input):
+        return handle_torch_function(
+            linear_conv_transpose1d, (input,), input, factor, padding_mode=padding_mode
+        )
+    op = "linear_conv_transpose1d"
+    factor = _checked_int(op, "factor", factor)
+    _check_line(op, input, None, padding_mode)
+    if padding_mode == "replicate" and _native.is_wanted() and input.dim() == 3:
+        return _native.interpolate(input, None, factor, "linear", False)
+    line = _line_for(input, factor)
+    _, stride, padding = caffe_upsample_params(factor)
+    geometry: _Geometry = ([1, stride], [0, padding], [0, 0], [1, 1])
+    return _fixed_of_a_row(input, (line.new_ones(1), line), geometry, padding_mode, of_interpolation=True)
 
 
 # ---- which calls are ours, and their geometry --------------------------------------------------------------
@@ -526,6 +628,46 @@ def _depthwise(
     return output if input.dim() == 4 else output.squeeze(0)
 
 
+def _fixed(
+    input: Tensor,
+    kernels: Sequence[Tensor],
+    geometry: _Geometry,
+    replicate: bool,
+    *,
+    of_interpolation: bool = False,
+) -> Tensor:
+    """With one kernel, or a pair, that were checked."""
+    is_ours = is_floating_image(input) and not untraced(_is_empty, input, kernels, geometry)
+    if len(kernels) == 2 and is_ours:
+        as_resize = replicate and of_interpolation
+        return _separable(input, kernels[0], kernels[1], geometry, replicate, as_resize=as_resize)
+    weight = _depthwise_weight(input, kernels)
+    if is_ours:
+        return _depthwise(input, weight, None, geometry, replicate)
+    return _conv_transpose_by_pytorch(input, weight, None, geometry, replicate)
+
+
+def _fixed_of_a_row(
+    input: Tensor,
+    kernels: tuple[Tensor, ...],
+    geometry: _Geometry,
+    padding_mode: PaddingMode,
+    *,
+    of_interpolation: bool = False,
+) -> Tensor:
+    """The same of lines, which are images of one row. Natively the result is contiguous."""
+    row = input.contiguous().unsqueeze(-2)
+    output = None
+    if not _is_compiling():
+        kernel = kernels if len(kernels) == 2 else kernels[0]
+        output = _fixed_door(row, kernel, *geometry, padding_mode, of_interpolation)
+    if output is None:
+        kernels = tuple(_transforms.replicated_like(kernel, input) for kernel in kernels)
+        replicate = padding_mode == "replicate"
+        output = _fixed(row, kernels, geometry, replicate, of_interpolation=of_interpolation)
+    return output.squeeze(-2)
+
+
 def _separable(
     input: Tensor,
     kernel_h: Tensor,
@@ -589,17 +731,32 @@ def _conv_transpose_by_pytorch(
 # ---- checks ------------------------------------------------------------------------------------------------
 
 
-def _check_fixed(op: str, input: object, kernels: Sequence[Tensor] | None, padding_mode: object) -> None:
+def _check_fixed(
+    op: str, input: object, kernels: Sequence[Tensor] | None, padding_mode: object, axes: int = 2
+) -> None:
     if padding_mode not in ("zeros", "replicate"):
         raise ValueError(f"{op}: expected padding_mode to be 'zeros' or 'replicate', got {padding_mode!r}")
     if not isinstance(input, Tensor):
         raise TypeError(f"{op}: expected input to be a tensor, got {type(input).__name__}")
-    if input.dim() not in (3, 4):
-        raise ValueError(f"{op}: expected an input (N, C, H, W) or (C, H, W), got {tuple(input.shape)}")
+    if input.dim() not in (axes + 1, axes + 2):
+        image = "C, H, W" if axes == 2 else "C, W"
+        raise ValueError(f"{op}: expected an input (N, {image}) or ({image}), got {tuple(input.shape)}")
     if not (input.is_floating_point() or input.is_complex()):
         raise RuntimeError(f"{op}: expected an input of a floating dtype, got {input.dtype}")
     if kernels is None:
         return
+    _check_kernels(op, input, kernels)
+    shapes = [tuple(kernel.shape) for kernel in kernels]
+    if len(kernels) == 2:
+        if not all(len(shape) == 1 for shape in shapes):
+            raise ValueError(f"{op}: expected a pair of 1-D kernels, got shapes {shapes[0]} and {shapes[1]}")
+    elif len(shapes[0]) not in (2, 3):
+        raise ValueError(f"{op}: expected a kernel (kH, kW) or (C, kH, kW), got {shapes[0]}")
+    elif len(shapes[0]) == 3 and shapes[0][0] != input.shape[-3]:
+        raise ValueError(f"{op}: expected a kernel ({input.shape[-3]}, kH, kW), got {shapes[0]}")
+
+
+def _check_kernels(op: str, input: Tensor, kernels: Sequence[Tensor]) -> None:
     if len(kernels) not in (1, 2) or not all(isinstance(kernel, Tensor) for kernel in kernels):
         found = ", ".join(type(kernel).__name__ for kernel in kernels)
         raise TypeError(f"{op}: expected kernel to be a tensor or a pair of tensors, got {found}")
@@ -612,14 +769,25 @@ def _check_fixed(op: str, input: object, kernels: Sequence[Tensor] | None, paddi
             )
         if kernel.device != input.device:
             raise ValueError(f"{op}: expected the kernel on device {input.device}, got {kernel.device}")
-    shapes = [tuple(kernel.shape) for kernel in kernels]
-    if len(kernels) == 2:
-        if not all(len(shape) == 1 for shape in shapes):
-            raise ValueError(f"{op}: expected a pair of 1-D kernels, got shapes {shapes[0]} and {shapes[1]}")
-    elif len(shapes[0]) not in (2, 3):
-        raise ValueError(f"{op}: expected a kernel (kH, kW) or (C, kH, kW), got {shapes[0]}")
-    elif len(shapes[0]) == 3 and shapes[0][0] != input.shape[-3]:
-        raise ValueError(f"{op}: expected a kernel ({input.shape[-3]}, kH, kW), got {shapes[0]}")
+
+
+def _check_line(op: str, input: object, kernel: object, padding_mode: object) -> None:
+    """Of a 1-D kernel, or one for each channel; None: of none."""
+    _check_fixed(op, input, None, padding_mode, axes=1)
+    if kernel is not None:
+        _check_kernels(op, input, (kernel,))  # type: ignore[arg-type]
+        shape, channels = tuple(kernel.shape), input.shape[-2]  # type: ignore[attr-defined]
+        if len(shape) not in (1, 2):
+            raise ValueError(f"{op}: expected a kernel (kW,) or (C, kW), got {shape}")
+        if len(shape) == 2 and shape[0] != channels:
+            raise ValueError(f"{op}: expected a kernel ({channels}, kW), got {shape}")
+
+
+def _checked_single(op: str, name: str, value: object) -> Int:
+    single = as_ints(value, 1)
+    if single is None:
+        raise TypeError(f"{op}: expected {name} to be an int of 64 bits, or a list of one, got {value!r}")
+    return single[0]
 
 
 def _checked_pair(op: str, name: str, value: object) -> list[Int]:

@@ -1,12 +1,13 @@
 """`upsample_threshold`: the mask of an upsampled image, which is never stored."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from upsample_ext._judge import resolve_logits, sized
+from upsample_ext._judge import corners_or_none, resolve_logits, sized
 from upsample_ext._library import C
 from upsample_ext._numbers import as_float_or_item
 from upsample_ext.resample import interpolate
@@ -22,19 +23,24 @@ def upsample_threshold(
     align_corners: bool = False,
     *,
     threshold: float = 0.0,
+    mode: str = "bilinear",
 ) -> Tensor:
     """Resizes an image of logits and compares it with a threshold, as for the masks of SAM.
 
-    Equals ``F.interpolate(input.float(), size, scale_factor, "bilinear", align_corners) > threshold``,
-    without storing the resized image. Compares in float32; NaN gives False.
+    Equals ``F.interpolate(input.float(), size, scale_factor, mode, align_corners) > threshold``, where modes
+    that have no align_corners get None, without storing the resized image. Compares in float32; NaN gives
+    False.
 
     Args:
         input: ``(N, C, H, W)`` logits of any real dtype.
         size: output ``(H, W)`` in pixels, or one int for both.
         scale_factor: multiplier of ``(H, W)``, or one number for both. Exactly one of size and scale_factor.
-        align_corners: True keeps the corner samples, the step between sources is ``(in - 1) / (out - 1)``;
-            False samples at half-pixel centres, ``source = (out_index + 0.5) * scale - 0.5``, clamped at 0.
+        align_corners: of bilinear and bicubic. True keeps the corner samples, the step between sources is
+            ``(in - 1) / (out - 1)``; False samples at half-pixel centres, ``source = (out_index + 0.5) *
+            scale - 0.5``, which bilinear clamps at 0.
         threshold: a number; logits above it give True.
+        mode: ``"bilinear"``, ``"nearest"``, ``"nearest-exact"``, ``"bicubic"`` or ``"area"``; on CUDA all but
+            bilinear are left to the expression.
 
     Returns:
         bool ``(N, C, H_out, W_out)`` in the memory format of that expression. It has no gradient.
@@ -55,20 +61,22 @@ def upsample_threshold(
             scale_factor=scale_factor,
             align_corners=align_corners,
             threshold=threshold,
+            mode=mode,
         )
     if not _is_compiling():
-        output = C.upsample_threshold(input, size, scale_factor, align_corners, threshold)
+        output = C.upsample_threshold(input, size, scale_factor, align_corners, threshold, mode)
         if output is not None:
             return output
     if input.dtype not in _HALF_OR_SINGLE:
         input = input.float()
     number = None if _promotes(threshold) else as_float_or_item(threshold)
     if _is_exact_double(number):
-        resolved = resolve_logits(input, size, scale_factor, align_corners)
+        resolved = resolve_logits(input, size, scale_factor, align_corners, mode)
         if resolved is not None:
             op = sized(torch.ops.upsample_ext.upsample_threshold, resolved[0])
-            return op(input, *resolved, number)
-    return interpolate(input.float(), size, scale_factor, "bilinear", align_corners) > threshold
+            return op(input, *resolved, number, mode)
+    corners: Any = corners_or_none(mode, align_corners)
+    return interpolate(input.float(), size, scale_factor, mode, corners) > threshold
 
 
 def _promotes(threshold: object) -> bool:

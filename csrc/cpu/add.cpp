@@ -3,6 +3,7 @@
 
 #include "../ops/add.h"
 
+#include "../ops/resample_modes.h"
 #include "copy_pixels.h"
 #include "run_resample.h"
 
@@ -10,7 +11,8 @@ namespace upsample_ext {
 
 using at::Tensor;
 
-static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corners) {
+static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corners, string_view mode) {
+  const auto settings = ResampleSettings::of_plane("upsample_add", mode, align_corners);
   const Tensor output = fresh(make_add_output(input, other));
   if (output.numel() == 0) return output;
   Tensor beside = other.expand(output.sizes());
@@ -23,9 +25,10 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
   dispatch_floating("upsample_add", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
     const AddOperands operands{beside.const_data_ptr(), output.const_data_ptr()};
-    const auto height = AxisOfCall<acc>::linear(input.size(2), output.size(2), align_corners, 0.0);
-    const auto width = AxisOfCall<acc>::linear(input.size(3), output.size(3), align_corners, 0.0);
-    run_resample(active_level().add.of(storage_of<decltype(scalar)>{}), input, output, height, width,
+    const auto axis = [&](int64_t d) {
+      return AxisOfCall<acc>::of(settings.spec(d, input.size(d + 1), output.size(d + 1), NativeRules::kCpu));
+    };
+    run_resample(active_level().add.of(storage_of<decltype(scalar)>{}), input, output, axis(1), axis(2),
                  operands, stream);
   });
   return output;

@@ -3,8 +3,10 @@
 
 #include "../ops/argmax.h"
 
+#include "../ops/resample_modes.h"
 #include "argmax.h"
 #include "logits_choice.h"
+#include "pick_pixels.h"
 #include "run_resample.h"
 
 namespace upsample_ext {
@@ -57,30 +59,53 @@ void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score,
   }
 }
 
-static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score, bool align_corners,
-                        optional<double> scale_h, optional<double> scale_w) {
+// Nearest, where it enlarges: the classes of copied pixels are copies too.
+static void argmax_of_copies(const Tensor& input, const Tensor& index, const Tensor& score,
+                             const AxisOfCall<float>& height, const AxisOfCall<float>& width) {
+  const auto before = [&](const Tensor& map) {
+    return map.defined() ? at::empty({input.size(0), input.size(2), input.size(3)}, map.options()) : map;
+  };
+  const auto pick = [&](const Tensor& from, const Tensor& to) {
+    pick_pixels(from.unsqueeze(1), to.unsqueeze(1), height.taps().index, width.taps().index,
+                exceeds_cache(to));
+  };
+  const Tensor classes = before(index), probabilities = before(score);
+  argmax_into(input, classes, probabilities, AxisOfCall<float>::of(copied_axis(input.size(2))),
+              AxisOfCall<float>::of(copied_axis(input.size(3))));
+  pick(classes, index);
+  if (score.defined()) pick(probabilities, score);
+}
+
+static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score,
+                        const ResampleSettings& settings) {
   dispatch_floating("upsample_argmax", input.scalar_type(), [&](auto, auto) {
     if (index.numel() == 0) return;
-    argmax_into(
-        input, index, score,
-        AxisOfCall<float>::linear(input.size(2), index.size(1), align_corners, scale_h.value_or(0.0)),
-        AxisOfCall<float>::linear(input.size(3), index.size(2), align_corners, scale_w.value_or(0.0)));
+    const auto axis = [&](int64_t d) {
+      return AxisOfCall<float>::of(settings.spec(d, input.size(d + 1), index.size(d), NativeRules::kCpu));
+    };
+    const bool enlarges = index.numel() > input.size(0) * input.size(2) * input.size(3);
+    if (settings.mode->picks() && enlarges) return argmax_of_copies(input, index, score, axis(1), axis(2));
+    argmax_into(input, index, score, axis(1), axis(2));
   });
 }
 
 static Tensor argmax_cpu(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
-                         optional<double> scale_h, optional<double> scale_w, at::ScalarType dtype) {
+                         optional<double> scale_h, optional<double> scale_w, at::ScalarType dtype,
+                         string_view mode) {
+  const auto settings = ResampleSettings::of_plane("upsample_argmax", mode, align_corners, scale_h, scale_w);
   Tensor index = fresh(make_argmax_index(input, output_size, dtype));
-  argmax_into(input, index, Tensor(), align_corners, scale_h, scale_w);
+  argmax_into(input, index, Tensor(), settings);
   return index;
 }
 
 static std::tuple<Tensor, Tensor> argmax_with_score_cpu(const Tensor& input, SymIntArrayRef output_size,
                                                         bool align_corners, optional<double> scale_h,
-                                                        optional<double> scale_w, at::ScalarType dtype) {
+                                                        optional<double> scale_w, at::ScalarType dtype,
+                                                        string_view mode) {
+  const auto settings = ResampleSettings::of_plane("upsample_argmax", mode, align_corners, scale_h, scale_w);
   Tensor index = fresh(make_argmax_index(input, output_size, dtype));
   Tensor score = fresh(at::empty(index.sizes(), index.options().dtype(at::kFloat)));
-  argmax_into(input, index, score, align_corners, scale_h, scale_w);
+  argmax_into(input, index, score, settings);
   return {index, score};
 }
 

@@ -3,6 +3,7 @@
 
 #include "../ops/concat.h"
 
+#include "../ops/resample_modes.h"
 #include "copy_pixels.h"
 #include "run_resample.h"
 
@@ -11,11 +12,13 @@ namespace upsample_ext {
 using at::Tensor;
 using c10::SymIntArrayRef;
 
-static Tensor concat_cpu(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
+static Tensor concat_cpu(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners,
+                         string_view mode) {
+  const auto settings = ResampleSettings::of_plane("upsample_concat", mode, align_corners);
   const Tensor output = fresh(make_concat_output(inputs, output_size));
   const bool stream = exceeds_cache(output);
   fill_concat_output(output, inputs, copy_pixels, [&](const Tensor& input, const Tensor& slice) {
-    upsample_into(input, slice, align_corners, std::nullopt, std::nullopt, stream);
+    resize_plane_into(input, slice, settings, stream);
   });
   return output;
 }

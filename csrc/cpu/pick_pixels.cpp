@@ -140,6 +140,8 @@ void pick_in_order(const Tensor& from, const Tensor& to, const int64_t* row, con
 
 }  // namespace
 
+bool can_pick_into(const Tensor& to) { return layout_of(to).by_pixel() || layout_of(to).by_row(); }
+
 void pick_pixels(const Tensor& from, const Tensor& to, const int64_t* row, const int64_t* column,
                  bool stream) {
   const int64_t size = to.element_size();

@@ -5,8 +5,9 @@
 
 namespace upsample_ext {
 
-// to[n, c, y, x] = from[n, c, row[y], column[x]]. `to` is dense, by rows or by pixels. `stream`: it is too
-// large to stay in cache.
+// to[n, c, y, x] = from[n, c, row[y], column[x]]. `to` has adjacent elements in a row or, if dense, in a
+// pixel: it can be picked into. `stream`: it is too large to stay in cache.
+bool can_pick_into(const at::Tensor& to);
 void pick_pixels(const at::Tensor& from, const at::Tensor& to, const int64_t* row, const int64_t* column,
                  bool stream);
 

@@ -124,11 +124,9 @@ static bool native_is_faster(const Tensor& input, const Tensor& output) {
 
 static Tensor resample_bytes_natively(const Tensor& input, const Tensor& output,
                                       const ResampleSettings& settings) {
-  const auto scale = [&](int64_t axis) {
-    return settings.scales[axis] > 0.0 ? optional<double>(settings.scales[axis]) : std::nullopt;
-  };
   const auto call = [&](auto function) {
-    return function(input, output.sizes().slice(2), settings.align_corners, scale(1), scale(2));
+    return function(input, output.sizes().slice(2), settings.align_corners, settings.scale_or_none(1),
+                    settings.scale_or_none(2));
   };
   if (!settings.antialias) return call(at::cpu::upsample_bicubic2d);
   if (settings.mode->mode == Mode::kLinear) return call(at::cpu::_upsample_bilinear2d_aa);
@@ -142,7 +140,6 @@ static Tensor resample_bytes_natively(const Tensor& input, const Tensor& output,
 // natively and in Pillow.
 static void resample_bytes(const Tensor& input, const Tensor& output, const std::array<AxisSpec, 3>& specs) {
   const AxisSpec &height = specs[1], &width = specs[2];
-  const auto copy = [](int64_t size) { return AxisSpec{Mode::kCopy, false, size, size, false, 0.0, {}}; };
   const bool keeps_width = width.in_size == width.out_size;
   Tensor wide = input;
   if (!keeps_width) {
@@ -150,12 +147,12 @@ static void resample_bytes(const Tensor& input, const Tensor& output, const std:
                ? output
                : at::empty({input.size(0), input.size(1), height.in_size, width.out_size}, input.options(),
                            output.suggest_memory_format());
-    resample<uint8_t>(input, wide, AxisOfCall<float>::of(copy(height.in_size)), AxisOfCall<float>::of(width),
-                      false);
+    resample<uint8_t>(input, wide, AxisOfCall<float>::of(copied_axis(height.in_size)),
+                      AxisOfCall<float>::of(width), false);
   }
   if (wide.is_same(output)) return;
-  resample<uint8_t>(wide, output, AxisOfCall<float>::of(height), AxisOfCall<float>::of(copy(width.out_size)),
-                    exceeds_cache(output));
+  resample<uint8_t>(wide, output, AxisOfCall<float>::of(height),
+                    AxisOfCall<float>::of(copied_axis(width.out_size)), exceeds_cache(output));
 }
 
 // Whether a resize to the same size is a copy. Of floating images it is not where a tap of weight 0 would
@@ -195,6 +192,31 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
     resample<decltype(scalar)>(as_planes(input), as_planes(output), rows, width, exceeds_cache(output));
   });
   return output;
+}
+
+void resize_plane_into(const Tensor& input, const Tensor& output, const ResampleSettings& settings,
+                       bool stream) {
+  if (output.numel() == 0) return;
+  if (settings.is_bilinear()) {
+    return upsample_into(input, output, settings.align_corners, settings.scale_or_none(1),
+                         settings.scale_or_none(2), stream);
+  }
+  const at::ScalarType dtype = input.scalar_type();
+  const bool picks = settings.mode->picks() && can_pick_into(output);
+  if (!picks && !at::isFloatingType(dtype)) {
+    const c10::SymInt size[] = {output.size(2), output.size(3)};
+    output.copy_(resize_plane(input, size, settings));
+    return;
+  }
+  const auto specs = settings.specs(input, output, NativeRules::kCpu);
+  if (picks) {
+    return dtype == at::kDouble ? pick<double>(input, output, specs) : pick<float>(input, output, specs);
+  }
+  dispatch_floating("resample", dtype, [&](auto scalar, auto sum) {
+    using acc = decltype(sum);
+    resample<decltype(scalar)>(input, output, AxisOfCall<acc>::of(specs[1]), AxisOfCall<acc>::of(specs[2]),
+                               stream);
+  });
 }
 
 static Tensor resample_backward_cpu(const Tensor& grad_output, SymIntArrayRef input_size, string_view mode,

@@ -397,5 +397,9 @@ void run_resample(const FusedKernel<acc, Operands>& kernel, const at::Tensor& in
 // result too large to stay in cache.
 void upsample_into(const at::Tensor& input, const at::Tensor& output, bool align_corners,
                    std::optional<double> scale_h, std::optional<double> scale_w, bool stream);
+// The same of images (N, C, H, W) in any mode and dtype.
+struct ResampleSettings;
+void resize_plane_into(const at::Tensor& input, const at::Tensor& output, const ResampleSettings& settings,
+                       bool stream);
 
 }  // namespace upsample_ext

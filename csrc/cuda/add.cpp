@@ -3,6 +3,7 @@
 
 #include "../ops/add.h"
 
+#include "../ops/resample_modes.h"
 #include "kernels.h"
 #include "resample_params.h"
 
@@ -12,8 +13,12 @@ namespace gpu {
 using at::Tensor;
 using c10::SymIntArrayRef;
 
-static Tensor add_cuda(const Tensor& input, const Tensor& other, bool align_corners) {
+static Tensor add_cuda(const Tensor& input, const Tensor& other, bool align_corners, string_view mode) {
+  const auto settings = ResampleSettings::of_plane("upsample_add", mode, align_corners);
   const Tensor output = make_add_output(input, other);
+  if (!settings.is_bilinear()) {  // there is no kernel: by the expression that it equals
+    return output.copy_(resize_plane(input, other.sym_sizes().slice(other.dim() - 2), settings) + other);
+  }
   const OnDeviceOf on(input);
   Tensor beside = other.expand(output.sizes());
   if (!same_strides(beside, output)) {

@@ -4,6 +4,7 @@
 #include "../ops/chain.h"
 
 #include "../ops/op_handles.h"
+#include "../ops/resample_modes.h"
 #include "resample_params.h"
 
 namespace upsample_ext {
@@ -52,7 +53,7 @@ static Tensor chain_threshold_cuda(const Tensor& input, SymIntArrayRef sizes, Sy
   return output.copy_(of_last_stage(
       input, chain_stages(args), [&](const Tensor& image, SymIntArrayRef size, const ChainStage& stage) {
         return upsample_threshold_op().call(image, size, stage.align_corners, stage.scale[0], stage.scale[1],
-                                            threshold);
+                                            threshold, kBilinear.name);
       }));
 }
 
@@ -61,10 +62,11 @@ static Tensor chain_argmax_cuda(const Tensor& input, SymIntArrayRef sizes, SymIn
                                 at::ScalarType dtype) {
   const ChainArgs args{sizes, crops, align_corners, scale_factors};
   const Tensor index = make_chain_index(input, args, dtype);
-  return index.copy_(of_last_stage(
-      input, chain_stages(args), [&](const Tensor& image, SymIntArrayRef size, const ChainStage& stage) {
-        return argmax_op().call(image, size, stage.align_corners, stage.scale[0], stage.scale[1], dtype);
-      }));
+  return index.copy_(of_last_stage(input, chain_stages(args),
+                                   [&](const Tensor& image, SymIntArrayRef size, const ChainStage& stage) {
+                                     return argmax_op().call(image, size, stage.align_corners, stage.scale[0],
+                                                             stage.scale[1], dtype, kBilinear.name);
+                                   }));
 }
 
 static std::tuple<Tensor, Tensor> chain_argmax_with_score_cuda(const Tensor& input, SymIntArrayRef sizes,
@@ -77,8 +79,8 @@ static std::tuple<Tensor, Tensor> chain_argmax_with_score_cuda(const Tensor& inp
   const Tensor score = at::empty(index.sizes(), index.options().dtype(at::kFloat));
   const auto stages = chain_stages(args);
   of_last_stage(input, stages, [&](const Tensor& image, SymIntArrayRef size, const ChainStage& stage) {
-    const auto [whole_index, whole_score] =
-        argmax_with_score_op().call(image, size, stage.align_corners, stage.scale[0], stage.scale[1], dtype);
+    const auto [whole_index, whole_score] = argmax_with_score_op().call(
+        image, size, stage.align_corners, stage.scale[0], stage.scale[1], dtype, kBilinear.name);
     index.copy_(cropped(whole_index, stage));
     score.copy_(cropped(whole_score, stage));
     return whole_index;

@@ -71,11 +71,6 @@ static Tensor upsample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
 //
 // Bilinear without antialias by the kernels above, nearest by those that pick, all others by tables.
 
-// One of the user's scale factors, by axis (1: height, 2: width).
-static optional<double> scale_of(const ResampleSettings& settings, int axis) {
-  return settings.scales[axis] > 0.0 ? optional<double>(settings.scales[axis]) : std::nullopt;
-}
-
 // Whether native copies an image whose sizes stay, whatever the scale factors are. Its CUDA kernels for
 // antialiased modes, and for nearest in lines and volumes, sample it like any other.
 static bool copies(const ResampleSettings& settings, const Tensor& input, const Tensor& output) {
@@ -142,7 +137,7 @@ static Tensor resample_cuda(const Tensor& input, SymIntArrayRef output_size, str
   const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
   Tensor output = make_resampled(input, output_size, settings);
   if (settings.mode->is_bilinear(settings.antialias)) {
-    upsample_into(input, output, align_corners, scale_of(settings, 1), scale_of(settings, 2));
+    upsample_into(input, output, align_corners, settings.scale_or_none(1), settings.scale_or_none(2));
     return output;
   }
   if (output.numel() == 0) return output;
@@ -173,8 +168,8 @@ static Tensor resample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
   const ResampleSettings settings("resample_backward", grad_output.dim() - 2, mode, antialias, align_corners,
                                   scale_factors);
   if (settings.mode->is_bilinear(settings.antialias)) {
-    return upsample_backward_cuda(grad_output, input_size, align_corners, scale_of(settings, 1),
-                                  scale_of(settings, 2));
+    return upsample_backward_cuda(grad_output, input_size, align_corners, settings.scale_or_none(1),
+                                  settings.scale_or_none(2));
   }
   Tensor grad_input = make_resampled_grad_input(grad_output, input_size, settings);
   if (grad_input.numel() == 0) return grad_input;

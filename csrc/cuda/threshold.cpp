@@ -3,6 +3,7 @@
 
 #include "../ops/threshold.h"
 
+#include "../ops/resample_modes.h"
 #include "kernels.h"
 #include "resample_params.h"
 
@@ -14,10 +15,16 @@ using c10::SymIntArrayRef;
 using std::optional;
 
 static Tensor threshold_cuda(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
-                             optional<double> scale_h, optional<double> scale_w, double threshold) {
+                             optional<double> scale_h, optional<double> scale_w, double threshold,
+                             string_view mode) {
   TORCH_CHECK_NOT_IMPLEMENTED(input.scalar_type() != at::kDouble,
                               "\"upsample_threshold\" not implemented for 'Double'");
+  const auto settings =
+      ResampleSettings::of_plane("upsample_threshold", mode, align_corners, scale_h, scale_w);
   const Tensor output = make_threshold_output(input, output_size);
+  if (!settings.is_bilinear()) {  // there is no kernel: by the expression that it equals
+    return output.copy_(resize_plane(input.to(at::kFloat), output_size, settings) > threshold);
+  }
   const OnDeviceOf on(input);
   const auto params = linear_params<float>(input, output, align_corners, scale_h, scale_w);
   const ThresholdOperands<float> operands{static_cast<float>(threshold)};

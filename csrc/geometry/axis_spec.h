@@ -18,6 +18,11 @@ struct AxisSpec {
   NativeRules rules;
 };
 
+// An axis that is left as it is.
+inline AxisSpec copied_axis(int64_t size) {
+  return {Mode::kCopy, false, size, size, false, 0.0, NativeRules::kCpu};
+}
+
 // A resize of one axis, and which of its outputs are kept.
 struct AxisStage {
   AxisSpec spec;

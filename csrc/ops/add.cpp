@@ -1,4 +1,4 @@
-// Bilinear resize fused with an addition: checks, output, meta kernel, autograd.
+// Resize fused with an addition: checks, output, meta kernel, autograd.
 #include <torch_headers.h>
 
 #include "add.h"
@@ -9,6 +9,7 @@
 #include "autograd_node.h"
 #include "op_handles.h"
 #include "resample.h"
+#include "resample_modes.h"
 
 namespace upsample_ext {
 
@@ -86,7 +87,12 @@ bool same_strides(const Tensor& a, const Tensor& b) {
 
 // ---- meta, autograd --------------------------------------------------------------------------------------
 
-static Tensor add_meta(const Tensor& input, const Tensor& other, bool) {
+static ResampleSettings add_settings(string_view mode, bool align_corners) {
+  return ResampleSettings::of_plane("upsample_add", mode, align_corners);
+}
+
+static Tensor add_meta(const Tensor& input, const Tensor& other, bool align_corners, string_view mode) {
+  add_settings(mode, align_corners);
   return make_add_output(input, other);
 }
 
@@ -95,35 +101,39 @@ struct AddRule {
   SymInt height, width;  // of the input
   std::vector<SymInt> other;
   bool align_corners;
+  int64_t mode;  // its place in kModes
 
   template <class F>
   void visit(F&& f) {
-    f(height), f(width), f(other), f(align_corners);
+    f(height), f(width), f(other), f(align_corners), f(mode);
   }
   void backward(const Tensor& grad, const NeedsGradient& needs, variable_list& grads) {
     const SymInt size[] = {height, width};
     if (needs(0)) {
-      grads[0] = upsample_backward_op().call(grad, size, align_corners, std::nullopt, std::nullopt);
+      grads[0] = resize_plane_backward(grad, size, add_settings(kModes[mode].name, align_corners));
     }
     if (needs(1)) grads[1] = at::sum_to(grad, SymIntArrayRef(other));
   }
 };
 
-static Tensor add_autograd(const Tensor& input, const Tensor& other, bool align_corners) {
-  Tensor output = with_history<AddRule>([&] { return upsample_add_op().call(input, other, align_corners); },
+static Tensor add_autograd(const Tensor& input, const Tensor& other, bool align_corners, string_view mode) {
+  const auto call = [&](const Tensor& image, const Tensor& beside) {
+    return upsample_add_op().call(image, beside, align_corners, mode);
+  };
+  Tensor output = with_history<AddRule>([&] { return call(input, other); },
                                         [&](AddRule& rule) {
                                           rule.height = input.sym_size(2);
                                           rule.width = input.sym_size(3);
                                           rule.other = other.sym_sizes().vec();
                                           rule.align_corners = align_corners;
+                                          rule.mode = find_mode(mode) - kModes;
                                         },
                                         input, other);
   if (has_tangent(input) && has_tangent(other)) {
-    set_tangent(output, upsample_add_op().call(input._fw_grad(0), other._fw_grad(0), align_corners));
+    set_tangent(output, call(input._fw_grad(0), other._fw_grad(0)));
   } else if (has_tangent(input)) {
     const SymInt size[] = {other.sym_size(-2), other.sym_size(-1)};
-    set_tangent(output,
-                upsample_op().call(input._fw_grad(0), size, align_corners, std::nullopt, std::nullopt));
+    set_tangent(output, resize_plane(input._fw_grad(0), size, add_settings(mode, align_corners)));
   } else if (has_tangent(other)) {
     set_tangent(output, other._fw_grad(0).expand_symint(output.sym_sizes()).clone());
   }

@@ -10,6 +10,7 @@
 
 #include "op_handles.h"
 #include "resample.h"
+#include "resample_modes.h"
 
 namespace upsample_ext {
 
@@ -41,30 +42,35 @@ Tensor make_argmax_index(const Tensor& input, SymIntArrayRef output_size, at::Sc
   return at::empty_symint({input.sym_size(0), output_size[0], output_size[1]}, input.options().dtype(dtype));
 }
 
-static Tensor argmax_meta(const Tensor& input, SymIntArrayRef output_size, bool, optional<double>,
-                          optional<double>, at::ScalarType dtype) {
+static Tensor argmax_meta(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                          optional<double>, optional<double>, at::ScalarType dtype, string_view mode) {
+  ResampleSettings::of_plane("upsample_argmax", mode, align_corners);
   return make_argmax_index(input, output_size, dtype);
 }
 
 static std::tuple<Tensor, Tensor> argmax_with_score_meta(const Tensor& input, SymIntArrayRef output_size,
-                                                         bool, optional<double>, optional<double>,
-                                                         at::ScalarType dtype) {
+                                                         bool align_corners, optional<double>,
+                                                         optional<double>, at::ScalarType dtype,
+                                                         string_view mode) {
+  ResampleSettings::of_plane("upsample_argmax", mode, align_corners);
   Tensor index = make_argmax_index(input, output_size, dtype);
   Tensor score = at::empty_like(index, index.options().dtype(at::kFloat));
   return {index, score};
 }
 
 static Tensor argmax_autograd(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
-                              optional<double> scale_h, optional<double> scale_w, at::ScalarType dtype) {
+                              optional<double> scale_h, optional<double> scale_w, at::ScalarType dtype,
+                              string_view mode) {
   at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return argmax_op().call(input, output_size, align_corners, scale_h, scale_w, dtype);
+  return argmax_op().call(input, output_size, align_corners, scale_h, scale_w, dtype, mode);
 }
 
 static std::tuple<Tensor, Tensor> argmax_with_score_autograd(const Tensor& input, SymIntArrayRef output_size,
                                                              bool align_corners, optional<double> scale_h,
-                                                             optional<double> scale_w, at::ScalarType dtype) {
+                                                             optional<double> scale_w, at::ScalarType dtype,
+                                                             string_view mode) {
   at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return argmax_with_score_op().call(input, output_size, align_corners, scale_h, scale_w, dtype);
+  return argmax_with_score_op().call(input, output_size, align_corners, scale_h, scale_w, dtype, mode);
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, Meta, m) {

@@ -1,4 +1,4 @@
-// Bilinear resize of several images, concatenated along the channels: checks, output, meta kernel, autograd.
+// Resize of several images, concatenated along the channels: checks, output, meta kernel, autograd.
 #include <torch_headers.h>
 
 #include "concat.h"
@@ -10,6 +10,7 @@
 #include "autograd_node.h"
 #include "op_handles.h"
 #include "resample.h"
+#include "resample_modes.h"
 
 namespace upsample_ext {
 
@@ -72,7 +73,13 @@ void fill_concat_output(const Tensor& output, at::TensorList inputs, FillSlice c
 
 // ---- meta, autograd --------------------------------------------------------------------------------------
 
-static Tensor concat_meta(at::TensorList inputs, SymIntArrayRef output_size, bool) {
+static ResampleSettings concat_settings(string_view mode, bool align_corners) {
+  return ResampleSettings::of_plane("upsample_concat", mode, align_corners);
+}
+
+static Tensor concat_meta(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners,
+                          string_view mode) {
+  concat_settings(mode, align_corners);
   return make_concat_output(inputs, output_size);
 }
 
@@ -90,10 +97,11 @@ struct ConcatRule {
   std::vector<SymInt> channels, heights, widths;  // of each input
   std::vector<int64_t> dtypes;
   bool align_corners;
+  int64_t mode;  // its place in kModes
 
   template <class F>
   void visit(F&& f) {
-    f(channels), f(heights), f(widths), f(dtypes), f(align_corners);
+    f(channels), f(heights), f(widths), f(dtypes), f(align_corners), f(mode);
   }
   void backward(const Tensor& grad, const NeedsGradient& needs, variable_list& grads) {
     SymInt first = 0;
@@ -109,13 +117,14 @@ struct ConcatRule {
       return copy_of(slice);  // native returns a separate tensor too
     }
     const SymInt size[] = {heights[i], widths[i]};
-    return upsample_backward_op().call(slice, size, align_corners, std::nullopt, std::nullopt);
+    return resize_plane_backward(slice, size, concat_settings(kModes[mode].name, align_corners));
   }
 };
 
-static Tensor concat_autograd(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
+static Tensor concat_autograd(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners,
+                              string_view mode) {
   const auto call = [&](at::TensorList images) {
-    return upsample_concat_op().call(images, output_size, align_corners);
+    return upsample_concat_op().call(images, output_size, align_corners, mode);
   };
   Tensor output =
       with_history<ConcatRule>([&] { return call(inputs); },
@@ -127,6 +136,7 @@ static Tensor concat_autograd(at::TensorList inputs, SymIntArrayRef output_size,
                                    rule.dtypes.push_back(static_cast<int64_t>(input.scalar_type()));
                                  }
                                  rule.align_corners = align_corners;
+                                 rule.mode = find_mode(mode) - kModes;
                                },
                                inputs);
   if (std::any_of(inputs.begin(), inputs.end(), has_tangent)) {
@@ -140,12 +150,12 @@ static Tensor concat_autograd(at::TensorList inputs, SymIntArrayRef output_size,
 }
 
 // The vmap that autograd's checks and is_grads_batched use does not support lists of tensors.
-static Tensor concat_batched(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners) {
+static Tensor concat_batched(at::TensorList inputs, SymIntArrayRef output_size, bool align_corners,
+                             string_view mode) {
   std::vector<Tensor> resized;
   for (const Tensor& input : inputs) {
     const bool same = input.sym_size(2) == output_size[0] && input.sym_size(3) == output_size[1];
-    resized.push_back(
-        same ? input : upsample_op().call(input, output_size, align_corners, std::nullopt, std::nullopt));
+    resized.push_back(same ? input : resize_plane(input, output_size, concat_settings(mode, align_corners)));
   }
   return at::cat(resized, 1);
 }

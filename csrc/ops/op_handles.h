@@ -35,16 +35,17 @@ using DepthwiseSignature = at::Tensor(const at::Tensor&, const at::Tensor&, cons
 using DepthwiseBackwardSignature = at::Tensor(const at::Tensor&, const at::Tensor&, c10::SymIntArrayRef,
                                               c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
                                               bool, std::optional<bool>);
-using AddSignature = at::Tensor(const at::Tensor&, const at::Tensor&, bool);
-using ConcatSignature = at::Tensor(at::TensorList, c10::SymIntArrayRef, bool);
+using AddSignature = at::Tensor(const at::Tensor&, const at::Tensor&, bool, string_view);
+using ConcatSignature = at::Tensor(at::TensorList, c10::SymIntArrayRef, bool, string_view);
 using ThresholdSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
-                                      std::optional<double>, double);
+                                      std::optional<double>, double, string_view);
 
 using ArgmaxSignature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, bool, std::optional<double>,
-                                   std::optional<double>, at::ScalarType);
+                                   std::optional<double>, at::ScalarType, string_view);
 using ArgmaxWithScoreSignature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, c10::SymIntArrayRef,
                                                                     bool, std::optional<double>,
-                                                                    std::optional<double>, at::ScalarType);
+                                                                    std::optional<double>, at::ScalarType,
+                                                                    string_view);
 using CrossEntropySignature = at::Tensor(const at::Tensor&, const at::Tensor&,
                                          const std::optional<at::Tensor>&, int64_t, int64_t, double, bool);
 using CrossEntropyWithGradientSignature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&,

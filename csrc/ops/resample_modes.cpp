@@ -50,15 +50,44 @@ ResampleSettings::ResampleSettings(const char* op, int64_t image_axes, string_vi
   std::copy_n(scale_factors->begin(), axes, scales.end() - axes);
 }
 
+ResampleSettings ResampleSettings::of_plane(const char* op, string_view mode, bool align_corners,
+                                            std::optional<double> scale_h, std::optional<double> scale_w) {
+  const double scales[] = {scale_h.value_or(0.0), scale_w.value_or(0.0)};
+  return {op, 2, mode, false, align_corners, at::ArrayRef<double>(scales)};
+}
+
 std::array<AxisSpec, 3> ResampleSettings::specs(const Tensor& input, const Tensor& output,
                                                 NativeRules rules) const {
-  const auto spec = [&](int64_t axis) {
+  const auto of_image = [&](int64_t axis) {
     const int64_t dim = axis + axes - 1;  // of the image; axis 0 is the depth
     if (dim < 2) return AxisSpec{Mode::kCopy, false, 1, 1, false, 0.0, rules};
-    return AxisSpec{mode->mode,   antialias, input.size(dim), output.size(dim), align_corners,
-                    scales[axis], rules};
+    return spec(axis, input.size(dim), output.size(dim), rules);
   };
-  return {spec(0), spec(1), spec(2)};
+  return {of_image(0), of_image(1), of_image(2)};
+}
+
+// Calls the op of bilinear resizes, or the other.
+static Tensor call_op_of(const ResampleSettings& settings,
+                         const c10::TypedOperatorHandle<UpsampleSignature>& two_taps,
+                         const c10::TypedOperatorHandle<ResampleSignature>& any, const Tensor& image,
+                         SymIntArrayRef size) {
+  if (settings.is_bilinear()) {
+    return two_taps.call(image, size, settings.align_corners, settings.scale_or_none(1),
+                         settings.scale_or_none(2));
+  }
+  const at::ArrayRef<double> scales(&settings.scales[1], 2);
+  const bool has_scales = scales[0] > 0.0 || scales[1] > 0.0;
+  return any.call(image, size, settings.mode->name, settings.antialias, settings.align_corners,
+                  has_scales ? OptionalScales(scales) : std::nullopt);
+}
+
+Tensor resize_plane(const Tensor& input, SymIntArrayRef output_size, const ResampleSettings& settings) {
+  return call_op_of(settings, upsample_op(), resample_op(), input, output_size);
+}
+
+Tensor resize_plane_backward(const Tensor& grad_output, SymIntArrayRef input_size,
+                             const ResampleSettings& settings) {
+  return call_op_of(settings, upsample_backward_op(), resample_backward_op(), grad_output, input_size);
 }
 
 // ---- outputs and meta kernels -----------------------------------------------------------------------------

@@ -70,10 +70,28 @@ struct ResampleSettings {
   ResampleSettings(const char* op, int64_t axes, string_view mode, bool antialias, bool align_corners,
                    OptionalScales scale_factors);
 
+  // Of an image (N, C, H, W), as the fused ops resize it.
+  static ResampleSettings of_plane(const char* op, string_view mode, bool align_corners,
+                                   std::optional<double> scale_h = {}, std::optional<double> scale_w = {});
+
+  // One axis, 0 the depth to 2 the width, of a resize between two sizes.
+  AxisSpec spec(int64_t axis, int64_t in_size, int64_t out_size, NativeRules rules) const {
+    return {mode->mode, antialias, in_size, out_size, align_corners, scales[axis], rules};
+  }
+  std::optional<double> scale_or_none(int64_t axis) const {
+    return scales[axis] > 0.0 ? std::optional<double>(scales[axis]) : std::nullopt;
+  }
+  bool is_bilinear() const { return mode->is_bilinear(antialias); }
   // Depth, height and width of a resize from the sizes of one image to those of another; an axis that the
   // images lack is copied.
   std::array<AxisSpec, 3> specs(const at::Tensor& input, const at::Tensor& output, NativeRules rules) const;
 };
+
+// Resizes an image (N, C, H, W) by the op of these settings, and its gradient by that of the gradient.
+at::Tensor resize_plane(const at::Tensor& input, c10::SymIntArrayRef output_size,
+                        const ResampleSettings& settings);
+at::Tensor resize_plane_backward(const at::Tensor& grad_output, c10::SymIntArrayRef input_size,
+                                 const ResampleSettings& settings);
 
 // Allocates the results in native's memory formats, after checking shapes and dtypes.
 at::Tensor make_resampled(const at::Tensor& input, c10::SymIntArrayRef output_size,

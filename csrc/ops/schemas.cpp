@@ -85,30 +85,34 @@ TORCH_LIBRARY(upsample_ext, m) {
   // number of threads.
   m.def("channel_sum(Tensor input) -> Tensor", tags);
 
-  // interpolate(input.float()).argmax(1), and with it the winner's softmax probability.
+  // interpolate(input.float()).argmax(1), and with it the winner's softmax probability. `mode`, here and
+  // below, is one of F.interpolate for images; programs that were saved before there was a choice lack it.
   m.def(
       "upsample_argmax(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h, float? "
-      "scale_w, ScalarType dtype) -> Tensor",
+      "scale_w, ScalarType dtype, str mode='bilinear') -> Tensor",
       tags);
   m.def(
       "upsample_argmax_with_score(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h, "
-      "float? scale_w, ScalarType dtype) -> (Tensor, Tensor)",
+      "float? scale_w, ScalarType dtype, str mode='bilinear') -> (Tensor, Tensor)",
       tags);
 
   // For traces, of this family and of the last.
   m.def(
       "upsample_argmax.tensors(Tensor input, Tensor[] output_size, bool align_corners, float? scale_h, "
       "float? "
-      "scale_w, ScalarType dtype) -> Tensor",
+      "scale_w, ScalarType dtype, str mode='bilinear') -> Tensor",
       tags);
   m.def(
       "upsample_argmax_with_score.tensors(Tensor input, Tensor[] output_size, bool align_corners, "
-      "float? scale_h, float? scale_w, ScalarType dtype) -> (Tensor, Tensor)",
+      "float? scale_h, float? scale_w, ScalarType dtype, str mode='bilinear') -> (Tensor, Tensor)",
       tags);
-  m.def("upsample_concat.tensors(Tensor[] inputs, Tensor[] output_size, bool align_corners) -> Tensor", tags);
+  m.def(
+      "upsample_concat.tensors(Tensor[] inputs, Tensor[] output_size, bool align_corners, "
+      "str mode='bilinear') -> Tensor",
+      tags);
   m.def(
       "upsample_threshold.tensors(Tensor input, Tensor[] output_size, bool align_corners, float? scale_h, "
-      "float? scale_w, float threshold) -> Tensor",
+      "float? scale_w, float threshold, str mode='bilinear') -> Tensor",
       tags);
 
   // cross_entropy(interpolate(input, target.shape[-2:]), target, ...); reduction 0: none, 1: mean, 2: sum.
@@ -128,13 +132,16 @@ TORCH_LIBRARY(upsample_ext, m) {
       "Tensor? weight, int reduction, int ignore_index, float label_smoothing, bool align_corners) -> Tensor",
       tags);
 
-  // Bilinear resize fused with what follows it. upsample_add: to the size of `other`, which must broadcast to
-  // the resized image. upsample_concat: along the channels. upsample_threshold: bool, resized > threshold.
-  m.def("upsample_add(Tensor input, Tensor other, bool align_corners) -> Tensor", tags);
-  m.def("upsample_concat(Tensor[] inputs, SymInt[2] output_size, bool align_corners) -> Tensor", tags);
+  // Resize fused with what follows it. upsample_add: to the size of `other`, which must broadcast to the
+  // resized image. upsample_concat: along the channels. upsample_threshold: bool, resized > threshold.
+  m.def("upsample_add(Tensor input, Tensor other, bool align_corners, str mode='bilinear') -> Tensor", tags);
+  m.def(
+      "upsample_concat(Tensor[] inputs, SymInt[2] output_size, bool align_corners, str mode='bilinear') -> "
+      "Tensor",
+      tags);
   m.def(
       "upsample_threshold(Tensor input, SymInt[2] output_size, bool align_corners, float? scale_h, "
-      "float? scale_w, float threshold) -> Tensor",
+      "float? scale_w, float threshold, str mode='bilinear') -> Tensor",
       tags);
 
   // A chain: bilinear resizes one after the other, each of whose results is cropped, and what consumes the

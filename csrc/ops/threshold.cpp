@@ -7,6 +7,7 @@
 
 #include "op_handles.h"
 #include "resample.h"
+#include "resample_modes.h"
 
 namespace upsample_ext {
 
@@ -33,15 +34,17 @@ Tensor make_threshold_output(const Tensor& input, SymIntArrayRef output_size) {
   return at::empty_symint(shape, options, input.suggest_memory_format());
 }
 
-static Tensor threshold_meta(const Tensor& input, SymIntArrayRef output_size, bool, optional<double>,
-                             optional<double>, double) {
+static Tensor threshold_meta(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
+                             optional<double>, optional<double>, double, string_view mode) {
+  ResampleSettings::of_plane("upsample_threshold", mode, align_corners);
   return make_threshold_output(input, output_size);
 }
 
 static Tensor threshold_autograd(const Tensor& input, SymIntArrayRef output_size, bool align_corners,
-                                 optional<double> scale_h, optional<double> scale_w, double threshold) {
+                                 optional<double> scale_h, optional<double> scale_w, double threshold,
+                                 string_view mode) {
   at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return upsample_threshold_op().call(input, output_size, align_corners, scale_h, scale_w, threshold);
+  return upsample_threshold_op().call(input, output_size, align_corners, scale_h, scale_w, threshold, mode);
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, Meta, m) { m.impl("upsample_threshold", threshold_meta); }

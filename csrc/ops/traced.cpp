@@ -68,24 +68,29 @@ static Tensor resample_tensors(const Tensor& input, at::TensorList output_size, 
 }
 
 static Tensor argmax_tensors(const Tensor& input, at::TensorList output_size, bool align_corners,
-                             optional<double> scale_h, optional<double> scale_w, at::ScalarType dtype) {
-  return argmax_op().call(input, numbers_of(output_size), align_corners, scale_h, scale_w, dtype);
+                             optional<double> scale_h, optional<double> scale_w, at::ScalarType dtype,
+                             string_view mode) {
+  return argmax_op().call(input, numbers_of(output_size), align_corners, scale_h, scale_w, dtype, mode);
 }
 
 static std::tuple<Tensor, Tensor> argmax_with_score_tensors(const Tensor& input, at::TensorList output_size,
                                                             bool align_corners, optional<double> scale_h,
-                                                            optional<double> scale_w, at::ScalarType dtype) {
-  return argmax_with_score_op().call(input, numbers_of(output_size), align_corners, scale_h, scale_w, dtype);
+                                                            optional<double> scale_w, at::ScalarType dtype,
+                                                            string_view mode) {
+  return argmax_with_score_op().call(input, numbers_of(output_size), align_corners, scale_h, scale_w, dtype,
+                                     mode);
 }
 
-static Tensor concat_tensors(at::TensorList inputs, at::TensorList output_size, bool align_corners) {
-  return upsample_concat_op().call(inputs, numbers_of(output_size), align_corners);
+static Tensor concat_tensors(at::TensorList inputs, at::TensorList output_size, bool align_corners,
+                             string_view mode) {
+  return upsample_concat_op().call(inputs, numbers_of(output_size), align_corners, mode);
 }
 
 static Tensor threshold_tensors(const Tensor& input, at::TensorList output_size, bool align_corners,
-                                optional<double> scale_h, optional<double> scale_w, double threshold) {
+                                optional<double> scale_h, optional<double> scale_w, double threshold,
+                                string_view mode) {
   return upsample_threshold_op().call(input, numbers_of(output_size), align_corners, scale_h, scale_w,
-                                      threshold);
+                                      threshold, mode);
 }
 
 TORCH_LIBRARY_IMPL(upsample_ext, CompositeImplicitAutograd, m) {
