@@ -43,7 +43,7 @@ SHARED_SOURCES = {
     },
     "csrc/cuda/kernels/*.cu": set(),
     "csrc/cuda/kernels/*.cuh": {
-        *{"batch_reduction", "class_logits", "element", "epilogue", "launch", "softmax"},
+        *{"batch_reduction", "class_logits", "config", "element", "epilogue", "launch", "softmax"},
         *{"thread_partition", "transposed_taps"},
     },
 }

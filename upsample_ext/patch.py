@@ -221,12 +221,11 @@ class patch(Handle):
     Args:
         level: `"function"` replaces `F.interpolate`, `F.conv_transpose1d` and `F.conv_transpose2d`, and with
             them `F.upsample`, `nn.Upsample`, `nn.UpsamplingBilinear2d`, `nn.ConvTranspose1d` and
-            `nn.ConvTranspose2d`. `"dispatcher"` overrides
-            `aten::upsample_bilinear2d` and its backward for the devices this package has kernels for (the
-            CPU, and CUDA in a build with it), and the resize ops of the other modes but area on the CPU, so
-            that code that imported `interpolate` by name and C++
-            callers are affected too, under `torch.use_deterministic_algorithms(True)` as well. Calls that
-            this package has no kernel for still go to PyTorch, and PyTorch's exceptions are unchanged.
+            `nn.ConvTranspose2d`. `"dispatcher"` overrides the resize ops of all modes but area, and their
+            backwards, for the devices this package has kernels for (the CPU, and CUDA in a build with it),
+            so that code that imported `interpolate` by name and C++ callers are affected too, under
+            `torch.use_deterministic_algorithms(True)` as well. Calls that this package has no kernel for
+            still go to PyTorch, and PyTorch's exceptions are unchanged.
 
     Returns:
         A handle with `undo()`, which is also a context manager.
