@@ -77,6 +77,28 @@ def make_line(row: Row, device: torch.device) -> Contest:
     return contest(row, [random_input(row, device), weight, bias], ours=ours, native=native)
 
 
+def make_fixed_line(row: Row, device: torch.device) -> Contest:
+    """``fixed_conv_transpose1d``, or ``linear_conv_transpose1d``; native gets the expanded kernel."""
+    channels, factor = row.shape[1], _factor(row)
+    size, stride, padding = _geometry(factor)
+    is_linear = row.op == "linear_conv_transpose1d"
+    generator = torch.Generator(device).manual_seed(2)
+    line = torch.randn(size, generator=generator, device=device).to(row.dtype)
+    exact = (_bilinear_axis(size).to(device) if is_linear else line.double()).expand(channels, 1, size)
+    rounded = exact.to(row.dtype).contiguous()
+
+    def ours(x: Tensor) -> Tensor:
+        if is_linear:
+            return upsample_ext.linear_conv_transpose1d(x, factor)
+        return upsample_ext.fixed_conv_transpose1d(x, line, stride, padding)
+
+    def native(x: Tensor) -> Tensor:
+        weight = exact if x.dtype == torch.float64 else rounded
+        return F.conv_transpose1d(x, weight, None, stride, padding, groups=channels)
+
+    return contest(row, [random_input(row, device)], ours=ours, native=native)
+
+
 def make_fixed(row: Row, device: torch.device) -> Contest:
     """``fixed_conv_transpose2d``; native gets the same kernel expanded to all channels beforehand."""
     channels = row.shape[1]
@@ -194,5 +216,8 @@ def _learnable() -> Iterator[Row]:
             )
     for direction in (FORWARD, BOTH):
         yield Row("conv_transpose1d", (8, 64, 4096), "x2", make_line, direction=direction)
+    for op in ("fixed_conv_transpose1d", "linear_conv_transpose1d"):
+        for direction in (FORWARD, BACKWARD):
+            yield Row(op, (8, 64, 4096), "x2", make_fixed_line, direction=direction)
     yield Row(op, FPN, "x2", make_learnable, dtype=torch.bfloat16)
     yield Row(op, FPN_DETECTION, "x2", make_learnable, layout=CHANNELS_LAST)

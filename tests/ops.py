@@ -207,6 +207,55 @@ def _fixed(kernel, padding_mode="zeros"):
     )
 
 
+def _fixed_line(kernel, padding_mode="zeros"):
+    """Of the first rows of the image. kernel: a line, or a line for each channel."""
+    stride, padding, output_padding, dilation, margin = 3, 1, 2, 2, 4
+
+    def ours(x):
+        options = {"padding_mode": padding_mode}
+        return upsample_ext.fixed_conv_transpose1d(
+            x[:, :, 0], _tensor(kernel, x), stride, padding, output_padding, dilation, **options
+        )
+
+    def native(x):
+        line = x[:, :, 0]
+        weight = _tensor(kernel, x).expand(3, -1)[:, None]
+        beyond = 0 if padding_mode == "zeros" else margin
+        line = F.pad(line, (beyond, beyond), mode="replicate") if beyond else line
+        return F.conv_transpose1d(
+            line, weight, None, stride, padding + beyond * stride, output_padding, 3, dilation
+        )
+
+    return Op(
+        upsample_ext.fixed_conv_transpose1d,
+        ours,
+        native,
+        lambda n, c, h, w: [(n, 3, h, w)],
+        "depthwise_conv_transpose2d" if isinstance(kernel[0], list) else "separable_conv_transpose2d",
+        least_extent=2,  # as of conv_transpose1d
+    )
+
+
+def _linear(factor, padding_mode):
+    def native(x):
+        line = x[:, :, 0]
+        if padding_mode == "replicate":
+            return F.interpolate(line, scale_factor=factor, mode="linear")
+        size, stride, padding = upsample_ext.caffe_upsample_params(factor)
+        kernel = upsample_ext.bilinear_kernel(size, dtype=torch.float64).sum(0) / factor
+        weight = kernel.to(line).expand(line.shape[1], 1, size)
+        return F.conv_transpose1d(line, weight, None, stride, padding, groups=line.shape[1])
+
+    return Op(
+        upsample_ext.linear_conv_transpose1d,
+        lambda x: upsample_ext.linear_conv_transpose1d(x[:, :, 0], factor, padding_mode=padding_mode),
+        native,
+        dispatches="separable_conv_transpose2d",
+        native_strides=padding_mode == "zeros",
+        least_extent=2,
+    )
+
+
 def _bilinear(factor, padding_mode="zeros"):
     def native(x):
         if padding_mode == "replicate":
@@ -344,6 +393,10 @@ ROWS = {
     "fixed_conv_transpose2d of a plane a channel": _fixed([PLANE, PLANE[::-1], PLANE]),
     "fixed_conv_transpose2d of a pair, replicate": _fixed(LINES, "replicate"),
     "fixed_conv_transpose2d of a plane, replicate": _fixed(PLANE, "replicate"),
+    "fixed_conv_transpose1d": _fixed_line(LINES[1]),
+    "fixed_conv_transpose1d of a line a channel, replicate": _fixed_line([LINES[1]] * 3, "replicate"),
+    "linear_conv_transpose1d": _linear(2, "zeros"),
+    "linear_conv_transpose1d, replicate": _linear(3, "replicate"),
     "bilinear_conv_transpose2d": _bilinear(2),
     "bilinear_conv_transpose2d, replicate": _bilinear(3, "replicate"),
     "upsample_argmax": _argmax(False, scale_factor=2),

@@ -40,7 +40,8 @@ with_score: bool = classes.numel() > 9
 assert_type(upsample_ext.upsample_argmax(x, 8, return_score=with_score), Tensor | tuple[Tensor, Tensor])
 assert_type(upsample_ext.upsample_threshold(x, scale_factor=2, threshold=0.5), Tensor)
 assert_type(upsample_ext.upsample_cross_entropy(x, classes, reduction="sum", ignore_index=255), Tensor)
-assert_type(upsample_ext.upsample_add(x, x, align_corners=True), Tensor)
+assert_type(upsample_ext.upsample_add(x, x, align_corners=True, mode="bicubic"), Tensor)
+assert_type(upsample_ext.linear_conv_transpose1d(x[0], 2), Tensor)
 assert_type(upsample_ext.upsample_concat([x, x], (8, 10)), Tensor)
 assert_type(upsample_ext.upsample_concat((x, x)), Tensor)
 

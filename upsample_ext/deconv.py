@@ -517,7 +517,7 @@ def linear_conv_transpose1d(input: Tensor, factor: int, *, padding_mode: Padding
     line = _line_for(input, factor)
     _, stride, padding = caffe_upsample_params(factor)
     geometry: _Geometry = ([1, stride], [0, padding], [0, 0], [1, 1])
-    return _fixed_of_a_row(input, (line.new_ones(1), line), geometry, padding_mode, of_interpolation=True)
+    return _fixed_of_a_row(input, (line.new_ones(1), line), geometry, padding_mode)
 
 
 # ---- which calls are ours, and their geometry --------------------------------------------------------------
@@ -652,19 +652,16 @@ def _fixed_of_a_row(
     kernels: tuple[Tensor, ...],
     geometry: _Geometry,
     padding_mode: PaddingMode,
-    *,
-    of_interpolation: bool = False,
 ) -> Tensor:
     """The same of lines, which are images of one row. Natively the result is contiguous."""
     row = input.contiguous().unsqueeze(-2)
     output = None
     if not _is_compiling():
         kernel = kernels if len(kernels) == 2 else kernels[0]
-        output = _fixed_door(row, kernel, *geometry, padding_mode, of_interpolation)
+        output = _fixed_door(row, kernel, *geometry, padding_mode, False)
     if output is None:
         kernels = tuple(_transforms.replicated_like(kernel, input) for kernel in kernels)
-        replicate = padding_mode == "replicate"
-        output = _fixed(row, kernels, geometry, replicate, of_interpolation=of_interpolation)
+        output = _fixed(row, kernels, geometry, padding_mode == "replicate")
     return output.squeeze(-2)
 
 

@@ -18,7 +18,12 @@ from upsample_ext.add import upsample_add
 from upsample_ext.argmax import upsample_argmax
 from upsample_ext.concat import upsample_concat
 from upsample_ext.cross_entropy import upsample_cross_entropy
-from upsample_ext.deconv import conv_transpose1d, conv_transpose2d, fixed_conv_transpose2d
+from upsample_ext.deconv import (
+    conv_transpose1d,
+    conv_transpose2d,
+    fixed_conv_transpose1d,
+    fixed_conv_transpose2d,
+)
 from upsample_ext.patch import is_in_force
 from upsample_ext.resample import interpolate, upsample_bilinear2d
 from upsample_ext.threshold import upsample_threshold
@@ -40,7 +45,8 @@ class ReportedCall(NamedTuple):
 _OURS: dict[Any, str] = {
     function: function.__name__
     for function in (
-        *(interpolate, upsample_bilinear2d, conv_transpose1d, conv_transpose2d, fixed_conv_transpose2d),
+        *(interpolate, upsample_bilinear2d, conv_transpose1d, conv_transpose2d),
+        *(fixed_conv_transpose1d, fixed_conv_transpose2d),
         *(upsample_argmax, upsample_threshold, upsample_add, upsample_concat, upsample_cross_entropy),
     )
 }

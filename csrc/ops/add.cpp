@@ -100,17 +100,18 @@ struct AddRule {
   static constexpr const char* name = "UpsampleAddBackward";
   SymInt height, width;  // of the input
   std::vector<SymInt> other;
-  bool align_corners;
+  bool align_corners, channels_last;
   int64_t mode;  // its place in kModes
 
   template <class F>
   void visit(F&& f) {
-    f(height), f(width), f(other), f(align_corners), f(mode);
+    f(height), f(width), f(other), f(align_corners), f(channels_last), f(mode);
   }
   void backward(const Tensor& grad, const NeedsGradient& needs, variable_list& grads) {
     const SymInt size[] = {height, width};
     if (needs(0)) {
-      grads[0] = resize_plane_backward(grad, size, add_settings(kModes[mode].name, align_corners));
+      grads[0] =
+          resize_plane_backward(grad, size, add_settings(kModes[mode].name, align_corners), channels_last);
     }
     if (needs(1)) grads[1] = at::sum_to(grad, SymIntArrayRef(other));
   }
@@ -127,6 +128,8 @@ static Tensor add_autograd(const Tensor& input, const Tensor& other, bool align_
                                           rule.other = other.sym_sizes().vec();
                                           rule.align_corners = align_corners;
                                           rule.mode = find_mode(mode) - kModes;
+                                          rule.channels_last =
+                                              input.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
                                         },
                                         input, other);
   if (has_tangent(input) && has_tangent(other)) {

@@ -83,25 +83,16 @@ static Tensor concat_meta(at::TensorList inputs, SymIntArrayRef output_size, boo
   return make_concat_output(inputs, output_size);
 }
 
-// A copy in the memory order that the image suggests, in steps that the vmap of batched gradients knows: it
-// has no clone in channels-last order.
-static Tensor copy_of(const Tensor& image) {
-  if (image.suggest_memory_format() != at::MemoryFormat::ChannelsLast) {
-    return image.clone(at::MemoryFormat::Contiguous);
-  }
-  return image.permute({0, 2, 3, 1}).clone(at::MemoryFormat::Contiguous).permute({0, 3, 1, 2});
-}
-
 struct ConcatRule {
   static constexpr const char* name = "UpsampleConcatBackward";
   std::vector<SymInt> channels, heights, widths;  // of each input
-  std::vector<int64_t> dtypes;
+  std::vector<int64_t> dtypes, channels_last;
   bool align_corners;
   int64_t mode;  // its place in kModes
 
   template <class F>
   void visit(F&& f) {
-    f(channels), f(heights), f(widths), f(dtypes), f(align_corners), f(mode);
+    f(channels), f(heights), f(widths), f(dtypes), f(channels_last), f(align_corners), f(mode);
   }
   void backward(const Tensor& grad, const NeedsGradient& needs, variable_list& grads) {
     SymInt first = 0;
@@ -113,11 +104,13 @@ struct ConcatRule {
   Tensor gradient_of(size_t i, Tensor slice) {
     const auto dtype = static_cast<at::ScalarType>(dtypes[i]);
     if (slice.scalar_type() != dtype) slice = slice.to(dtype);
+    const ResampleSettings settings = concat_settings(kModes[mode].name, align_corners);
+    const bool is_channels_last = channels_last[i] != 0;
     if (slice.sym_size(2) == heights[i] && slice.sym_size(3) == widths[i]) {
-      return copy_of(slice);  // native returns a separate tensor too
+      return copy_plane_backward(slice, settings, is_channels_last);  // native returns a separate tensor too
     }
     const SymInt size[] = {heights[i], widths[i]};
-    return resize_plane_backward(slice, size, concat_settings(kModes[mode].name, align_corners));
+    return resize_plane_backward(slice, size, settings, is_channels_last);
   }
 };
 
@@ -126,19 +119,20 @@ static Tensor concat_autograd(at::TensorList inputs, SymIntArrayRef output_size,
   const auto call = [&](at::TensorList images) {
     return upsample_concat_op().call(images, output_size, align_corners, mode);
   };
-  Tensor output =
-      with_history<ConcatRule>([&] { return call(inputs); },
-                               [&](ConcatRule& rule) {
-                                 for (const Tensor& input : inputs) {
-                                   rule.channels.push_back(input.sym_size(1));
-                                   rule.heights.push_back(input.sym_size(2));
-                                   rule.widths.push_back(input.sym_size(3));
-                                   rule.dtypes.push_back(static_cast<int64_t>(input.scalar_type()));
-                                 }
-                                 rule.align_corners = align_corners;
-                                 rule.mode = find_mode(mode) - kModes;
-                               },
-                               inputs);
+  Tensor output = with_history<ConcatRule>(
+      [&] { return call(inputs); },
+      [&](ConcatRule& rule) {
+        for (const Tensor& input : inputs) {
+          rule.channels.push_back(input.sym_size(1));
+          rule.heights.push_back(input.sym_size(2));
+          rule.widths.push_back(input.sym_size(3));
+          rule.dtypes.push_back(static_cast<int64_t>(input.scalar_type()));
+          rule.channels_last.push_back(input.suggest_memory_format() == at::MemoryFormat::ChannelsLast);
+        }
+        rule.align_corners = align_corners;
+        rule.mode = find_mode(mode) - kModes;
+      },
+      inputs);
   if (std::any_of(inputs.begin(), inputs.end(), has_tangent)) {
     std::vector<Tensor> tangents;
     for (const Tensor& input : inputs) {

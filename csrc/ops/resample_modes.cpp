@@ -85,11 +85,6 @@ Tensor resize_plane(const Tensor& input, SymIntArrayRef output_size, const Resam
   return call_op_of(settings, upsample_op(), resample_op(), input, output_size);
 }
 
-Tensor resize_plane_backward(const Tensor& grad_output, SymIntArrayRef input_size,
-                             const ResampleSettings& settings) {
-  return call_op_of(settings, upsample_backward_op(), resample_backward_op(), grad_output, input_size);
-}
-
 // ---- outputs and meta kernels -----------------------------------------------------------------------------
 
 static void check_sizes(const char* op, const char* image_name, const Tensor& image, const char* size_name,
@@ -170,6 +165,27 @@ static Tensor in_format(const Tensor& image, bool channels_last) {
   }
   if (!channels_last) return image.contiguous();
   return image.permute({0, 2, 3, 1}).contiguous().permute({0, 3, 1, 2});
+}
+
+// What a gradient's op is given, whose result has the format of that.
+static Tensor in_format_for(const ResampleSettings& settings, const Tensor& grad_output, bool channels_last) {
+  return settings.mode->mode == Mode::kArea ? in_format(grad_output, channels_last) : grad_output;
+}
+
+Tensor resize_plane_backward(const Tensor& grad_output, SymIntArrayRef input_size,
+                             const ResampleSettings& settings, bool input_is_channels_last) {
+  return call_op_of(settings, upsample_backward_op(), resample_backward_op(),
+                    in_format_for(settings, grad_output, input_is_channels_last), input_size);
+}
+
+Tensor copy_plane_backward(const Tensor& grad_output, const ResampleSettings& settings,
+                           bool input_is_channels_last) {
+  const Tensor grad = in_format_for(settings, grad_output, input_is_channels_last);
+  if (!grad_input_follows(settings) || grad.suggest_memory_format() != at::MemoryFormat::ChannelsLast) {
+    return grad.clone(at::MemoryFormat::Contiguous);
+  }
+  // In steps that the vmap of batched gradients knows
+  return grad.permute({0, 2, 3, 1}).clone(at::MemoryFormat::Contiguous).permute({0, 3, 1, 2});
 }
 
 // Each of the two ops is the gradient of the other.

@@ -87,11 +87,15 @@ struct ResampleSettings {
   std::array<AxisSpec, 3> specs(const at::Tensor& input, const at::Tensor& output, NativeRules rules) const;
 };
 
-// Resizes an image (N, C, H, W) by the op of these settings, and its gradient by that of the gradient.
+// Resizes an image (N, C, H, W) by the op of these settings, and its gradient by that of the gradient, whose
+// memory format can depend on the input's.
 at::Tensor resize_plane(const at::Tensor& input, c10::SymIntArrayRef output_size,
                         const ResampleSettings& settings);
 at::Tensor resize_plane_backward(const at::Tensor& grad_output, c10::SymIntArrayRef input_size,
-                                 const ResampleSettings& settings);
+                                 const ResampleSettings& settings, bool input_is_channels_last);
+// The gradient of an image that kept its size and was copied: a tensor of its own.
+at::Tensor copy_plane_backward(const at::Tensor& grad_output, const ResampleSettings& settings,
+                               bool input_is_channels_last);
 
 // Allocates the results in native's memory formats, after checking shapes and dtypes.
 at::Tensor make_resampled(const at::Tensor& input, c10::SymIntArrayRef output_size,

@@ -54,7 +54,7 @@ class Target:
 
 TARGETS: dict[str, Target] = {}
 # Functions here that native expressions call.
-_HELPERS = ("_integer", "_near", "_pair")
+_HELPERS = ("_corners", "_integer", "_near", "_pair", "_picked")
 
 # Public functions that take no tensor's values to anything native.
 NOT_FUZZED = {
@@ -79,6 +79,15 @@ def target(arguments: Callable[[Draw], dict[str, str]], **options):
 # ---- resize ------------------------------------------------------------------------------------------------
 
 
+def _picked(F, input, *arguments, **options):
+    """By nearest also of labels, which native refuses."""
+    dtype, nearest = getattr(input, "dtype", torch.float32), "nearest" in f"{arguments} {options}"
+    is_label = not (dtype.is_floating_point or dtype.is_complex or dtype == torch.uint8)
+    if is_label and nearest:
+        return F.interpolate(input.double(), *arguments, **options).to(dtype)
+    return F.interpolate(input, *arguments, **options)
+
+
 def _interpolate_arguments(draw):
     dtype = inputs.dtype(draw)
     arguments = {"input": inputs.tensor(draw.of("input"), inputs.image_shape(draw), dtype)}
@@ -97,13 +106,10 @@ def _interpolate_arguments(draw):
 
 @target(_interpolate_arguments, same_messages=True, has_native_uint8=True)
 def interpolate(F, input, *arguments, **options):
-    dtype, nearest = getattr(input, "dtype", torch.float32), "nearest" in str(options.get("mode", "nearest"))
-    # What native lacks: half types with antialias, labels by nearest.
-    if options.get("antialias") and dtype in (torch.float16, torch.bfloat16):
+    dtype = getattr(input, "dtype", torch.float32)
+    if options.get("antialias") and dtype in (torch.float16, torch.bfloat16):  # which native lacks
         return F.interpolate(input.float(), *arguments, **options).to(dtype)
-    if nearest and not (dtype.is_floating_point or dtype.is_complex or dtype == torch.uint8):
-        return F.interpolate(input.double(), *arguments, **options).to(dtype)
-    return F.interpolate(input, *arguments, **options)
+    return _picked(F, input, *arguments, **{"mode": "nearest", **options})
 
 
 def _upsample_bilinear2d_arguments(draw):
@@ -288,6 +294,61 @@ def fixed_conv_transpose2d(
     return F.conv_transpose2d(input, weight, None, stride, padding, output_padding, channels, dilation)
 
 
+def _fixed_conv_transpose1d_arguments(draw):
+    dtype = inputs.dtype(draw)
+    replicate = draw.happens("replicate", 0.3)
+    geometry = {
+        name: draw.pick(name, common, rare, chance=0.05)
+        for name, common, rare in [
+            ("stride", ["1", "2", "3", "(2,)"], ["0", "(1, 2)", "5"]),
+            ("padding", ["0", "1", "[2]"], ["-1", "30"]),
+            ("output_padding", ["0", "1"], ["4"]),
+            ("dilation", ["1", "2"], ["0", "7"]),
+        ]
+    }
+    *leading, height, width = inputs.image_shape(draw)
+    shape = (*leading, height * width)
+    shape = shape[1:] if draw.happens("unbatched", 0.15) else shape
+    channels = shape[-2] if len(shape) > 1 else 1
+    size = draw.pick("kernel size", [1, 2, 3, 4, 5, 9], [0, 40])
+    of_kernel = draw.pick("kernel dtype", [dtype], inputs.FLOATING, chance=0.2)
+    kernel_shape = draw.pick(
+        "kernel form", [(size,), (channels, size)], [(1, 1, size), (channels + 1, size)], 0.05
+    )
+    arguments = {
+        "input": inputs.tensor(draw.of("input"), shape, dtype, "finite" if replicate else "any"),
+        "kernel": inputs.tensor(draw.of("kernel"), kernel_shape, of_kernel, "moderate", grad=0.02),
+    } | geometry
+    return arguments | ({"padding_mode": "'replicate'"} if replicate else {})
+
+
+@target(_fixed_conv_transpose1d_arguments, raises=_DOCUMENTED)
+def fixed_conv_transpose1d(
+    F, input, kernel, stride=1, padding=0, output_padding=0, dilation=1, *, padding_mode="zeros"
+):
+    if input.dim() not in (2, 3):
+        raise ValueError("expected an input of 2 or 3 dimensions")
+    if not (input.is_floating_point() or input.is_complex()):
+        raise RuntimeError("expected an input of a floating dtype")
+    if kernel.requires_grad or not (kernel.is_floating_point() or kernel.is_complex()):
+        raise TypeError("the kernel requires grad, or is not of a floating dtype")
+    if kernel.dim() > 2 or (kernel.dim() == 2 and kernel.shape[0] != input.shape[-2]):
+        raise ValueError("expected a kernel (kW,) or (C, kW)")
+    channels, taps = input.shape[-2], kernel.shape[-1]
+    stride, padding, output_padding, dilation = (
+        operator.index(n[0] if isinstance(n, (tuple, list)) and len(n) == 1 else n)
+        for n in (stride, padding, output_padding, dilation)
+    )
+    if padding < 0 or stride < 1 or dilation < 1 or not 0 <= output_padding < max(stride, dilation):
+        raise RuntimeError("geometry")
+    weight = kernel.to(input.dtype).expand(channels, taps).unsqueeze(1)
+    if padding_mode == "replicate":
+        more = max(0, -(-((taps - 1) * dilation + output_padding) // stride))
+        input = F.pad(input, (more, more), mode="replicate")
+        padding += more * stride
+    return F.conv_transpose1d(input, weight, None, stride, padding, output_padding, channels, dilation)
+
+
 def _bilinear_conv_transpose2d_arguments(draw):
     dtype = inputs.dtype(draw)
     replicate = draw.happens("replicate", 0.4) and "complex" not in dtype
@@ -322,6 +383,29 @@ def bilinear_conv_transpose2d(F, input, factor, *, padding_mode="zeros"):
     weight = upsample_ext.bilinear_kernel(size, dtype=torch.float64).expand(channels, 1, size, size)
     weight = weight.to(input.dtype)
     return F.conv_transpose2d(input, weight, stride=stride, padding=padding, groups=channels)
+
+
+def _linear_conv_transpose1d_arguments(draw):
+    arguments = _bilinear_conv_transpose2d_arguments(draw)
+    arguments["input"] = f"({arguments['input']}).flatten(-2)"
+    return arguments
+
+
+@target(_linear_conv_transpose1d_arguments, raises=_DOCUMENTED, exact_coordinates=True)
+def linear_conv_transpose1d(F, input, factor, *, padding_mode="zeros"):
+    size, stride, padding = upsample_ext.caffe_upsample_params(factor)
+    if not (input.is_floating_point() or input.is_complex()):
+        raise RuntimeError("expected an input of a floating dtype")
+    if padding_mode == "replicate":
+        if torch.is_autocast_enabled("cpu") and input.dtype != torch.float64:
+            input = input.to(torch.get_autocast_dtype("cpu"))
+        line = input if input.dim() == 3 else input.unsqueeze(0)
+        resized = F.interpolate(line, scale_factor=factor, mode="linear", align_corners=False)
+        return resized if input.dim() == 3 else resized.squeeze(0)
+    half = -(-size // 2)
+    line = 1 - (torch.arange(size, dtype=torch.float64) / half - (size - 1) / (2 * half)).abs()
+    weight = line.to(input.dtype).expand(input.shape[-2], 1, size)
+    return F.conv_transpose1d(input, weight, stride=stride, padding=padding, groups=input.shape[-2])
 
 
 def _kernel_arguments(draw):
@@ -386,6 +470,18 @@ def caffe_upsample_params(F, factor):
 # ---- fused -------------------------------------------------------------------------------------------------
 
 
+def _mode(draw):
+    mode = draw.pick(
+        "mode", ["", "'nearest'", "'bicubic'"], ["'nearest-exact'", "'area'", "'cubic'", "3"], 0.2
+    )
+    return {"mode": mode} if mode else {}
+
+
+def _corners(mode, align_corners):
+    """Natively modes that have no such choice take None alone."""
+    return None if align_corners is False and mode in ("nearest", "nearest-exact", "area") else align_corners
+
+
 def _upsample_argmax_arguments(draw):
     input = inputs.tensor(draw.of("input"), inputs.image_shape(draw), inputs.dtype(draw))
     arguments = {"input": input} | inputs.resize(draw)
@@ -396,14 +492,22 @@ def _upsample_argmax_arguments(draw):
         arguments["dtype"] = dtype
     if draw.happens("return_score", 0.3):
         arguments["return_score"] = "True"
-    return arguments
+    return arguments | _mode(draw)
 
 
 @target(_upsample_argmax_arguments, follows_own_resize=True)
 def upsample_argmax(
-    F, input, size=None, scale_factor=None, align_corners=False, *, dtype=torch.int64, return_score=False
+    F,
+    input,
+    size=None,
+    scale_factor=None,
+    align_corners=False,
+    *,
+    dtype=torch.int64,
+    return_score=False,
+    mode="bilinear",
 ):
-    logits = F.interpolate(input.float(), size, scale_factor, "bilinear", align_corners)
+    logits = F.interpolate(input.float(), size, scale_factor, mode, _corners(mode, align_corners))
     if not isinstance(dtype, torch.dtype) or dtype not in (
         torch.uint8,
         torch.int16,
@@ -422,12 +526,15 @@ def _upsample_threshold_arguments(draw):
     arguments = {"input": input} | inputs.resize(draw)
     common, rare = ["", "0.5", "-1", "1"], ["float('inf')", "float('nan')", "True", "2**60 + 1", "1e-45"]
     threshold = draw.pick("threshold", common, rare)
-    return arguments | ({"threshold": threshold} if threshold else {})
+    return arguments | ({"threshold": threshold} if threshold else {}) | _mode(draw)
 
 
 @target(_upsample_threshold_arguments, follows_own_resize=True)
-def upsample_threshold(F, input, size=None, scale_factor=None, align_corners=False, *, threshold=0.0):
-    return F.interpolate(input.float(), size, scale_factor, "bilinear", align_corners) > threshold
+def upsample_threshold(
+    F, input, size=None, scale_factor=None, align_corners=False, *, threshold=0.0, mode="bilinear"
+):
+    resized = F.interpolate(input.float(), size, scale_factor, mode, _corners(mode, align_corners))
+    return resized > threshold
 
 
 def _upsample_cross_entropy_arguments(draw):
@@ -508,12 +615,13 @@ def _upsample_add_arguments(draw):
         "input": inputs.tensor(draw.of("input"), shape, dtype),
         "other": inputs.tensor(draw.of("other"), of_other, other_dtype),
     }
-    return arguments | ({"align_corners": "True"} if draw.happens("align_corners", 0.3) else {})
+    corners = {"align_corners": "True"} if draw.happens("align_corners", 0.3) else {}
+    return arguments | corners | _mode(draw)
 
 
 @target(_upsample_add_arguments, has_native_uint8=True)
-def upsample_add(F, input, other, align_corners=False):
-    return F.interpolate(input, other.shape[-2:], None, "bilinear", align_corners) + other
+def upsample_add(F, input, other, align_corners=False, *, mode="bilinear"):
+    return _picked(F, input, other.shape[-2:], None, mode, _corners(mode, align_corners)) + other
 
 
 def _upsample_concat_arguments(draw):
@@ -530,14 +638,16 @@ def _upsample_concat_arguments(draw):
     arguments = {"inputs": form.format(", ".join(tensors)) if tensors else "[]"}
     if draw.happens("size", 0.5):
         arguments["size"] = inputs.pair(draw, "size", [1, 2, 3, 4, 5, 8, 12], [33, 0])
-    return arguments | ({"align_corners": "True"} if draw.happens("align_corners", 0.3) else {})
+    corners = {"align_corners": "True"} if draw.happens("align_corners", 0.3) else {}
+    return arguments | corners | _mode(draw)
 
 
 @target(_upsample_concat_arguments, has_native_uint8=True)
-def upsample_concat(F, inputs, size=None, align_corners=False):
+def upsample_concat(F, inputs, size=None, align_corners=False, *, mode="bilinear"):
     if not isinstance(inputs, (tuple, list)) or not all(isinstance(t, torch.Tensor) for t in inputs):
         raise TypeError("expected a list or tuple of tensors")
     if not inputs:
         raise ValueError("expected inputs")
     size = inputs[0].shape[-2:] if size is None else size
-    return torch.cat([F.interpolate(t, size, None, "bilinear", align_corners) for t in inputs], 1)
+    corners = _corners(mode, align_corners)
+    return torch.cat([_picked(F, t, size, None, mode, corners) for t in inputs], 1)

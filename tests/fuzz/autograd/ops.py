@@ -108,6 +108,7 @@ OPS: dict[str, Op] = {
     "upsample_cross_entropy, sum": _cross_entropy(reduction="sum", label_smoothing=0.2),
     "upsample_cross_entropy, none": _cross_entropy(reduction="none"),
     "upsample_add": _public("upsample_add", [(2, 2, 3, 4), (2, 2, 6, 5)]),
+    "upsample_add, bicubic": _public("upsample_add", [(2, 2, 3, 4), (2, 2, 6, 5)], mode="bicubic"),
     "upsample_concat": _concat(),
     # The ops that backward calls, which may be called and differentiated themselves.
     "upsample_bilinear2d_backward": Op(
