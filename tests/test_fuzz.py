@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 SEED = 2026
-CASES_OF_A_FUNCTION = 60
-CASES_OF_AN_OP = 30
+CASES_OF_A_FUNCTION = 40
+CASES_OF_AN_OP = 20
 
 
 @pytest.fixture(scope="module")
