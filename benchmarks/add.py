@@ -11,26 +11,29 @@ from torch import Tensor
 
 import upsample_ext
 
-from .argmax import ADE
-from .contest import BOTH, CHANNELS_LAST, Contest, Row, contest, random_input
+from .argmax import ADE, mode_of
+from .contest import BOTH, CHANNELS_LAST, CONTIGUOUS, Contest, Row, contest, random_input
 from .resample import FPN_DETECTION, PYRAMID, SEGMENTATION, output_size
 
 
 def make_add(row: Row, device: torch.device) -> Contest:
     """``interpolate(input) + other``."""
-    size = output_size(row)
+    size, mode = output_size(row), mode_of(row)
     other = random_input(replace(row, shape=(*row.shape[:2], *size)), device)
 
     def native(x: Tensor, y: Tensor) -> Tensor:
-        return F.interpolate(x, size, mode="bilinear") + y
+        return F.interpolate(x, size, mode=mode) + y
 
     def in_place(x: Tensor, y: Tensor) -> Tensor:
-        return F.interpolate(x, size, mode="bilinear").add_(y)
+        return F.interpolate(x, size, mode=mode).add_(y)
+
+    def ours(x: Tensor, y: Tensor) -> Tensor:
+        return upsample_ext.upsample_add(x, y, mode=mode)
 
     return contest(
         row,
         [random_input(row, device), other],
-        ours=upsample_ext.upsample_add,
+        ours=ours,
         native=native,
         images=2,
         others={"chunked": in_place},
@@ -46,6 +49,11 @@ def rows() -> Iterator[Row]:
         yield replace(base, layout=CHANNELS_LAST, quick=quick, headline=quick)
         yield replace(base, dtype=torch.bfloat16)
         yield replace(base, direction=BOTH)
+    for layout in (CONTIGUOUS, CHANNELS_LAST):
+        base = _row(FPN_DETECTION, "x2", variant="nearest", layout=layout, compiled="full")
+        yield base
+        yield replace(base, direction=BOTH)
+    yield _row(FPN_DETECTION, "x2", variant="bicubic", compiled="full")
 
 
 def gpu_rows() -> Iterator[Row]:

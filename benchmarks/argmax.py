@@ -33,12 +33,13 @@ SCORE = "score"
 
 
 def make_argmax(row: Row, device: torch.device) -> Contest:
-    """Labels, and with the variant "score" the winner's probability."""
+    """Labels, and with the variant "score" the winner's probability; other variants are modes."""
     input, factor = random_input(row, device), factor_of(row)
     with_score = row.variant == SCORE
+    mode = mode_of(row)
 
     def ours() -> object:
-        return upsample_ext.upsample_argmax(input, scale_factor=factor, return_score=with_score)
+        return upsample_ext.upsample_argmax(input, scale_factor=factor, return_score=with_score, mode=mode)
 
     def decide(logits: Tensor) -> tuple[Tensor, ...]:
         if not with_score:
@@ -47,7 +48,7 @@ def make_argmax(row: Row, device: torch.device) -> Contest:
         return label, score
 
     def native(x: Tensor) -> tuple[Tensor, ...]:
-        return decide(interpolated(x, factor))
+        return decide(interpolated(x, factor, mode))
 
     def chunked() -> tuple[Tensor, ...]:
         shape = (row.shape[0], *output_size(row))
@@ -60,9 +61,15 @@ def make_argmax(row: Row, device: torch.device) -> Contest:
         return results
 
     def upsampled(x: Tensor) -> Tensor:
-        return interpolated(x, factor)
+        return interpolated(x, factor, mode)
 
-    return decision_contest(input, ours, native, upsampled, label_distances, {"chunked": chunked})
+    others = {"chunked": chunked} if mode == "bilinear" else {}
+    return decision_contest(input, ours, native, upsampled, label_distances, others)
+
+
+def mode_of(row: Row) -> str:
+    """The mode that the variant names, or bilinear."""
+    return row.variant if row.variant in ("nearest", "bicubic") else "bilinear"
 
 
 def label_distances(exact: Exact, results: tuple[Tensor, ...]) -> Iterator[Distance]:
@@ -112,10 +119,10 @@ def decision_contest(
     )
 
 
-def interpolated(x: Tensor, factor: int) -> Tensor:
+def interpolated(x: Tensor, factor: int, mode: str = "bilinear") -> Tensor:
     """Converts to float32 (float64 is kept), in which ours compares: half logits would be rounded first."""
     x = x if x.dtype == torch.float64 else x.float()
-    return F.interpolate(x, scale_factor=factor, mode="bilinear")
+    return F.interpolate(x, scale_factor=factor, mode=mode)
 
 
 def factor_of(row: Row) -> int:
@@ -130,6 +137,8 @@ def rows() -> Iterator[Row]:
         yield _row(shape, to, variant=SCORE, quick=shape == ADE, compiled="full")
         yield _row(shape, to, layout=CHANNELS_LAST, compiled="full")
         yield _row(shape, to, dtype=torch.bfloat16, compiled="full")
+        for mode in ("nearest", "bicubic"):
+            yield _row(shape, to, variant=mode, compiled="full")
 
 
 def gpu_rows() -> Iterator[Row]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import upsample_ext
 
-from .contest import BOTH, CHANNELS_LAST, Contest, Row, contest, memory_format, random_input
+from .contest import BOTH, CHANNELS_LAST, CONTIGUOUS, Contest, Row, contest, memory_format, random_input
 from .resample import output_size
 
 SEGFORMER = (1, 256, 128, 128)
@@ -24,16 +24,17 @@ HEAD = (8, *SEGFORMER[1:])
 def make_concat(row: Row, device: torch.device) -> Contest:
     """Maps of ``SCALES`` scales, brought to the size of the largest."""
     size = output_size(row)
+    mode = "nearest" if row.variant.endswith("nearest") else "bilinear"
     maps = []
     for scale in range(SCALES):
         shape = (*row.shape[:2], *(extent >> scale for extent in row.shape[2:]))
         maps.append(random_input(replace(row, shape=shape), device))
 
     def ours(*maps: Tensor) -> Tensor:
-        return upsample_ext.upsample_concat(maps, size)
+        return upsample_ext.upsample_concat(maps, size, mode=mode)
 
     def resized(map: Tensor) -> Tensor:
-        return map if map.shape[2:] == size else F.interpolate(map, size, mode="bilinear")
+        return map if map.shape[2:] == size else F.interpolate(map, size, mode=mode)
 
     def native(*maps: Tensor) -> Tensor:
         return torch.cat([resized(map) for map in maps], 1)
@@ -60,6 +61,8 @@ def rows() -> Iterator[Row]:
     yield replace(base, layout=CHANNELS_LAST)
     yield replace(base, dtype=torch.bfloat16)
     yield replace(base, direction=BOTH)
+    for layout in (CONTIGUOUS, CHANNELS_LAST):
+        yield replace(base, variant=f"{SCALES} scales nearest", layout=layout)
 
 
 def gpu_rows() -> Iterator[Row]:

@@ -66,7 +66,7 @@ def judge(row: Row, contest: Contest) -> Verdict:
     else:
         bound = max(SLACK[dtype], 2 * errors["native"])
     right = errors["ours"] <= bound  # false for nan
-    elsewhere = [name for name in ("opencv", "chunked", "gems") if name in errors]
+    elsewhere = [name for name in ("opencv", "pillow", "vision", "chunked", "gems") if name in errors]
     for name in [name for name in elsewhere if not errors[name] <= _same(unit, errors)]:
         del contest.rivals[name]
         notes.append(f"{name} leaves: it computes something else (error {errors[name]:.3g} {unit})")

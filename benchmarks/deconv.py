@@ -216,8 +216,8 @@ def _learnable() -> Iterator[Row]:
             )
     for direction in (FORWARD, BOTH):
         yield Row("conv_transpose1d", (8, 64, 4096), "x2", make_line, direction=direction)
-    for op in ("fixed_conv_transpose1d", "linear_conv_transpose1d"):
+    for of_lines in ("fixed_conv_transpose1d", "linear_conv_transpose1d"):
         for direction in (FORWARD, BACKWARD):
-            yield Row(op, (8, 64, 4096), "x2", make_fixed_line, direction=direction)
+            yield Row(of_lines, (8, 64, 4096), "x2", make_fixed_line, direction=direction)
     yield Row(op, FPN, "x2", make_learnable, dtype=torch.bfloat16)
     yield Row(op, FPN_DETECTION, "x2", make_learnable, layout=CHANNELS_LAST)

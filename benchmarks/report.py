@@ -13,9 +13,9 @@ from .result import RIVALS, Result
 
 LEGEND = """\
 ours ms    our median and its 0.2-0.8 quantiles
-native, determ, compile, chunked, opencv    that rival's time / ours: above 1 we are faster (determ =
-           native under torch.use_deterministic_algorithms, on GPUs; compile = torch.compile of native,
-           chunked = native a few rows at a time, or into memory that is there)
+native, determ, compile, chunked, opencv, pillow, vision    that rival's time / ours: above 1 we are faster
+           (determ = native under torch.use_deterministic_algorithms, on GPUs; compile = torch.compile of
+           native, chunked = native a few rows at a time, or into memory that is there; vision = torchvision)
 resize     our own resize to the same size / ours
 MiB        peak memory of one call beyond the inputs and the result: ours (native, chunked, torch.compile)
 x floor    ours / the time to fill the output (forward), to read grad_output (backward), or both
@@ -42,6 +42,8 @@ _COLUMNS = {
     "compile": 7,
     "gems": 6,
     "opencv": 6,
+    "pillow": 6,
+    "vision": 6,
     "resize": 6,
     "x floor": 7,
     "of copy": 7,
@@ -49,9 +51,9 @@ _COLUMNS = {
     "MiB": 22,
 }
 # Fused ops have other rivals, and their memory is measured: each kind of row has its own columns.
-_OF_FUSED, _OF_OTHERS = {"chunked", "MiB"}, {"opencv", "resize"}
+_OF_FUSED, _OF_OTHERS = {"chunked", "MiB"}, {"opencv", "pillow", "vision", "resize"}
 # So does each device.
-_OF_GPUS, _OF_CPUS = {"determ", "gems", "of copy"}, {"opencv", "output", "thr"}
+_OF_GPUS, _OF_CPUS = {"determ", "gems", "of copy"}, {"opencv", "pillow", "vision", "output", "thr"}
 MEMORY_SIDES = ("ours", "native", "chunked", "compile")
 _LEFT = ("op", "kind", "input", "to", "dtype", "layout", "pass", "output")
 

@@ -99,11 +99,56 @@ def make_mode(row: Row, device: torch.device) -> Contest:
         result = F.interpolate(x, size, mode=mode, antialias=bool(antialias))
         return result.clamp(0, 255) if bytes_are_rounded_twice else result  # bicubic ones may lie beyond
 
-    return contest(row, [input], ours=ours, native=native)
+    others = {"opencv": opencv_resize, "pillow": pillow_resize, "vision": torchvision_resize}
+    sides = {name: side for name, of in others.items() if (side := of(row, input, size)) is not None}
+    result = contest(row, [input], ours=ours, native=native, sides=sides)
+    result.native_levels = bytes_are_rounded_twice
+    return result
+
+
+def torchvision_resize(row: Row, input: Tensor, size: tuple[int, ...]) -> Side | None:
+    """``torchvision.transforms.v2.functional.resize`` of a photo."""
+    if row.direction != FORWARD or row.shape[1] != 3 or len(row.shape) != 4:
+        return None
+    try:
+        from torchvision.transforms import InterpolationMode
+        from torchvision.transforms.v2.functional import resize
+    except ImportError:
+        return None
+    mode, *antialias = row.variant.split()
+    if mode not in [known.value for known in InterpolationMode]:
+        return None
+    return lambda: resize(input, list(size), InterpolationMode(mode), antialias=bool(antialias))
+
+
+def pillow_resize(row: Row, input: Tensor, size: tuple[int, ...]) -> Side | None:
+    """``Image.resize`` of a photo in bytes, whose filters are those of antialiasing."""
+    mode, *antialias = row.variant.split()
+    is_photo = row.dtype == torch.uint8 and row.layout == CHANNELS_LAST and row.shape[:2] == (1, 3)
+    if row.direction != FORWARD or not is_photo or not antialias:
+        return None
+    try:
+        import numpy as np
+        from PIL import Image
+    except ImportError:
+        return None
+    image = Image.fromarray(input[0].permute(1, 2, 0).numpy())
+    height, width = size
+
+    def side() -> Tensor:
+        resized = image.resize((width, height), Image.Resampling[mode.upper()])
+        return torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None]
+
+    return side
+
+
+_OPENCV = {"": "INTER_LINEAR", "nearest": "INTER_NEAREST", "bicubic": "INTER_CUBIC", "area": "INTER_AREA"}
 
 
 def opencv_resize(row: Row, input: Tensor, size: tuple[int, ...]) -> Side | None:
     """``cv2.resize`` where it computes the same: per plane, or per image of up to 4 interleaved channels."""
+    if row.variant not in _OPENCV or len(row.shape) != 4 or (row.variant == "area" and row.to != "x0.5"):
+        return None
     same_type = input.device.type == "cpu" and input.dtype in (torch.float32, torch.uint8)
     if row.direction != FORWARD or not same_type:
         return None
@@ -125,6 +170,7 @@ def opencv_resize(row: Row, input: Tensor, size: tuple[int, ...]) -> Side | None
         format = torch.channels_last if interleaved else torch.contiguous_format
         return torch.empty((*row.shape[:2], *size), dtype=input.dtype, memory_format=format)
 
+    by = getattr(cv2, _OPENCV[row.variant])
     sources, (height, width) = images(input), size
     reused = (empty(),) if row.output == OUT else None
     targets = images(reused[0]) if reused else None
@@ -133,7 +179,7 @@ def opencv_resize(row: Row, input: Tensor, size: tuple[int, ...]) -> Side | None
         cv2.setNumThreads(torch.get_num_threads())
         output = reused[0] if reused else empty()
         for source, target in zip(sources, targets or images(output), strict=True):
-            cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+            cv2.resize(source, (width, height), dst=target, interpolation=by)
         return output
 
     return side
@@ -190,6 +236,10 @@ def _row(shape: tuple[int, ...], to: str, **fields: object) -> Row:
 
 MAPS, TOKENS, VOLUME, LINES = (2, 320, 64, 64), (1, 768, 37, 37), (1, 32, 32, 64, 64), (8, 256, 4096)
 MAP = (1, 64, 128, 128)
+_OF_PHOTOS = (
+    *(("x2", "nearest"), ("x2", "bicubic"), ("x2", "bilinear antialias")),
+    *(("224x224", "bilinear antialias"), ("540x960", "bicubic antialias")),
+)
 
 
 def _modes() -> Iterator[Row]:
@@ -201,16 +251,16 @@ def _modes() -> Iterator[Row]:
                     continue  # not there natively
                 same = {"variant": mode, "layout": layout, "dtype": dtype}
                 quick = dtype == torch.float32 and layout == CONTIGUOUS and shape != TOKENS
-                base = _row(shape, to, make=make_mode, quick=quick, **same)
+                base = _row(shape, to, make=make_mode, quick=quick, compiled="full", **same)
                 yield base
                 yield replace(base, direction=BACKWARD, quick=False)
     others = [(VOLUME, "x2", "trilinear"), (VOLUME, "x2", "nearest"), (LINES, "x2", "linear")]
     for shape, to, mode in [*others, (PHOTO, "540x960", "bicubic antialias"), (PHOTO, "x2", "bicubic")]:
-        base = _row(shape, to, make=make_mode, variant=mode)
+        base = _row(shape, to, make=make_mode, variant=mode, compiled="full")
         yield base
         yield replace(base, direction=BACKWARD)
     for layout in (CONTIGUOUS, CHANNELS_LAST):
-        for to, mode in (("x2", "nearest"), ("x2", "bicubic"), ("x2", "bilinear antialias")):
+        for to, mode in _OF_PHOTOS:
             yield _row(PHOTO, to, make=make_mode, variant=mode, layout=layout, dtype=torch.uint8)
     for mode in ("nearest", "bicubic", "area", "bilinear antialias"):
         yield _row(TINY, "x2", make=make_mode, variant=mode)

@@ -13,7 +13,7 @@ from .correctness import Verdict, judge
 from .environment import Neighbours
 from .measure import Effort, Quantiles, Samples, copy_of, sample
 
-RIVALS = ("native", "deterministic", "chunked", "compile", "opencv", "resize")
+RIVALS = ("native", "deterministic", "chunked", "compile", "opencv", "pillow", "vision", "resize")
 GPU_RIVALS = ("gems",)
 NOT_RIVALS = ("floor", "copy")
 _HEADROOM = 2**28

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import upsample_ext
 
-from .argmax import ADE, decision_contest, factor_of, interpolated
+from .argmax import ADE, decision_contest, factor_of, interpolated, mode_of
 from .bands import bands, upsample
 from .contest import CHANNELS_LAST, Contest, Distance, Exact, Row, memory_format, random_input
 from .resample import SEGMENTATION, STREET, TRAINING, batches, output_size
@@ -21,13 +21,13 @@ SAM = (3, 1, 256, 256)
 
 def make_threshold(row: Row, device: torch.device) -> Contest:
     """Masks of the logits above 0."""
-    input, factor = random_input(row, device), factor_of(row)
+    input, factor, mode = random_input(row, device), factor_of(row), mode_of(row)
 
     def ours() -> Tensor:
-        return upsample_ext.upsample_threshold(input, scale_factor=factor)
+        return upsample_ext.upsample_threshold(input, scale_factor=factor, mode=mode)
 
     def native(x: Tensor) -> Tensor:
-        return interpolated(x, factor) > 0
+        return interpolated(x, factor, mode) > 0
 
     def chunked() -> Tensor:
         shape, format = (*row.shape[:2], *output_size(row)), memory_format(row.layout)
@@ -38,9 +38,10 @@ def make_threshold(row: Row, device: torch.device) -> Contest:
         return result
 
     def upsampled(x: Tensor) -> Tensor:
-        return interpolated(x, factor)
+        return interpolated(x, factor, mode)
 
-    return decision_contest(input, ours, native, upsampled, mask_distances, {"chunked": chunked})
+    others = {"chunked": chunked} if mode == "bilinear" else {}
+    return decision_contest(input, ours, native, upsampled, mask_distances, others)
 
 
 def mask_distances(exact: Exact, results: tuple[Tensor, ...]) -> Sequence[Distance]:
@@ -57,6 +58,8 @@ def rows() -> Iterator[Row]:
         yield _row(shape, to, quick=True, compiled="full", headline=True)
         yield _row(shape, to, dtype=torch.bfloat16, compiled="full")
     yield _row(SEGMENTATION, "x8", layout=CHANNELS_LAST, compiled="full")
+    for mode in ("nearest", "bicubic"):
+        yield _row(SEGMENTATION, "x8", variant=mode, compiled="full")
 
 
 def gpu_rows() -> Iterator[Row]:

@@ -40,7 +40,7 @@ def upsample_add(
             ``(in - 1) / (out - 1)``; False samples at half-pixel centres, ``source = (out_index + 0.5) *
             scale - 0.5``, which bilinear clamps at 0.
         mode: ``"bilinear"``, ``"nearest"``, ``"nearest-exact"``, ``"bicubic"`` or ``"area"``; on CUDA all but
-            bilinear are left to the expression.
+            bilinear run as that expression.
 
     Returns:
         ``(N, C, H_out, W_out)`` in the dtype and layout of that expression. Differentiable with respect to

@@ -81,7 +81,7 @@ def upsample_argmax(
             int64.
         return_score: also return the softmax probability of the chosen class.
         mode: ``"bilinear"``, ``"nearest"``, ``"nearest-exact"``, ``"bicubic"`` or ``"area"``; on CUDA all but
-            bilinear are left to the expression.
+            bilinear run as that expression.
 
     Returns:
         ``(N, H_out, W_out)`` class indices; with `return_score` also their probabilities, float32 of the same

@@ -49,7 +49,7 @@ def upsample_concat(
             ``(in - 1) / (out - 1)``; False samples at half-pixel centres, ``source = (out_index + 0.5) *
             scale - 0.5``, which bilinear clamps at 0.
         mode: ``"bilinear"``, ``"nearest"``, ``"nearest-exact"``, ``"bicubic"`` or ``"area"``; on CUDA all but
-            bilinear are left to the expression.
+            bilinear run as that expression.
 
     Returns:
         ``(N, sum of C_i, H, W)``, channels-last if all inputs are. Differentiable with respect to every

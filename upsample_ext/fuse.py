@@ -1,4 +1,4 @@
-"""`fuse`: bilinear resizes of unchanged code are fused with what reads them."""
+"""`fuse`: resizes of unchanged code are fused with what reads them."""
 
 import warnings
 
@@ -24,21 +24,21 @@ def _missing() -> list[str]:
 
 
 class fuse(Handle):
-    """Fuses bilinear resizes with what reads them, in code that is not changed.
+    """Fuses resizes with what reads them, in code that is not changed.
 
-    Does what `patch()` does, and puts bilinear enlargements off: `F.interpolate` of a floating ``(N, C, H,
-    W)`` image returns a tensor that knows its shape, dtype and layout, and has no data. What reads it decides
-    what is computed:
+    Does what `patch()` does, and puts enlargements off that are bilinear, nearest, nearest-exact or bicubic:
+    `F.interpolate` of a floating ``(N, C, H, W)`` image returns a tensor that knows its shape, dtype and
+    layout, and has no data. What reads it decides what is computed:
 
     - `argmax` over the channels, also after `softmax` or `log_softmax`; `max` over the channels;
       `softmax(1).max(1)`: by `upsample_argmax`.
     - `>`, `>=`, `<`, `<=` with a number, also `sigmoid() > number`: by `upsample_threshold`.
     - `F.cross_entropy`, `nn.CrossEntropyLoss` with class indices; `nll_loss` of `log_softmax`: by
-      `upsample_cross_entropy`.
+      `upsample_cross_entropy`, where the resize is bilinear.
     - `+` and `+=` with an image of its shape: by `upsample_add`; `torch.cat` over the channels: by
       `upsample_concat`.
-    - An image or a range of images of the batch, channels, a window, `detach`, another bilinear resize stay
-      without data: a resize of a window of a resize that is then compared is one pass.
+    - An image or a range of images of the batch, channels, a window, `detach`, and of a bilinear resize
+      another, stay without data: a resize of a window of a resize that is then compared is one pass.
 
     Anything else gets the image, bit for bit that of `interpolate`, computed once: the tensor turns into an
     ordinary one. Under `torch.compile` the same expressions are fused in the graph. Small images, float64,

@@ -40,7 +40,7 @@ def upsample_threshold(
             scale - 0.5``, which bilinear clamps at 0.
         threshold: a number; logits above it give True.
         mode: ``"bilinear"``, ``"nearest"``, ``"nearest-exact"``, ``"bicubic"`` or ``"area"``; on CUDA all but
-            bilinear are left to the expression.
+            bilinear run as that expression.
 
     Returns:
         bool ``(N, C, H_out, W_out)`` in the memory format of that expression. It has no gradient.

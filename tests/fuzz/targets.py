@@ -310,7 +310,7 @@ def _fixed_conv_transpose1d_arguments(draw):
     shape = (*leading, height * width)
     shape = shape[1:] if draw.happens("unbatched", 0.15) else shape
     channels = shape[-2] if len(shape) > 1 else 1
-    size = draw.pick("kernel size", [1, 2, 3, 4, 5, 9], [0, 40])
+    size = draw.pick("kernel size", [1, 2, 3, 4, 5, 9], [0, 16])
     of_kernel = draw.pick("kernel dtype", [dtype], inputs.FLOATING, chance=0.2)
     kernel_shape = draw.pick(
         "kernel form", [(size,), (channels, size)], [(1, 1, size), (channels + 1, size)], 0.05
