@@ -24,7 +24,13 @@ every_exporter = pytest.mark.parametrize("exporter", EXPORTERS)
 
 # Rows that native itself cannot export by TorchScript: it knows neither these modes nor label_smoothing, and
 # cross_entropy from opset 12 on.
-NOT_BY_SCRIPT = {"nearest-exact to a size", "bilinear antialiased", "bicubic antialiased", "area"}
+NOT_BY_SCRIPT = {
+    "upsample_threshold, nearest-exact",
+    "nearest-exact to a size",
+    "bilinear antialiased",
+    "bicubic antialiased",
+    "area",
+}
 NOT_BY_SCRIPT |= {"upsample_cross_entropy, sum", "upsample_cross_entropy, weighted"}
 NOT_EXPORTED = {
     "script, opset 11": NOT_BY_SCRIPT | {"upsample_cross_entropy", "upsample_cross_entropy, none"},
@@ -97,7 +103,11 @@ def check(ours, native, *inputs):
 
 def is_of_a_fixed_kernel(op):
     """Whether the row's native expression makes its kernel otherwise: it has other nodes."""
-    return not op.native_strides or op.function is upsample_ext.bilinear_conv_transpose2d
+    return not op.native_strides or op.function in (
+        upsample_ext.bilinear_conv_transpose2d,
+        upsample_ext.fixed_conv_transpose1d,
+        upsample_ext.linear_conv_transpose1d,
+    )
 
 
 @every_exporter
@@ -116,7 +126,7 @@ def test_every_op_exports_as_what_it_equals(exporter):
 def test_fixed_kernels_export(exporter):
     """Where the native expression of a row is another one, by its values."""
     rows = [op for op in ROWS.values() if is_of_a_fixed_kernel(op)]
-    assert len(rows) == 4
+    assert len(rows) == 8
     tensors = [t for op in rows for t in op.make((2, 3, 4, 6))]
     found = run(export(Calls(rows, "ours"), tensors, exporter), tensors)
     for a, b in zip(found, Calls(rows, "native")(*tensors), strict=True):
