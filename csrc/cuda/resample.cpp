@@ -123,20 +123,19 @@ static void resample_bytes(const Tensor& input, const Tensor& output, const std:
     const auto table = [&](const auto& axis) { return table_of<float>(axis, output, device); };
     run_tables<uint8_t>(from, to, with_axis<float>(down, table), with_axis<float>(across, table), device);
   };
-  const auto copy = [](int64_t size) { return AxisSpec{Mode::kCopy, false, size, size, false, 0.0, {}}; };
-  if (height.in_size == height.out_size) return pass(input, output, copy(height.in_size), width);
-  if (width.in_size == width.out_size) return pass(input, output, height, copy(width.in_size));
+  if (height.in_size == height.out_size) return pass(input, output, copied_axis(height.in_size), width);
+  if (width.in_size == width.out_size) return pass(input, output, height, copied_axis(width.in_size));
   const Tensor wide = at::empty({input.size(0), input.size(1), height.in_size, width.out_size},
                                 input.options(), output.suggest_memory_format());
-  pass(input, wide, copy(height.in_size), width);
-  pass(wide, output, height, copy(width.out_size));
+  pass(input, wide, copied_axis(height.in_size), width);
+  pass(wide, output, height, copied_axis(width.out_size));
 }
 
 static Tensor resample_cuda(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
                             bool align_corners, OptionalScales scale_factors) {
   const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
   Tensor output = make_resampled(input, output_size, settings);
-  if (settings.mode->is_bilinear(settings.antialias)) {
+  if (settings.is_bilinear()) {
     upsample_into(input, output, align_corners, settings.scale_or_none(1), settings.scale_or_none(2));
     return output;
   }
@@ -167,7 +166,7 @@ static Tensor resample_backward_cuda(const Tensor& grad_output, SymIntArrayRef i
                                      bool antialias, bool align_corners, OptionalScales scale_factors) {
   const ResampleSettings settings("resample_backward", grad_output.dim() - 2, mode, antialias, align_corners,
                                   scale_factors);
-  if (settings.mode->is_bilinear(settings.antialias)) {
+  if (settings.is_bilinear()) {
     return upsample_backward_cuda(grad_output, input_size, align_corners, settings.scale_or_none(1),
                                   settings.scale_or_none(2));
   }

@@ -60,7 +60,7 @@ std::array<AxisSpec, 3> ResampleSettings::specs(const Tensor& input, const Tenso
                                                 NativeRules rules) const {
   const auto of_image = [&](int64_t axis) {
     const int64_t dim = axis + axes - 1;  // of the image; axis 0 is the depth
-    if (dim < 2) return AxisSpec{Mode::kCopy, false, 1, 1, false, 0.0, rules};
+    if (dim < 2) return copied_axis(1);
     return spec(axis, input.size(dim), output.size(dim), rules);
   };
   return {of_image(0), of_image(1), of_image(2)};

@@ -242,8 +242,7 @@ __global__ void __launch_bounds__(NearestConfig::kThreads, NearestConfig::kSumBl
       });
 }
 
-// ---- choice and launch
-// --------------------------------------------------------------------------------------
+// ---- choice and launch -----------------------------------------------------------------------------------
 
 enum class NearestKernel { kNone, kPixels, kRows, kDoubled, kBeyond32Bits };
 
