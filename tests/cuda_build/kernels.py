@@ -12,6 +12,7 @@ extra "cuda" of pyproject.toml. A GPU also runs the machine code of an older min
 
 import argparse
 import functools
+import hashlib
 import os
 import pathlib
 import re
@@ -26,12 +27,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from toolkit import find_cuda_home  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PAGE = ROOT / "docs" / "cuda_registers.md"
 # nvcc compiles to PTX of a virtual architecture, and ptxas that to machine code of a real one. In a family,
 # the PTX differs in its .target line alone (a test compares it), so that of the first member serves all.
 FAMILIES = ((75,), (80, 86, 89), (90,), (100, 120))
 ARCHITECTURES = tuple(architecture for family in FAMILIES for architecture in family)
 WARPS = {75: 32, 80: 64, 86: 48, 89: 48, 90: 64, 100: 64, 120: 48}  # that a multiprocessor can hold
 WARP = 32
+NO_FAULT = "No kernel spills or has a stack frame."
+SOURCES = "Digest of the sources:"
 
 
 @dataclass
@@ -201,6 +205,25 @@ def faults(compilations):
     ]
 
 
+def digest(version):
+    """Of what registers depend on: nvcc, its flags, the kernels and what they include, comments left out."""
+    texts, waiting = {}, sources()
+    while waiting:
+        path = waiting.pop().resolve()
+        if path not in texts:
+            texts[path] = " ".join(re.sub(r"//.*", "", path.read_text()).split())
+            included = re.findall(r'^\s*#include "(.*)"', path.read_text(), re.MULTILINE)
+            waiting += [path.parent / name for name in included]
+    parts = [version, *nvcc_flags(), *(texts[path] for path in sorted(texts))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def page_is_of_these_kernels(version):
+    """Whether PAGE was written of what would be compiled now, for every architecture, and found no fault."""
+    text = PAGE.read_text()
+    return f"{SOURCES} {digest(version)}" in text and NO_FAULT in text and f"sm_{ARCHITECTURES[-1]}" in text
+
+
 # ---- names -----------------------------------------------------------------------------------------------
 
 
@@ -274,10 +297,11 @@ def markdown(compilations, version):
         for kernel in one.kernels:
             kernels.setdefault((one.source.name, kernel.symbol), {})[one.architecture] = kernel
     names = readable_names({symbol for _, symbol in kernels})
-    verdict = "KERNELS FAIL, see below." if faults(compilations) else "No kernel spills or has a stack frame."
+    verdict = "KERNELS FAIL, see below." if faults(compilations) else NO_FAULT
     lines = [
         "Registers of a thread and, in brackets, warps that a multiprocessor holds at once, by",
         f"{version} and the toolkit's cuda_occupancy.h. {verdict}",
+        f"{SOURCES} {digest(version)}.",
         "",
         "| file | kernel | type | variant | threads | shared bytes | "
         + " | ".join(f"sm_{a} (of {WARPS[a]})" for a in architectures)
@@ -336,7 +360,9 @@ def main():
     text = markdown(compilations, nvcc_version(cuda_home))
     print(text, end="")
     if arguments.notes:
-        write_between_marks(ROOT / "docs" / "cuda_registers.md", text)
+        if {one.architecture for one in compilations} != set(ARCHITECTURES):
+            sys.exit("--notes is of all architectures")
+        write_between_marks(PAGE, text)
     return 1 if faults(compilations) else 0
 
 
