@@ -14,17 +14,14 @@ from upsample_ext.concat import upsample_concat
 from upsample_ext.convert import Conversions, conversions, convert, revert
 from upsample_ext.cross_entropy import upsample_cross_entropy
 from upsample_ext.decompositions import decompositions
-from upsample_ext.deconv import (
+from upsample_ext.deconv import conv_transpose1d, conv_transpose2d
+from upsample_ext.deconv_fixed import (
     bilinear_conv_transpose2d,
-    bilinear_kernel,
-    caffe_upsample_params,
-    conv_transpose1d,
-    conv_transpose2d,
     fixed_conv_transpose1d,
     fixed_conv_transpose2d,
     linear_conv_transpose1d,
-    make_bilinear_weights,
 )
+from upsample_ext.deconv_kernels import bilinear_kernel, caffe_upsample_params, make_bilinear_weights
 from upsample_ext.fuse import fuse
 from upsample_ext.info import Info, info
 from upsample_ext.modules import (

@@ -14,13 +14,8 @@ import torch
 from torch import Tensor
 
 from upsample_ext._library import C
-from upsample_ext.deconv import (
-    PaddingMode,
-    _line_for,
-    bilinear_conv_transpose2d,
-    caffe_upsample_params,
-    fixed_conv_transpose2d,
-)
+from upsample_ext.deconv_fixed import PaddingMode, bilinear_conv_transpose2d, fixed_conv_transpose2d
+from upsample_ext.deconv_kernels import _line_for, caffe_upsample_params
 from upsample_ext.resample import interpolate
 
 CORNERS = "align_corners=True"

@@ -16,14 +16,10 @@ from torch.types import Device
 
 from upsample_ext._lazy_interpolate import interpolate
 from upsample_ext.cross_entropy import upsample_cross_entropy
-from upsample_ext.deconv import (
-    PaddingMode,
-    _depthwise,
-    _depthwise_geometry,
-    bilinear_conv_transpose2d,
+from upsample_ext.deconv import _depthwise, _depthwise_geometry, conv_transpose1d, conv_transpose2d
+from upsample_ext.deconv_fixed import PaddingMode, bilinear_conv_transpose2d
+from upsample_ext.deconv_kernels import (
     caffe_upsample_params,
-    conv_transpose1d,
-    conv_transpose2d,
     make_bilinear_weights,
 )
 

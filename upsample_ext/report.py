@@ -18,12 +18,8 @@ from upsample_ext.add import upsample_add
 from upsample_ext.argmax import upsample_argmax
 from upsample_ext.concat import upsample_concat
 from upsample_ext.cross_entropy import upsample_cross_entropy
-from upsample_ext.deconv import (
-    conv_transpose1d,
-    conv_transpose2d,
-    fixed_conv_transpose1d,
-    fixed_conv_transpose2d,
-)
+from upsample_ext.deconv import conv_transpose1d, conv_transpose2d
+from upsample_ext.deconv_fixed import fixed_conv_transpose1d, fixed_conv_transpose2d
 from upsample_ext.patch import is_in_force
 from upsample_ext.resample import interpolate, upsample_bilinear2d
 from upsample_ext.threshold import upsample_threshold
