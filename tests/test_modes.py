@@ -51,6 +51,27 @@ def ours_and_native(x, **arguments):
     return ours, native_interpolate(x, **arguments)
 
 
+@pytest.mark.skipif(EMULATED, reason="native's kernels for CUDA copy what the CPU's multiply")
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_same_size_spreads_infinities_as_natively(mode, axes, antialias, dtype, channels_last):
+    x, grad = torch.randn(SHAPES[axes]).to(dtype), torch.randn(SHAPES[axes]).to(dtype)
+    if channels_last:
+        x, grad = (t.movedim(1, -1).contiguous().movedim(-1, 1) for t in (x, grad))
+    if antialias and dtype is not torch.float32:
+        pytest.skip("native has no antialias of half types")
+    x[0, 1, ..., 2], x[1, 0, ..., 0], grad[1, 2, ..., 3] = float("inf"), float("nan"), -float("inf")
+    for size in ({"size": SHAPES[axes][2:]}, {"scale_factor": 1.0}):
+        found = []
+        for interpolate in (upsample_ext.interpolate, F.interpolate):
+            leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+            y = interpolate(leaf, **size, mode=mode, antialias=antialias)
+            # Natively the result of antialias is a copy, but its gradient is that of a filter.
+            found.append((y.detach(), *([] if antialias else torch.autograd.grad(y, leaf, grad))))
+        torch.testing.assert_close(*found, equal_nan=True)
+
+
 @every_case
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_values_and_gradients_are_native_s(mode, axes, antialias, dtype, default_device):

@@ -155,14 +155,28 @@ static void resample_bytes(const Tensor& input, const Tensor& output, const std:
                     AxisOfCall<float>::of(copied_axis(width.out_size)), exceeds_cache(output));
 }
 
-// Whether a resize to the same size is a copy. Of floating images it is not where a tap of weight 0 would
-// turn an infinity into NaN.
-static bool keeps_pixels(const ResampleSettings& settings, const Tensor& input, const Tensor& output) {
-  if (input.sizes() != output.sizes()) return false;
-  if (settings.antialias || settings.mode->mode == Mode::kArea) return true;
-  const auto is_whole = [](double scale) { return scale == 0.0 || scale == 1.0; };
-  return input.scalar_type() == at::kByte &&
-         std::all_of(settings.scales.begin(), settings.scales.end(), is_whole);
+// A resize to the same size, or its gradient, where that is a copy: true if it was one. Of floating images it
+// is none where a tap of weight 0 turns an infinity into NaN, but linearly that tap reads the same sample,
+// and natively the gradient of bicubic is a copy though its result is none.
+static bool copied(const ResampleSettings& settings, const Tensor& from, const Tensor& to, bool is_gradient) {
+  if (from.sizes() != to.sizes()) return false;
+  const Mode mode = settings.mode->mode;
+  const bool bytes = from.scalar_type() == at::kByte;
+  const bool by_size = std::all_of(settings.scales.begin(), settings.scales.end(),
+                                   [](double scale) { return scale == 0.0 || scale == 1.0; });
+  // Beyond it, rounding moves the centres of pixels.
+  constexpr int64_t kExact = 1 << 22;
+  const at::IntArrayRef extents = from.sizes().slice(2);
+  const bool exact = std::all_of(extents.begin(), extents.end(), [](int64_t n) { return n < kExact; });
+  if (settings.antialias || mode == Mode::kArea || mode == Mode::kNearest || (by_size && bytes) ||
+      (by_size && exact && mode == Mode::kNearestExact) || (is_gradient && mode == Mode::kCubic)) {
+    copy_pixels(as_planes(from), as_planes(to));
+  } else if (mode == Mode::kLinear && !bytes) {
+    resize_to_same_size(as_planes(from), as_planes(to), exceeds_cache(to));
+  } else {
+    return false;
+  }
+  return true;
 }
 
 static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
@@ -172,11 +186,8 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
   if (output.numel() == 0) return output;
   const at::ScalarType dtype = input.scalar_type();
   const bool bytes = dtype == at::kByte;
+  if (copied(settings, input, output, /*is_gradient=*/false)) return output;
   const auto specs = settings.specs(input, output, bytes ? NativeRules::kCpuBytes : NativeRules::kCpu);
-  if (keeps_pixels(settings, input, output)) {
-    copy_pixels(as_planes(input), as_planes(output));
-    return output;
-  }
   if (settings.mode->picks()) {
     dtype == at::kDouble ? pick<double>(input, output, specs) : pick<float>(input, output, specs);
     return output;
@@ -225,10 +236,7 @@ static Tensor resample_backward_cpu(const Tensor& grad_output, SymIntArrayRef in
                                   scale_factors);
   Tensor grad_input = fresh(make_resampled_grad_input(grad_output, input_size, settings));
   if (grad_input.numel() == 0) return grad_input;
-  if (keeps_pixels(settings, grad_output, grad_input)) {
-    copy_pixels(as_planes(grad_output), as_planes(grad_input));
-    return grad_input;
-  }
+  if (copied(settings, grad_output, grad_input, /*is_gradient=*/true)) return grad_input;
   const auto specs = settings.specs(grad_input, grad_output, NativeRules::kCpu);
   dispatch_floating("resample_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     const auto rows = rows_table<decltype(sum)>(specs[0], specs[1]);
