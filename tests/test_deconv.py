@@ -412,3 +412,22 @@ def test_patched_lines():
         assert "upsample_ext::depthwise_conv_transpose2d" in ops
         assert torch.nn.functional.conv_transpose1d(x, w).shape == (1, 1, 43)  # mixes channels: native
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("kernel", [2, 3, 4])
+@pytest.mark.parametrize("channels", [256, 264, 250])
+def test_pixels_larger_than_the_cache(channels, kernel, dtype, level):
+    """Streamed on most processors, where the channels are whole vectors; a short image's result is not."""
+    size = 8 // dtype.itemsize  # of the batch: the same number of bytes
+    x = torch.randn(size, channels, 64, 63, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    weight, bias = torch.randn(channels, 1, kernel, kernel, dtype=dtype), torch.randn(channels, dtype=dtype)
+    settings = {"stride": 2, "padding": kernel // 2 - 1, "groups": channels}
+    whole = upsample_ext.conv_transpose2d(x, weight, bias, **settings)
+    short = upsample_ext.conv_transpose2d(x[:, :, :9], weight, bias, **settings)
+    assert torch.equal(whole[:, :, :14], short[:, :, :14])
+    last = F.conv_transpose2d(x[:, :, -4:].float(), weight.float(), bias.float(), **settings)[:, :, -3:]
+    torch.testing.assert_close(
+        whole[:, :, -3:].float(), last, rtol=1e-2, atol=3e-2 if dtype.itemsize == 2 else 1e-4
+    )

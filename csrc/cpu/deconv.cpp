@@ -98,7 +98,7 @@ void depthwise_into(const Tensor& input, const Tensor& weight, const optional<Te
   params.input = read_only(input);
   params.weight = read_only(weight);
   params.output = output.mutable_data_ptr();
-  params.stream = output.numel() * output.element_size() > last_level_cache_bytes();
+  params.stream = exceeds_cache(output);
   if (bias.has_value() && bias->defined()) {
     params.bias = bias->const_data_ptr();
     params.bias_stride = bias->stride(0);

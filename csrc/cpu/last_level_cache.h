@@ -2,6 +2,7 @@
 // lines would be evicted before they are read.
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -23,6 +24,12 @@ inline int64_t last_level_cache_bytes() {
     return int64_t{32} << 20;
   }();
   return bytes;
+}
+
+// Whether a result is too large to stay in cache, beside what it is made from and what else runs: from three
+// eighths of the last cache on, writing past it is faster by measure, whether or not the result is read next.
+inline bool exceeds_cache(const at::Tensor& result) {
+  return 8 * result.numel() * result.element_size() >= 3 * last_level_cache_bytes();
 }
 
 }  // namespace upsample_ext

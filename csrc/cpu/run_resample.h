@@ -18,11 +18,6 @@
 
 namespace upsample_ext {
 
-// Whether a result is too large to stay in cache, beside what it is made from: half of the last cache.
-inline bool exceeds_cache(const at::Tensor& result) {
-  return 2 * result.numel() * result.element_size() > last_level_cache_bytes();
-}
-
 // Elements read or written, whichever is more, that a thread gets at least, and of a call that takes several:
 // about 0.05 and 0.15 ms. Where every core is taken, threads wait for each other for as long as the system
 // lets another program run, many times that.

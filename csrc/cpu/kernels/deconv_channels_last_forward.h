@@ -8,7 +8,7 @@ namespace UPSAMPLE_LEVEL {
 
 // A row of outputs from the source rows that reach it. Takes a group of pixels of each phase in turn, so that
 // the image is written from left to right.
-template <class T, class acc>
+template <bool kStreams, class T, class acc>
 inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
                         const ChannelsLastScratch<T, acc>& scratch, int64_t rows, T* out) {
   const PhaseTap* taps = plan.width.taps;
@@ -32,11 +32,11 @@ inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
     }
   }
   const auto sum_group = [&](auto pixels, int64_t q) {
-    fetch_ahead<1>(out + (q + kPixelGroup) * out_step, decltype(pixels)::value * out_step);
+    constexpr int kPixels = decltype(pixels)::value;
+    if (!kStreams) fetch_ahead<1>(out + (q + kPixelGroup) * out_step, kPixels * out_step);
     for (int64_t f = 0; f < plan.width.count; ++f) {
-      sum_channels<decltype(pixels)::value>(scratch.taps + rows * first[f], rows * (first[f + 1] - first[f]),
-                                            p.in.width, q, p.channels, plan.bias, out + f * p.out.width,
-                                            out_step);
+      sum_channels<kPixels, kStreams>(scratch.taps + rows * first[f], rows * (first[f + 1] - first[f]),
+                                      p.in.width, q, p.channels, plan.bias, out + f * p.out.width, out_step);
     }
   };
   int64_t q = begin;
@@ -56,8 +56,16 @@ inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
         scratch.taps[count++] = {scratch.rows[j].row + ix * p.in.width, weight(scratch.rows[j].k, taps[t].k)};
       }
     }
-    sum_channels<1>(scratch.taps, count, 0, 0, p.channels, plan.bias, out + ox * p.out.width, 0);
+    sum_channels<1, kStreams>(scratch.taps, count, 0, 0, p.channels, plan.bias, out + ox * p.out.width, 0);
   }
+}
+
+// Whether all vectors of channels are whole, and start where a streaming store may.
+template <class T, class acc>
+inline bool streams_pixels(const DeconvParams& p) {
+  constexpr int64_t kVector = lanes<acc>, kBytes = kVector * static_cast<int64_t>(sizeof(T));
+  return p.stream && p.channels % kVector == 0 && p.out.width % kVector == 0 && p.out.height % kVector == 0 &&
+         p.out.batch % kVector == 0 && reinterpret_cast<uintptr_t>(p.output) % kBytes == 0;
 }
 
 template <class T, class acc>
@@ -65,6 +73,7 @@ inline void forward_channels_last(const DeconvParams& p, int64_t begin, int64_t 
   const DeconvPlan<acc>& plan = *static_cast<const DeconvPlan<acc>*>(p.plan);
   Arrays arrays(memory);
   const ChannelsLastScratch<T, acc> scratch = channels_last_scratch<T, acc>(p, arrays);
+  const bool streams = streams_pixels<T, acc>(p);
   for (int64_t work = begin; work < end; ++work) {
     const int64_t n = work / plan.out_height, oy = work % plan.out_height;
     const int64_t fy = oy % p.height.stride, qy = oy / p.height.stride;
@@ -76,8 +85,10 @@ inline void forward_channels_last(const DeconvParams& p, int64_t begin, int64_t 
       if (!p.height.sample(qy + plan.height.taps[t].shift, &iy)) continue;
       scratch.rows[rows++] = {in + iy * p.in.height, plan.height.taps[t].k};
     }
-    forward_row(p, plan, scratch, rows, out);
+    streams ? forward_row<true>(p, plan, scratch, rows, out)
+            : forward_row<false>(p, plan, scratch, rows, out);
   }
+  if (streams) end_stream();
 }
 
 }  // namespace UPSAMPLE_LEVEL

@@ -18,9 +18,12 @@ inline vec<acc_of<T>> load_channels(const T* p, int64_t left) {
   return kPart ? load_part(p, left) : load(p);
 }
 
+// How a vector of sums is written: whole, only its first elements, or past the caches.
+enum class Write : uint8_t { kWhole, kPart, kStream };
+
 // out = start + sum over taps, for kPixels pixels and kVectors vectors of channels, `apart` elements from one
 // to the next. The vectors of `start` and of the weights are read whole.
-template <int kPixels, int kVectors, bool kPart, class T, class U, class acc>
+template <int kPixels, int kVectors, Write kWrite, class T, class U, class acc>
 inline void sum_pixels(const PixelTap<T, acc>* taps, int64_t count, int64_t step, int64_t first,
                        const acc* start, U* out, int64_t out_step, int64_t c, int64_t left,
                        int64_t apart = lanes<acc>) {
@@ -34,7 +37,7 @@ inline void sum_pixels(const PixelTap<T, acc>* taps, int64_t count, int64_t step
     for (int v = 0; v < kVectors; ++v) weight[v] = load(taps[t].weight + c + v * apart);
     for (int i = 0; i < kPixels; ++i) {
       for (int v = 0; v < kVectors; ++v) {
-        const vec<acc> samples = load_channels<kPart>(source + i * step + v * apart, left);
+        const vec<acc> samples = load_channels<kWrite == Write::kPart>(source + i * step + v * apart, left);
         sums[i][v] = multiply_add_vector(weight[v], samples, sums[i][v]);
       }
     }
@@ -42,8 +45,10 @@ inline void sum_pixels(const PixelTap<T, acc>* taps, int64_t count, int64_t step
   for (int i = 0; i < kPixels; ++i) {
     for (int v = 0; v < kVectors; ++v) {
       U* at = out + (first + i) * out_step + c + v * apart;
-      if constexpr (kPart) {
+      if constexpr (kWrite == Write::kPart) {
         store_part(at, sums[i][v], left);
+      } else if constexpr (kWrite == Write::kStream) {
+        stream(at, sums[i][v]);
       } else {
         store(at, sums[i][v]);
       }
@@ -51,29 +56,32 @@ inline void sum_pixels(const PixelTap<T, acc>* taps, int64_t count, int64_t step
   }
 }
 
-// All channels of kPixels pixels from `first` on.
-template <int kPixels, class T, class U, class acc>
+// All channels of kPixels pixels from `first` on. Streaming takes whole vectors, which are aligned.
+template <int kPixels, bool kStreams = false, class T, class U, class acc>
 inline void sum_channels(const PixelTap<T, acc>* taps, int64_t count, int64_t step, int64_t first,
                          int64_t channels, const acc* start, U* out, int64_t out_step) {
   constexpr int64_t kVector = lanes<acc>;
   constexpr int kMany = 2;  // kPixels * kMany sums stay in registers
+  constexpr Write kWrite = kStreams ? Write::kStream : Write::kWhole;
   int64_t c = 0;
   for (; c + kMany * kVector <= channels; c += kMany * kVector) {
-    sum_pixels<kPixels, kMany, false>(taps, count, step, first, start, out, out_step, c, 0);
+    sum_pixels<kPixels, kMany, kWrite>(taps, count, step, first, start, out, out_step, c, 0);
   }
   if (c == channels) return;
   const int64_t left = channels - c;
-  if (left == kVector) {
-    sum_pixels<kPixels, 1, false>(taps, count, step, first, start, out, out_step, c, 0);
+  if (left == kVector || kStreams) {
+    sum_pixels<kPixels, 1, kWrite>(taps, count, step, first, start, out, out_step, c, 0);
   } else if (channels < kVector || static_cast<const void*>(start) == out) {
     for (; c < channels; c += kVector) {
-      sum_pixels<kPixels, 1, true>(taps, count, step, first, start, out, out_step, c,
-                                   smaller(kVector, channels - c));
+      sum_pixels<kPixels, 1, Write::kPart>(taps, count, step, first, start, out, out_step, c,
+                                           smaller(kVector, channels - c));
     }
   } else if (left > kVector) {  // the last vector overlaps the one before it: a masked store is slow
-    sum_pixels<kPixels, kMany, false>(taps, count, step, first, start, out, out_step, c, 0, left - kVector);
+    sum_pixels<kPixels, kMany, Write::kWhole>(taps, count, step, first, start, out, out_step, c, 0,
+                                              left - kVector);
   } else {
-    sum_pixels<kPixels, 1, false>(taps, count, step, first, start, out, out_step, channels - kVector, 0);
+    sum_pixels<kPixels, 1, Write::kWhole>(taps, count, step, first, start, out, out_step, channels - kVector,
+                                          0);
   }
 }
 
