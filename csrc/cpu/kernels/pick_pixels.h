@@ -1,8 +1,9 @@
 // Planes whose pixels are picked from other planes, a row at a time: nearest.
 //
-// The result is made 16 bytes at a time, whatever the size of a pixel: of one or two loads of 16 bytes, whose
-// bytes are permuted by a plan that is built once per call. Pixels of many bytes, and pixels whose neighbours
-// come from places far apart, are copied one by one.
+// The result is made of blocks, each of one or two loads that are permuted by a plan, built once per call:
+// vectors of pixels where a pixel is a word whose vectors can be permuted, otherwise 16 bytes, whatever the
+// size of a pixel. Pixels of many bytes, and pixels whose neighbours come from places far apart, are copied
+// one by one.
 #pragma once
 
 #include "simd.h"
@@ -18,16 +19,67 @@ struct PickBlock {
 };
 
 struct PickPlan {
-  PickBlock* blocks;      // none where pixels are copied one by one
+  PickBlock* blocks;      // of 16 bytes; none where pixels are copied one by one, or as words
   bytes16* second_index;  // of 16 bytes further on, where there is one
   int64_t block_count;
   bool is_copy;  // every pixel is that of its own place
+  // Of vectors of words: the first word of a block's window, or of both of them, and the words it takes.
+  int64_t* bases;  // none where there are no such blocks
+  char* indices;
+  bool two_windows;
 };
+
+// Words whose vectors a level can permute, as what.
+template <class Word>
+struct Words {
+  static constexpr int64_t kLanes = 0;
+};
+#if UPSAMPLE_VECTOR_BYTES > 16
+template <class Word, class acc>
+struct WordsLike {
+  using Vector = vec<acc>;
+  using Index = vec_index<acc>;
+  static constexpr int64_t kLanes = lanes<acc>;
+  static Vector pick(Vector v, Index index) { return permute(v, index); }
+  static Vector pick(Vector v, Vector w, Index index) { return permute_two(v, w, index); }
+};
+template <>
+struct Words<uint32_t> : WordsLike<uint32_t, float> {};
+template <>
+struct Words<uint64_t> : WordsLike<uint64_t, double> {};
+#endif
+#if UPSAMPLE_VECTOR_BYTES == 64
+template <>
+struct Words<uint16_t> {
+  typedef uint16_t Vector __attribute__((vector_size(64)));
+  using Index = Vector;
+  static constexpr int64_t kLanes = 32;
+  static Vector pick(Vector v, Index index) {
+    return (Vector)_mm512_permutexvar_epi16((__m512i)index, (__m512i)v);
+  }
+  static Vector pick(Vector v, Vector w, Index index) {
+    return (Vector)_mm512_permutex2var_epi16((__m512i)v, (__m512i)index, (__m512i)w);
+  }
+};
+#endif
+
+// f(Word{}) of the word that a pixel is, if vectors of it can be permuted and a row has as many.
+template <class F>
+inline bool as_words(const PickParams& p, F&& f) {
+  const auto is = [&](auto word) {
+    using W = Words<decltype(word)>;
+    return p.pixel_bytes == static_cast<int64_t>(sizeof word) && W::kLanes > 0 && p.to_pixels >= W::kLanes;
+  };
+  if (is(uint16_t{})) return f(uint16_t{});
+  if (is(uint32_t{})) return f(uint32_t{});
+  if (is(uint64_t{})) return f(uint64_t{});
+  return false;
+}
 
 // A shorter row is first copied into a buffer of this many bytes, from which blocks can be loaded.
 constexpr int64_t kLeastPickBytes = 32;
 // Larger pixels are copied one by one, and so are images of so few rows that a plan does not pay.
-constexpr int64_t kMostPickBytes = 24, kLeastPlannedRows = 12;
+constexpr int64_t kMostPickBytes = 24, kLeastPlannedRows = 12, kLeastRowsOfWords = 4;
 
 inline int64_t pick_block_count(const PickParams& p) { return (p.to_pixels * p.pixel_bytes + 15) / 16; }
 inline int64_t pick_block_start(const PickParams& p, int64_t block) {
@@ -39,8 +91,42 @@ inline bool picks_blocks(const PickParams& p) {
 
 inline int64_t pick_plan_bytes(const PickParams& p) {
   const int64_t blocks = picks_blocks(p) ? pick_block_count(p) : 0;
-  return static_cast<int64_t>(sizeof(PickPlan) + 16) +
-         blocks * static_cast<int64_t>(sizeof(PickBlock) + sizeof(bytes16));
+  const int64_t vectors = (p.to_pixels * p.pixel_bytes + kVectorBytes - 1) / kVectorBytes;
+  const int64_t of_words = vectors * (kVectorBytes + static_cast<int64_t>(sizeof(int64_t)));
+  return static_cast<int64_t>(sizeof(PickPlan)) + kVectorBytes +
+         larger(of_words, blocks * static_cast<int64_t>(sizeof(PickBlock) + sizeof(bytes16)));
+}
+
+// False where a block's words lie further apart than in two windows. Sources never descend.
+template <class Word>
+inline bool plan_words(const PickParams& p, PickPlan& plan, char* memory) {
+  using W = Words<Word>;
+  constexpr int64_t kLanes = W::kLanes;
+  if constexpr (kLanes == 0) {
+    return false;
+  } else {
+    const int64_t count = (p.to_pixels + kLanes - 1) / kLanes;
+    int64_t* bases = reinterpret_cast<int64_t*>(memory + count * kVectorBytes);
+    int64_t windows = 1;
+    for (int64_t b = 0; b < count; ++b) {
+      const int64_t* column = p.column + smaller(b * kLanes, p.to_pixels - kLanes);
+      const int64_t reach = column[kLanes - 1] - column[0];
+      if (reach >= 2 * kLanes) return false;
+      if (reach >= kLanes) windows = 2;
+    }
+    const int64_t last = larger(0, p.from_pixels - windows * kLanes);  // base that a row has room for
+    for (int64_t b = 0; b < count; ++b) {
+      const int64_t* column = p.column + smaller(b * kLanes, p.to_pixels - kLanes);
+      bases[b] = smaller(column[0], last);
+      Word* index = reinterpret_cast<Word*>(memory + b * kVectorBytes);
+      for (int64_t i = 0; i < kLanes; ++i) index[i] = static_cast<Word>(column[i] - bases[b]);
+    }
+    plan.block_count = count;
+    plan.bases = bases;
+    plan.indices = memory;
+    plan.two_windows = windows == 2;
+    return true;
+  }
 }
 
 // The bytes of the source row that a block takes; below 0 beyond the row's end, in a row of less than 16.
@@ -61,7 +147,12 @@ inline void build_pick_plan(const PickParams& p, void* memory) {
   plan = {};
   plan.is_copy = p.from_pixels == p.to_pixels;
   for (int64_t x = 0; x < p.to_pixels && plan.is_copy; ++x) plan.is_copy = p.column[x] == x;
-  if (plan.is_copy || !picks_blocks(p)) return;
+  if (plan.is_copy) return;
+  char* vectors =
+      static_cast<char*>(memory) + (sizeof(PickPlan) + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
+  const auto of_words = [&](auto word) { return plan_words<decltype(word)>(p, plan, vectors); };
+  if (p.rows >= kLeastRowsOfWords && as_words(p, of_words)) return;
+  if (!picks_blocks(p)) return;
   const int64_t readable = larger(p.from_pixels * p.pixel_bytes, kLeastPickBytes);
   const int64_t count = pick_block_count(p);
   PickBlock* blocks =
@@ -89,6 +180,56 @@ inline void build_pick_plan(const PickParams& p, void* memory) {
   plan.blocks = blocks;
   plan.second_index = has_second ? second_index : nullptr;
   plan.block_count = count;
+}
+
+// One row of the result, or kRows equal ones, of words; `store` writes a vector.
+template <class Word, bool kTwo, int kRows, class Store>
+inline void pick_vectors(const PickParams& p, const PickPlan& plan, const char* from, char* to, Store store) {
+  using W = Words<Word>;
+  const Word* source = reinterpret_cast<const Word*>(from);
+  for (int64_t b = 0; b < plan.block_count; ++b) {
+    const auto index = load_bits<typename W::Index>(plan.indices + b * kVectorBytes);
+    const Word* window = source + plan.bases[b];
+    auto v = load_bits<typename W::Vector>(window);
+    if constexpr (kTwo) {
+      v = W::pick(v, load_bits<typename W::Vector>(window + W::kLanes), index);
+    } else {
+      v = W::pick(v, index);
+    }
+    const int64_t start =
+        smaller(b * W::kLanes, p.to_pixels - W::kLanes) * static_cast<int64_t>(sizeof(Word));
+    for (int r = 0; r < kRows; ++r) store(to + r * p.to_row + start, v);
+  }
+}
+
+template <class Word, int kRows>
+inline void pick_row_of_words(const PickParams& p, const PickPlan& plan, const char* from, char* to) {
+  if constexpr (Words<Word>::kLanes > 0) {
+    const auto pick = [&](auto store) {
+      plan.two_windows ? pick_vectors<Word, true, kRows>(p, plan, from, to, store)
+                       : pick_vectors<Word, false, kRows>(p, plan, from, to, store);
+    };
+#if defined(__x86_64__)
+    const auto aligned = [&](int64_t bytes) {
+      return reinterpret_cast<uintptr_t>(to) % bytes == 0 && p.to_row % bytes == 0 &&
+             p.to_pixels * p.pixel_bytes % bytes == 0;
+    };
+    if (p.stream && aligned(kVectorBytes)) {
+      pick([](char* at, auto v) { stream_bits(at, v); });
+      return;
+    }
+    if (p.stream && aligned(16)) {  // rows of most sizes
+      pick([](char* at, auto v) {
+        __m128i parts[sizeof v / 16];
+        __builtin_memcpy(parts, &v, sizeof v);
+        for (size_t i = 0; i < sizeof v / 16; ++i)
+          _mm_stream_si128(reinterpret_cast<__m128i*>(at) + i, parts[i]);
+      });
+      return;
+    }
+#endif
+    pick([](char* at, auto v) { store_bits(at, v); });
+  }
 }
 
 template <bool kTwo, class Store>
@@ -168,6 +309,16 @@ inline void pick_row(const PickParams& p, const PickPlan& plan, const char* from
     for (int r = 0; r < kRows; ++r) {
       __builtin_memcpy(to + r * p.to_row, from, static_cast<size_t>(from_bytes));
     }
+  } else if (plan.bases) {
+    char padded[2 * kVectorBytes];
+    if (from_bytes < (plan.two_windows ? 2 : 1) * kVectorBytes) {
+      __builtin_memcpy(padded, from, static_cast<size_t>(from_bytes));
+      from = padded;
+    }
+    as_words(p, [&](auto word) {
+      pick_row_of_words<decltype(word), kRows>(p, plan, from, to);
+      return true;
+    });
   } else if (plan.blocks) {
     char padded[kLeastPickBytes] = {};
     if (from_bytes < kLeastPickBytes) {
