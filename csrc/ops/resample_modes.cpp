@@ -167,20 +167,39 @@ static Tensor in_format(const Tensor& image, bool channels_last) {
   return image.permute({0, 2, 3, 1}).contiguous().permute({0, 3, 1, 2});
 }
 
-// What a gradient's op is given, whose result has the format of that.
-static Tensor in_format_for(const ResampleSettings& settings, const Tensor& grad_output, bool channels_last) {
-  return settings.mode->mode == Mode::kArea ? in_format(grad_output, channels_last) : grad_output;
+static bool has_more_pixels(const Tensor& image, SymIntArrayRef size) {
+  SymInt pixels = 1, of_size = 1;
+  for (size_t axis = 0; axis < size.size(); ++axis) {
+    const SymInt extent = image.sym_size(static_cast<int64_t>(axis) + 2);
+    if (extent.is_symbolic() || size[axis].is_symbolic()) return false;
+    pixels *= extent;
+    of_size *= size[axis];
+  }
+  return pixels > of_size;
+}
+
+// The gradient of an area's mean has the memory format of the input. The result of `op`, of the given size,
+// has that of its argument: of the two images, the one with fewer pixels is turned.
+template <class Op>
+static Tensor mean_backward(const Tensor& grad_output, SymIntArrayRef size, bool channels_last,
+                            const Op& op) {
+  if (has_more_pixels(grad_output, size)) return in_format(op(grad_output), channels_last);
+  return op(in_format(grad_output, channels_last));
 }
 
 Tensor resize_plane_backward(const Tensor& grad_output, SymIntArrayRef input_size,
                              const ResampleSettings& settings, bool input_is_channels_last) {
-  return call_op_of(settings, upsample_backward_op(), resample_backward_op(),
-                    in_format_for(settings, grad_output, input_is_channels_last), input_size);
+  const auto op = [&](const Tensor& grad) {
+    return call_op_of(settings, upsample_backward_op(), resample_backward_op(), grad, input_size);
+  };
+  if (settings.mode->mode != Mode::kArea) return op(grad_output);
+  return mean_backward(grad_output, input_size, input_is_channels_last, op);
 }
 
 Tensor copy_plane_backward(const Tensor& grad_output, const ResampleSettings& settings,
                            bool input_is_channels_last) {
-  const Tensor grad = in_format_for(settings, grad_output, input_is_channels_last);
+  const bool is_mean = settings.mode->mode == Mode::kArea;
+  const Tensor grad = is_mean ? in_format(grad_output, input_is_channels_last) : grad_output;
   if (!grad_input_follows(settings) || grad.suggest_memory_format() != at::MemoryFormat::ChannelsLast) {
     return grad.clone(at::MemoryFormat::Contiguous);
   }
@@ -204,9 +223,12 @@ struct ResampleRule {
   }
   void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
     const auto& op = kForward ? resample_backward_op() : resample_op();
+    const auto resample = [&](const Tensor& image) {
+      return op.call(image, size, kModes[mode].name, antialias, align_corners,
+                     has_scales ? OptionalScales(scales) : std::nullopt);
+    };
     const bool is_mean = kForward && kModes[mode].mode == Mode::kArea;
-    grads[0] = op.call(is_mean ? in_format(grad, channels_last) : grad, size, kModes[mode].name, antialias,
-                       align_corners, has_scales ? OptionalScales(scales) : std::nullopt);
+    grads[0] = is_mean ? mean_backward(grad, size, channels_last, resample) : resample(grad);
   }
 };
 
