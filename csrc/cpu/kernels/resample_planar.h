@@ -120,6 +120,15 @@ inline void interpolate_far(const RowGroup<T, E, acc>& group, int r, const AxisT
   const auto sample = [&](int64_t index) {
     return multiply_add(down1, to_acc(group.source1[index]), down0 * to_acc(group.source0[index]));
   };
+  if (width.taps_per_row == 2) {
+    const int64_t* index = width.index + 2 * begin;
+    const acc* weight = width.weight + 2 * begin;
+    for (int64_t o = begin; o < end; ++o, index += 2, weight += 2) {
+      const acc first = weight[0] * sample(index[0]);
+      group.finish.put_one(group.out[r] + o, multiply_add(weight[1], sample(index[1]), first));
+    }
+    return;
+  }
   for (int64_t o = begin; o < end; ++o) {
     const int64_t t = width.offset[o], taps = width.offset[o + 1] - t;
     acc sum = taps > 0 ? width.weight[t] * sample(width.index[t]) : acc(0);
