@@ -13,7 +13,6 @@ What is checked before anything is compiled, and how `pip install .` finds torch
 import contextlib
 import functools
 import glob
-import hashlib
 import os
 import pathlib
 import re
@@ -139,8 +138,8 @@ def find(*patterns):
 def without_included(sources):
     """The sources to compile: a file of csrc/units stands for those that it includes.
 
-    Whatever a source with torch's headers holds, g++ first instantiates the templates that they use, which
-    takes as long as a small source does and which precompiled headers do not save: few sources are best.
+    Whatever a source holds that includes torch's headers, g++ first parses these and instantiates the
+    templates that they use, for ten seconds or more: few sources are best.
     """
     included = {
         os.path.normpath(pathlib.Path(unit).parent / name)
@@ -161,24 +160,6 @@ def compiler_is_gcc():
     except OSError:
         return True  # there is none, which is said before anything is compiled
     return "__GNUC__" in predefined and "__clang__" not in predefined
-
-
-def precompile_headers(compiler, compile_arguments, folder):
-    """Compiles csrc/torch_headers.h once for all sources that include it; returns the folder to look in.
-
-    None where the compiler is not g++: clang takes no precompiled header by way of an #include. The flags
-    must be the sources' own to the last, or g++ passes the result over: hence the compiler's own compile().
-    """
-    if not compiler_is_gcc():
-        return None
-    (header,) = find("torch_headers.h")
-    compiler.src_extensions.append(".h")
-    (compiled,) = compiler.compile([header], output_dir=folder, **compile_arguments)
-    compiler.src_extensions.remove(".h")
-    named = pathlib.Path(compiled).with_suffix(".h.gch")  # as g++ looks for it
-    named.unlink(missing_ok=True)
-    named.symlink_to(pathlib.Path(compiled).name)
-    return str(named.parent)
 
 
 def extension_and_build(torch):
@@ -212,10 +193,9 @@ def extension_and_build(torch):
     nvcc = [*NVCC_FLAGS, "-Xcompiler", "-fopenmp,-ffp-contract=off,-fvisibility=hidden"]
 
     # The version is part of each compile command, so that objects of another torch are not taken for fresh.
-    # So are the precompiled headers, which g++ does not name among what an object depends on.
-    headers = hashlib.sha256((ROOT / "csrc" / "torch_headers.h").read_bytes()).hexdigest()[:8]
     macros = [("UPSAMPLE_EXT_TORCH_VERSION", f'"{build_info["torch"]}"')]
-    macros.append(("UPSAMPLE_EXT_TORCH_HEADERS", headers))
+    # Each source includes the headers of the operators that it calls, not those of all.
+    macros.append(("AT_PER_OPERATOR_HEADERS", "1"))
     if with_cuda:
         macros.append(("UPSAMPLE_EXT_WITH_CUDA", "1"))
     make = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension
@@ -230,16 +210,6 @@ def extension_and_build(torch):
     )
 
     class Build(cpp_extension.BuildExtension):
-        def build_extension(self, ext):
-            arguments = {"macros": ext.define_macros, "include_dirs": ext.include_dirs, "debug": self.debug}
-            arguments |= {"extra_postargs": ext.extra_compile_args, "depends": ext.depends}
-            folder = precompile_headers(
-                self.compiler, arguments, str(pathlib.Path(self.build_temp) / "headers")
-            )
-            if folder:
-                ext.include_dirs.insert(0, folder)
-            super().build_extension(ext)
-
         def run(self):
             os.environ.setdefault("MAX_JOBS", str(default_jobs()))
             print(f"upsample_ext: building for torch {build_info['torch']}, {os.environ['MAX_JOBS']} job(s)")

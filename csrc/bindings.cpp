@@ -5,8 +5,8 @@
 // treatment, and calls the op's typed handle. It returns None for everything else, so that the Python side
 // can take the general path (subclasses, tracing, symbolic sizes) or leave the call to PyTorch, whose errors
 // are then raised. CONTRIBUTING.md says why doors exist.
-#include <torch_headers.h>
 
+#include <ATen/autocast_mode.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/jit/frontend/tracer.h>

@@ -9,8 +9,6 @@
 // not through the dispatcher, so that the errors are exactly PyTorch's.
 //
 // mode="area" is not among these ops: natively it is an average pooling, which other code calls directly.
-#include <torch_headers.h>
-
 #include "dispatcher_override.h"
 
 #include <ATen/MemoryOverlap.h>
@@ -63,6 +61,7 @@
 #include <ATen/ops/upsample_trilinear3d_backward_cuda_dispatch.h>
 #include <ATen/ops/upsample_trilinear3d_cpu_dispatch.h>
 #include <ATen/ops/upsample_trilinear3d_cuda_dispatch.h>
+#include <torch/library.h>
 
 #include <memory>
 #include <mutex>

@@ -1,5 +1,3 @@
-#include <torch_headers.h>
-
 #include "judge.h"
 
 #include <algorithm>

@@ -115,7 +115,7 @@ def test_cuda_extension_honours_the_users_architectures(build, monkeypatch, tmp_
         extension, _ = build.extension_and_build(torch)
         assert os.environ["TORCH_CUDA_ARCH_LIST"] == expected
         assert "csrc/cuda/kernels/resample.cu" in extension.sources
-        assert "csrc/units/entry.cpp" in extension.sources
+        assert "csrc/units/ops.cpp" in extension.sources
         assert build.cuda_architectures(torch, cpp_extension) == expected
         assert ("UPSAMPLE_EXT_WITH_CUDA", "1") in extension.define_macros
         assert not [flag for flag in extension.extra_compile_args["nvcc"] if "arch" in flag]

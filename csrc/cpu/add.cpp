@@ -1,7 +1,7 @@
 // CPU launcher of add.
-#include <torch_headers.h>
-
 #include "../ops/add.h"
+
+#include <torch/library.h>
 
 #include "../ops/resample_modes.h"
 #include "copy_pixels.h"

@@ -3,9 +3,10 @@
 // A pass computes as many stages as possible at once, by composed tables. An image between two stages is made
 // only where it is smaller than what it is made from, or where more stages would take more taps than an
 // enlargement does: reading it is then cheaper than doing without.
-#include <torch_headers.h>
-
 #include "../ops/chain.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "argmax.h"
 #include "run_resample.h"

@@ -1,7 +1,7 @@
 // CPU launcher of concat.
-#include <torch_headers.h>
-
 #include "../ops/concat.h"
+
+#include <torch/library.h>
 
 #include "../ops/resample_modes.h"
 #include "copy_pixels.h"

@@ -1,5 +1,3 @@
-#include <torch_headers.h>
-
 #include "copy_pixels.h"
 
 #include <algorithm>

@@ -1,7 +1,8 @@
 // CPU launchers of cross-entropy over resized logits: targets checked, parameters, threads, memory, the sum.
-#include <torch_headers.h>
-
 #include "../ops/cross_entropy.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "logits_choice.h"
 #include "run_resample.h"

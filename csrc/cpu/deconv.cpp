@@ -1,7 +1,8 @@
 // CPU launchers of the depthwise transposed convolution: tensors to parameter structs, threads, memory.
-#include <torch_headers.h>
-
 #include "../ops/deconv.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "copy_pixels.h"
 #include "deconv.h"

@@ -1,6 +1,6 @@
-#include <torch_headers.h>
-
 #include "pick_pixels.h"
+
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <optional>

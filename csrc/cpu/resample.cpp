@@ -1,7 +1,9 @@
 // CPU launchers of the resample family: tensors to parameter structs, tables, threads, memory.
-#include <torch_headers.h>
-
 #include "../ops/resample.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "../ops/op_handles.h"
 #include "../ops/resample_modes.h"

@@ -1,7 +1,10 @@
 // How a launcher runs a resample kernel, for the family itself and for the ops fused to it.
 #pragma once
 
+#include <ATen/TensorIndexing.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <optional>

@@ -1,7 +1,8 @@
 // CPU launcher of threshold.
-#include <torch_headers.h>
-
 #include "../ops/threshold.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "../ops/resample_modes.h"
 #include "pick_pixels.h"

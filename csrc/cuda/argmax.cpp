@@ -1,7 +1,8 @@
 // CUDA launcher of argmax.
-#include <torch_headers.h>
-
 #include "../ops/argmax.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "../ops/resample_modes.h"
 #include "kernels.h"

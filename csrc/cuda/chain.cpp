@@ -1,7 +1,8 @@
 // CUDA launchers of chains of resizes: one stage after the other, and what consumes the last in one kernel.
-#include <torch_headers.h>
-
 #include "../ops/chain.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "../ops/op_handles.h"
 #include "../ops/resample_modes.h"

@@ -1,7 +1,7 @@
 // CUDA launcher of concat.
-#include <torch_headers.h>
-
 #include "../ops/concat.h"
+
+#include <torch/library.h>
 
 #include "../ops/resample_modes.h"
 #include "kernels.h"

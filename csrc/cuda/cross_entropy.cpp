@@ -1,8 +1,9 @@
 // CUDA launchers of cross-entropy over resized logits. Nothing is read back to the host: the mean's
 // denominator and the scale of the gradient stay on the device.
-#include <torch_headers.h>
-
 #include "../ops/cross_entropy.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "kernels.h"
 #include "resample_params.h"

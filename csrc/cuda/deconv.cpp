@@ -1,7 +1,8 @@
 // CUDA launchers of the depthwise transposed convolution: tensors to parameter structs, memory.
-#include <torch_headers.h>
-
 #include "deconv.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "../ops/deconv.h"
 #include "kernels.h"

@@ -1,7 +1,8 @@
 // CUDA launchers of the resample family: tensors to parameter structs.
-#include <torch_headers.h>
-
 #include "../ops/resample.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "../ops/op_handles.h"
 #include "../ops/resample_modes.h"

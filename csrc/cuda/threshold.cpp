@@ -1,7 +1,8 @@
 // CUDA launcher of threshold.
-#include <torch_headers.h>
-
 #include "../ops/threshold.h"
+
+#include <ATen/TensorOperators.h>
+#include <torch/library.h>
 
 #include "../ops/resample_modes.h"
 #include "kernels.h"

@@ -1,10 +1,12 @@
 // Resize fused with an addition: checks, output, meta kernel, autograd.
-#include <torch_headers.h>
-
 #include "add.h"
 
 #include <ATen/ExpandUtils.h>
 #include <ATen/TensorIterator.h>
+#include <ATen/ops/add.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_strided.h>
+#include <torch/library.h>
 
 #include "autograd_node.h"
 #include "op_handles.h"

@@ -1,10 +1,11 @@
 // Argmax over the classes of a resized image: checks, outputs, meta kernels. Neither the index nor its score
 // is differentiable.
-#include <torch_headers.h>
-
 #include "argmax.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/library.h>
 
 #include <limits>
 

@@ -1,9 +1,10 @@
 // Chains of resizes, and what follows them: checks, outputs, meta kernels, autograd.
-#include <torch_headers.h>
-
 #include "chain.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/library.h>
 
 #include "argmax.h"
 #include "autograd_node.h"

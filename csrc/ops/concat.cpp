@@ -1,9 +1,11 @@
 // Resize of several images, concatenated along the channels: checks, output, meta kernel, autograd.
-#include <torch_headers.h>
-
 #include "concat.h"
 
 #include <ATen/native/TypeProperties.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/library.h>
 
 #include <algorithm>
 

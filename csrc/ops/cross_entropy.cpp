@@ -5,12 +5,21 @@
 // the gradient of a mean is too small for them before it is scaled) or is not known yet (reduction "none"),
 // backward reads the logits again, from a copy: natively they may change once the loss is known. Higher
 // orders and forward mode use the unfused expression, written here in PyTorch's own differentiable ops.
-#include <torch_headers.h>
-
 #include "cross_entropy.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <torch/csrc/autograd/graph_task.h>
+#include <torch/library.h>
 
 #include "autograd_node.h"
 #include "dtypes.h"

@@ -3,11 +3,13 @@
 // Three ops, each linear in both of its tensors, are closed under differentiation: with y = conv(x, w),
 // backward_input and backward_weight are its adjoints in x and in w, and the adjoints of each are the other
 // two.
-#include <torch_headers.h>
-
 #include "deconv.h"
 
 #include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/library.h>
 
 #include "autograd_node.h"
 #include "op_handles.h"
@@ -28,7 +30,7 @@ static void check_companion(const char* op, const char* name, const Tensor& tens
               ", got ", tensor.device());
 }
 
-static void check_image(const char* op, const char* name, const Tensor& image) {
+static void check_float_image(const char* op, const char* name, const Tensor& image) {
   TORCH_CHECK(image.dim() == 4, op, ": expected a 4-D ", name, " (N, C, H, W), got ", image.sym_sizes());
   TORCH_CHECK(image.sym_size(1) != 0 && image.sym_size(2) != 0 && image.sym_size(3) != 0, op, ": expected a ",
               name, " (N, C, H, W) that is non-empty in all but the batch, got ", image.sym_sizes());
@@ -43,8 +45,8 @@ static void check_weight(const char* op, const Tensor& weight, const Tensor& ima
 }
 
 static void check_both_images(const char* op, const Tensor& grad_output, const Tensor& input) {
-  check_image(op, "grad_output", grad_output);
-  check_image(op, "input", input);
+  check_float_image(op, "grad_output", grad_output);
+  check_float_image(op, "input", input);
   check_companion(op, "an input", input, grad_output);
   TORCH_CHECK(input.sym_size(0) == grad_output.sym_size(0) && input.sym_size(1) == grad_output.sym_size(1),
               op, ": expected input and grad_output of one batch and as many channels, got ",
@@ -85,7 +87,7 @@ static at::MemoryFormat format_of(const Tensor& a, const Tensor& b, optional<boo
 Tensor make_depthwise_output(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
                              const ConvTransposeArgs& args) {
   const char* op = "depthwise_conv_transpose2d";
-  check_image(op, "input", input);
+  check_float_image(op, "input", input);
   check_weight(op, weight, input);
   if (bias.has_value() && bias->defined()) {
     TORCH_CHECK(bias->dim() == 1 && bias->sym_size(0) == input.sym_size(1), op, ": expected a bias (",
@@ -100,7 +102,7 @@ Tensor make_depthwise_output(const Tensor& input, const Tensor& weight, const op
 Tensor make_depthwise_grad_input(const Tensor& grad_output, const Tensor& weight, SymIntArrayRef input_size,
                                  const ConvTransposeArgs& args, optional<bool> channels_last) {
   const char* op = "depthwise_conv_transpose2d_backward_input";
-  check_image(op, "grad_output", grad_output);
+  check_float_image(op, "grad_output", grad_output);
   check_weight(op, weight, grad_output);
   output_padding_of(op, grad_output, input_size, weight.sym_sizes().slice(2), args);
   return at::empty_symint({grad_output.sym_size(0), grad_output.sym_size(1), input_size[0], input_size[1]},

@@ -1,12 +1,13 @@
 // Bilinear resize and separable transposed convolution: checks, outputs, meta kernels, autograd.
-#include <torch_headers.h>
-
 #include "resample.h"
 
 #include <ATen/FunctionalTensorWrapper.h>
 #include <ATen/MemoryOverlap.h>
 #include <ATen/SavedTensorHooks.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/native/Resize.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include "autograd_node.h"
 #include "op_handles.h"

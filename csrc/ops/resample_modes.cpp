@@ -1,7 +1,8 @@
 // Resize of an image of any rank in any mode: checks, outputs, meta kernels, autograd.
-#include <torch_headers.h>
-
 #include "resample_modes.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 // Every op of the package, in one place. The other files of this folder implement them; the launchers of
 // csrc/cpu and csrc/cuda register under their device's dispatch key.
-#include <torch_headers.h>
+#include <torch/library.h>
 
 TORCH_LIBRARY(upsample_ext, m) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};

@@ -1,9 +1,11 @@
 // Threshold of a resized image: checks, output, meta kernel. Not differentiable.
-#include <torch_headers.h>
-
 #include "threshold.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_strided.h>
+#include <ATen/ops/gt.h>
+#include <torch/library.h>
 
 #include "op_handles.h"
 #include "resample.h"

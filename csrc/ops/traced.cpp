@@ -1,7 +1,7 @@
 // Overloads that torch.jit.trace records so that a trace is valid for other sizes: `vec` takes either a size
 // or the factors for the axes, `tensors` a size of numbers that the trace computes, each a tensor of one
 // element. All are made of the ops with a size of ints.
-#include <torch_headers.h>
+#include <torch/library.h>
 
 #include "op_handles.h"
 #include "resample_modes.h"

@@ -1,5 +1,16 @@
-// Compiled as one source, see setup.py: depthwise transposed convolution, and cross-entropy of resized
-// logits.
+// Compiled as one source, see setup.py: the ops, and the ways into them from Python and from the dispatcher.
 
+#include "../bindings.cpp"
+#include "../dispatcher_override.cpp"
+#include "../judge.cpp"
+#include "../ops/add.cpp"
+#include "../ops/argmax.cpp"
+#include "../ops/chain.cpp"
+#include "../ops/concat.cpp"
 #include "../ops/cross_entropy.cpp"
 #include "../ops/deconv.cpp"
+#include "../ops/resample.cpp"
+#include "../ops/resample_modes.cpp"
+#include "../ops/schemas.cpp"
+#include "../ops/threshold.cpp"
+#include "../ops/traced.cpp"

@@ -280,19 +280,16 @@ template <class acc, class F>
 inline void with_reach(const LogitsParams<acc>& x, int64_t b, F&& f) {
   switch (column_plan(x).blocks[b].reach) {
     case Reach::kShared:
-      if (kPermutes) return f(ReachConstant<Reach::kShared>{});
-      return f(ReachConstant<Reach::kNear>{});
+      return f(ReachConstant<occurring(Reach::kShared)>{});
     case Reach::kPair:
-      return f(ReachConstant<Reach::kPair>{});
+      return f(ReachConstant<occurring(Reach::kPair)>{});
     case Reach::kNear:
     case Reach::kGaps:  // every column of an interpolation has both taps
       return f(ReachConstant<Reach::kNear>{});
     case Reach::kWide:
-      if (kPermutes) return f(ReachConstant<Reach::kWide>{});
-      break;
+      return f(ReachConstant<occurring(Reach::kWide)>{});
     case Reach::kWidest:
-      if (kPermutes) return f(ReachConstant<Reach::kWidest>{});
-      break;
+      return f(ReachConstant<occurring(Reach::kWidest)>{});
     case Reach::kFar:
       break;
   }

@@ -25,6 +25,12 @@ constexpr int64_t windows_of(Reach reach) { return kWindows[static_cast<int>(rea
 constexpr bool has_every_tap(Reach reach) { return reach <= Reach::kNear; }
 constexpr bool shares_windows(Reach reach) { return reach <= Reach::kPair; }
 
+// `reach`, or where lanes are loaded one by one, and it does not occur, one that does: no code for it alone
+// is then compiled.
+constexpr Reach occurring(Reach reach) {
+  return kPermutes || reach == Reach::kGaps || reach == Reach::kFar ? reach : Reach::kNear;
+}
+
 // One tap of all columns of a block: samples base + offset + lane, or lane -1 where it is absent.
 template <class acc>
 struct ColumnTap {
@@ -331,7 +337,13 @@ inline vec<acc> pick(vec<acc> window, vec_index<acc> lane) {
 // The samples p[lane] of a tap; zero where it is absent.
 template <Reach kReach, class acc, class T>
 inline vec<acc> fetch(const T* p, vec_index<acc> lane) {
-  if constexpr (!kPermutes) {
+  if constexpr (!kPermutes && sizeof(T) == 2) {  // all lanes are widened at once
+    packed_u16 bits;
+    for (int64_t i = 0; i < lanes<acc>; ++i) {
+      bits[i] = !has_every_tap(kReach) && lane[i] < 0 ? uint16_t{0} : p[lane[i]].bits;
+    }
+    return load(reinterpret_cast<const T*>(&bits));
+  } else if constexpr (!kPermutes) {
     vec<acc> v;
     for (int64_t i = 0; i < lanes<acc>; ++i) {
       v[i] = !has_every_tap(kReach) && lane[i] < 0 ? acc(0) : to_acc(p[lane[i]]);
@@ -497,10 +509,12 @@ inline void write_run(E finish, typename E::result* out, const acc* row, const C
                       const AxisTaps<acc>& axis, int64_t begin, int64_t end) {
   const ColumnBlock<acc>& block = plan.blocks[begin];
   if (block.taps == 2) {
-    if (kPermutes && block.reach == Reach::kShared)
-      return write_two_taps<Reach::kShared, kPut>(finish, out, row, plan, begin, end);
-    if (kPermutes && block.reach == Reach::kPair)
-      return write_two_taps<Reach::kPair, kPut>(finish, out, row, plan, begin, end);
+    if constexpr (kPermutes) {
+      if (block.reach == Reach::kShared)
+        return write_two_taps<Reach::kShared, kPut>(finish, out, row, plan, begin, end);
+      if (block.reach == Reach::kPair)
+        return write_two_taps<Reach::kPair, kPut>(finish, out, row, plan, begin, end);
+    }
     if (block.reach == Reach::kNear)
       return write_two_taps<Reach::kNear, kPut>(finish, out, row, plan, begin, end);
   }

@@ -12,7 +12,8 @@ namespace UPSAMPLE_LEVEL {
 
 // ---- interpolation --------------------------------------------------------------------------------------
 
-constexpr int kTileRows = 2, kTileColumns = 4;
+// Four columns need more registers than SSE2 has: without FMA, products take one each.
+constexpr int kTileRows = 2, kTileColumns = UPSAMPLE_HAS_FMA ? 4 : 2;
 
 // Result pixels, rows by columns, between the same four corners.
 template <class T, class E, class acc>
@@ -100,7 +101,9 @@ inline void interpolate_pixels(const PixelTile<T, E, acc>& of, int64_t channels,
 template <int kRows, class T, class E, class acc>
 inline void interpolate_columns(const PixelTile<T, E, acc>& tile, int columns, int64_t channels,
                                 bool streams) {
-  if (columns == 4) return interpolate_pixels<kRows, 4>(tile, channels, streams);
+  if constexpr (kTileColumns == 4) {
+    if (columns == 4) return interpolate_pixels<kRows, 4>(tile, channels, streams);
+  }
   if (columns == 2) return interpolate_pixels<kRows, 2>(tile, channels, streams);
   interpolate_pixels<kRows, 1>(tile, channels, streams);
 }
@@ -422,19 +425,31 @@ inline void write_pixels(const ResampleParams<acc>& p, E finish, typename E::res
   }
 }
 
+// Of a row of pixels, `tile` channels of those that are read.
+template <class acc>
+inline RowShape pixel_row(const ResampleParams<acc>& p, int64_t pixels, int64_t tile) {
+  return p.x_strides.width == tile ? RowShape{1, pixels * tile, 0}
+                                   : RowShape{pixels, tile, p.x_strides.width};
+}
+
+// The sum of the source rows of result row oy, of a range of their pixels. Not inlined, so that epilogues
+// share it.
+template <class T, class acc>
+[[gnu::noinline]] void sum_pixel_row(const ResampleParams<acc>& p, acc* sum, const T* in, int64_t tile,
+                                     const ColumnRange& range, int64_t oy) {
+  blend_rows(sum, in + range.source * p.x_strides.width, p.x_strides.height,
+             pixel_row(p, range.source_end - range.source, tile), p.height, oy);
+}
+
 // Channels c .. c + tile of result rows begin .. end.
 template <class T, class E, class acc>
 inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
                               int64_t tile, int64_t begin, int64_t end, char* scratch) {
   acc* buffer[] = {reinterpret_cast<acc*>(scratch),
                    reinterpret_cast<acc*>(scratch + channels_last_row_bytes(p))};
-  const auto shape = [&](int64_t pixels) {
-    return p.x_strides.width == tile ? RowShape{1, pixels * tile, 0}
-                                     : RowShape{pixels, tile, p.x_strides.width};
-  };
   if (!E::kFewTaps && scatters_rows(p)) {
-    RowScatter<T, acc> rows(in, p.x_strides.height, shape(p.width.in_size), p.height, p.height_forward,
-                            buffer[0], buffer[1]);
+    RowScatter<T, acc> rows(in, p.x_strides.height, pixel_row(p, p.width.in_size, tile), p.height,
+                            p.height_forward, buffer[0], buffer[1]);
     rows.start(begin, end);
     const ColumnRange all{0, p.width.out_size, 0, p.width.in_size};
     for (int64_t oy = begin; oy < end; ++oy) {
@@ -451,8 +466,7 @@ inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* i
     // A long row in parts, so that its sum is still in cache when it is read.
     for (int64_t o = 0; o < p.width.out_size;) {
       const ColumnRange range = columns_from(p, o, tile);
-      blend_rows(buffer[0], in + range.source * p.x_strides.width, p.x_strides.height,
-                 shape(range.source_end - range.source), p.height, oy);
+      sum_pixel_row(p, buffer[0], in, tile, range, oy);
       write_pixels(p, finish, out_row, buffer[0] - range.source * tile, tile, range);
       o = range.end;
     }

@@ -172,17 +172,17 @@ inline void interpolate_run(const RowGroup<T, E, acc>& group, const ColumnPlan<a
                             const AxisTaps<acc>& width, int64_t begin, int64_t end, int64_t count) {
   switch (plan.blocks[begin].reach) {
     case Reach::kShared:
-      return interpolate_run<Reach::kShared, kPut>(group, plan, begin, end, count);
+      return interpolate_run<occurring(Reach::kShared), kPut>(group, plan, begin, end, count);
     case Reach::kPair:
-      return interpolate_run<Reach::kPair, kPut>(group, plan, begin, end, count);
+      return interpolate_run<occurring(Reach::kPair), kPut>(group, plan, begin, end, count);
     case Reach::kNear:
       return interpolate_run<Reach::kNear, kPut>(group, plan, begin, end, count);
     case Reach::kGaps:
       return interpolate_run<Reach::kGaps, kPut>(group, plan, begin, end, count);
     case Reach::kWide:
-      return interpolate_run<Reach::kWide, kPut>(group, plan, begin, end, count);
+      return interpolate_run<occurring(Reach::kWide), kPut>(group, plan, begin, end, count);
     case Reach::kWidest:
-      return interpolate_run<Reach::kWidest, kPut>(group, plan, begin, end, count);
+      return interpolate_run<occurring(Reach::kWidest), kPut>(group, plan, begin, end, count);
     case Reach::kFar:
       for (int r = 0; r < group.count; ++r) {
         interpolate_far(group, r, width, begin * lanes<acc>, smaller(end * lanes<acc>, width.out_size));
@@ -379,6 +379,24 @@ inline void resample_short_rows(const ResampleParams<acc>& p, E finish, const T*
   }
 }
 
+// Sums the source rows of the result rows from oy on that are written together, and returns how many these
+// are. Not inlined, so that epilogues share it.
+template <class T, class acc>
+[[gnu::noinline]] int64_t sum_row_batch(const ResampleParams<acc>& p, const RowShape& shape, const T* in,
+                                        int64_t oy, int64_t end, acc* const rows[kRowBatch]) {
+  int64_t count = 0;
+  while (count < kRowBatch && oy + count < end && !is_zero(p, oy + count)) {
+    const int64_t row = oy + count;
+    if (count + 1 < kRowBatch && row + 1 < end && share_four_rows(p.height, row, row + 1)) {
+      blend_two_rows(rows[count], rows[count + 1], in, p.x_strides.height, shape, p.height, row);
+      count += 2;
+    } else {
+      blend_rows(rows[count++], in, p.x_strides.height, shape, p.height, row);
+    }
+  }
+  return count;
+}
+
 template <class T, class E, class acc>
 inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const T* in,
                                    typename E::result* out, int64_t begin, int64_t end, char* scratch) {
@@ -395,24 +413,14 @@ inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const
     }
     return;
   }
+  acc* const rows[] = {row_buffer(0), row_buffer(1), row_buffer(2), row_buffer(3)};
+  static_assert(sizeof rows == kRowBatch * sizeof *rows, "one pointer for each");
   for (int64_t oy = begin; oy < end;) {
     if (is_zero(p, oy)) {
       zero_row(p, finish, out + oy++ * p.y_strides.height);
       continue;
     }
-    int64_t count = 0;
-    while (count < kRowBatch && oy + count < end && !is_zero(p, oy + count)) {
-      const int64_t row = oy + count;
-      if (count + 1 < kRowBatch && row + 1 < end && share_four_rows(p.height, row, row + 1)) {
-        blend_two_rows(row_buffer(count), row_buffer(count + 1), in, p.x_strides.height, shape, p.height,
-                       row);
-        count += 2;
-      } else {
-        blend_rows(row_buffer(count++), in, p.x_strides.height, shape, p.height, row);
-      }
-    }
-    const acc* const rows[] = {row_buffer(0), row_buffer(1), row_buffer(2), row_buffer(3)};
-    static_assert(sizeof rows == kRowBatch * sizeof *rows, "one pointer for each");
+    const int64_t count = sum_row_batch(p, shape, in, oy, end, rows);
     if (count < kRowBatch ||
         !write_rows_together<kRowBatch>(p, finish, out + oy * p.y_strides.height, rows)) {
       for (int64_t i = 0; i < count; ++i) {

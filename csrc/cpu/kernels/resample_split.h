@@ -36,8 +36,8 @@ int64_t split_scratch_bytes(const ResampleParams<acc>& p) {
 // planes[c * plane + x] = channel c of pixel x, x < pixels, of the sum over the taps t of
 // weight[t] * input[index[t] * row_stride + ...].
 template <int kChannels, class T, class acc>
-inline void split_rows(acc* planes, int64_t plane, const T* input, int64_t row_stride, int64_t pixels,
-                       const int64_t* index, const acc* weight, int64_t taps) {
+inline void split_pixels(acc* planes, int64_t plane, const T* input, int64_t row_stride, int64_t pixels,
+                         const int64_t* index, const acc* weight, int64_t taps) {
   using Pixels = PixelVectors<kChannels, vec<acc>>;
   const auto store_planes = [&](int64_t x, const Pixels& v) {
     const Pixels split = split_channels(v);
@@ -76,19 +76,28 @@ inline void split_rows(acc* planes, int64_t plane, const T* input, int64_t row_s
   }
 }
 
+// The same for the pixels of p.x. Not inlined, so that epilogues share it.
+template <class T, class acc>
+[[gnu::noinline]] void split_rows(const ResampleParams<acc>& p, acc* planes, int64_t plane, const T* input,
+                                  const int64_t* index, const acc* weight, int64_t taps) {
+  const auto split = p.channels == 2   ? split_pixels<2, T, acc>
+                     : p.channels == 3 ? split_pixels<3, T, acc>
+                                       : split_pixels<4, T, acc>;
+  split(planes, plane, input, p.x_strides.height, p.width.in_size, index, weight, taps);
+}
+
 // Result rows oy .. oy + count, which fit the scratch: each plane's are then written one after the other.
-template <int kChannels, class T, class E, class acc>
+template <class T, class E, class acc>
 inline void resample_split_rows(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
                                 int64_t oy, int64_t count, char* scratch) {
   const int64_t plane = planar_row_bytes(p) / static_cast<int64_t>(sizeof(acc));
-  const auto planes = [&](int64_t i) { return reinterpret_cast<acc*>(scratch) + i * kChannels * plane; };
+  const auto planes = [&](int64_t i) { return reinterpret_cast<acc*>(scratch) + i * p.channels * plane; };
   for (int64_t i = 0; i < count; ++i) {
     if (is_zero(p, oy + i)) continue;
     const int64_t t = p.height.offset[oy + i], taps = p.height.offset[oy + i + 1] - t;
-    split_rows<kChannels>(planes(i), plane, in, p.x_strides.height, p.width.in_size, p.height.index + t,
-                          p.height.weight + t, taps);
+    split_rows(p, planes(i), plane, in, p.height.index + t, p.height.weight + t, taps);
   }
-  for (int c = 0; c < kChannels; ++c) {
+  for (int64_t c = 0; c < p.channels; ++c) {
     for (int64_t i = 0; i < count; ++i) {
       typename E::result* to = out + c * p.y_strides.channel + (oy + i) * p.y_strides.height;
       if (is_zero(p, oy + i)) {
@@ -100,24 +109,32 @@ inline void resample_split_rows(const ResampleParams<acc>& p, E finish, const T*
   }
 }
 
-// Result row oy, pixel by pixel.
-template <int kChannels, class T, class E, class acc>
-inline void resample_split_pixels(const ResampleParams<acc>& p, E finish, const T* in,
-                                  typename E::result* out, int64_t oy, char* scratch) {
+// The pixels of result row oy, of four lanes each. Not inlined, so that epilogues share it.
+template <class T, class acc>
+[[gnu::noinline]] void interpolate_row_of_pixels(const ResampleParams<acc>& p, const T* in, int64_t oy,
+                                                 acc* pixels) {
   const auto rows = small_pixel_rows(p, in, oy);
   const TwoTapRows<acc> width(p.width);
-  acc* pixels = reinterpret_cast<acc*>(scratch);
   const auto keep = [&](int64_t ox, auto pixel) { store_bits(pixels + ox * kFewChannels, pixel); };
   const int64_t careful = first_careful_pixel(width);
   interpolate_small_pixels<false>(rows, width, 0, careful, keep);
   interpolate_small_pixels<true>(rows, width, careful, width.out_size, keep);
+}
+
+// Result row oy, pixel by pixel.
+template <class T, class E, class acc>
+inline void resample_split_pixels(const ResampleParams<acc>& p, E finish, const T* in,
+                                  typename E::result* out, int64_t oy, char* scratch) {
+  acc* pixels = reinterpret_cast<acc*>(scratch);
+  interpolate_row_of_pixels(p, in, oy, pixels);
   out += oy * p.y_strides.height;
-  for (int64_t ox = 0; ox < width.out_size; ox += lanes<acc>) {
+  for (int64_t ox = 0; ox < p.width.out_size; ox += lanes<acc>) {
     PixelVectors<kFewChannels, vec<acc>> v;
     for (int64_t i = 0; i < kFewChannels; ++i) v.of[i] = load(pixels + ox * kFewChannels + i * lanes<acc>);
     const auto split = split_channels(v);
-    const int64_t count = smaller(lanes<acc>, width.out_size - ox);
-    for (int c = 0; c < kChannels; ++c) {
+    const int64_t count = smaller(lanes<acc>, p.width.out_size - ox);
+    for (int c = 0; c < kFewChannels; ++c) {
+      if (c >= p.channels) break;
       typename E::result* to = out + c * p.y_strides.channel + ox;
       if (count == lanes<acc>) {
         finish.template put<Put::kStore>(to, split.of[c], count);
@@ -128,12 +145,12 @@ inline void resample_split_pixels(const ResampleParams<acc>& p, E finish, const 
   }
 }
 
-template <int kChannels, class T, class E, class acc>
+template <class T, class E, class acc>
 inline void resample_split_image(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
                                  int64_t begin, int64_t end, char* scratch) {
   if (p.split == Split::kPixels) {
     for (int64_t oy = begin; oy < end; ++oy) {
-      resample_split_pixels<kChannels>(p, finish, in, out, oy, scratch);
+      resample_split_pixels(p, finish, in, out, oy, scratch);
     }
     return;
   }
@@ -141,17 +158,17 @@ inline void resample_split_image(const ResampleParams<acc>& p, E finish, const T
     if (widens_bytes<T, E>(p)) {
       const int64_t plane = planar_row_bytes(p) / static_cast<int64_t>(sizeof(acc));
       acc* planes = reinterpret_cast<acc*>(scratch);
-      FixedRows<acc> rows(p, kChannels, scratch + kChannels * planar_row_bytes(p));
+      FixedRows<acc> rows(p, p.channels, scratch + p.channels * planar_row_bytes(p));
       return rows.write(out, begin, end, [&](int64_t row) {
         const acc one = 1;
-        split_rows<kChannels>(planes, plane, in, p.x_strides.height, p.width.in_size, &row, &one, 1);
+        split_rows(p, planes, plane, in, &row, &one, 1);
         return PlaneRows<acc>{planes, plane};
       });
     }
   }
   const int64_t batch = split_batch(p);
   for (int64_t oy = begin; oy < end; oy += batch) {
-    resample_split_rows<kChannels>(p, finish, in, out, oy, smaller(batch, end - oy), scratch);
+    resample_split_rows(p, finish, in, out, oy, smaller(batch, end - oy), scratch);
   }
 }
 
@@ -164,13 +181,7 @@ inline void resample_split(const ResampleParams<acc>& p, int64_t begin, int64_t 
     const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);
     const T* in = static_cast<const T*>(p.x) + n * p.x_strides.batch;
     typename E::result* out = static_cast<typename E::result*>(p.y) + n * p.y_strides.batch;
-    if (p.channels == 2) {
-      resample_split_image<2>(p, finish, in, out, first, last, scratch);
-    } else if (p.channels == 3) {
-      resample_split_image<3>(p, finish, in, out, first, last, scratch);
-    } else {
-      resample_split_image<4>(p, finish, in, out, first, last, scratch);
-    }
+    resample_split_image(p, finish, in, out, first, last, scratch);
     row += last - first;
   }
 }

@@ -239,35 +239,53 @@ inline bytes16 shuffle_bytes(bytes16 v, bytes16) { return v; }
 
 // ---- one element: storage type <-> acc ------------------------------------------------------------------
 
-inline float bits_to_float(uint32_t u) {
-  float f;
-  __builtin_memcpy(&f, &u, 4);
-  return f;
+// The bits of one number or vector as those of another type.
+template <class To, class From>
+inline To bits_as(From from) {
+  To to;
+  static_assert(sizeof to == sizeof from, "the same bits");
+  __builtin_memcpy(&to, &from, sizeof to);
+  return to;
 }
-inline uint32_t float_to_bits(float f) {
-  uint32_t u;
-  __builtin_memcpy(&u, &f, 4);
-  return u;
+
+// Between float16 and float32 where there is no instruction for it, without branches, in numbers (F float, U
+// uint32_t) or in vectors of them (vec<float>, vec_u32); a float16 is the lower half of a U.
+//
+// Shifts exponent and mantissa into place and rebiases the exponent. A subnormal, m * 2^-24, is computed as
+// (2^-14 + m * 2^-24) - 2^-14, so that no subnormal float32 occurs, which the processor may be set to flush
+// to 0. An exponent of all ones (inf, NaN) is kept.
+template <class F, class U>
+inline F widen_half(U half) {
+  const U magnitude = (half & 0x7fffu) << 13, sign = (half & 0x8000u) << 16;
+  const U subnormal = bits_as<U>(bits_as<F>(magnitude + 0x38800000u) - 0x1p-14f);
+  const U finite = magnitude < 0x00800000u ? subnormal : magnitude + 0x38000000u;
+  return bits_as<F>((magnitude < 0x0f800000u ? finite : magnitude | 0x7f800000u) | sign);
+}
+// Rounds to nearest even.
+template <class U, class F>
+inline U narrow_half(F x) {
+  const U sign = bits_as<U>(x) & 0x80000000u, u = bits_as<U>(x) ^ sign;
+  // 65536 and above, inf, NaN
+  const U large = u > 0x7f800000u ? 0x7e00u | ((u >> 13) & 0x3ffu) : U{} + 0x7c00u;
+  // Below 2^-14: adding 0.5 aligns the subnormal's last bit with float's and rounds
+  const U small = bits_as<U>(bits_as<F>(u) + 0.5f) - 0x3f000000u;
+  const U normal =
+      (u + 0xc8000fffu + ((u >> 13) & 1u)) >> 13;  // rebiases the exponent, rounds to nearest even
+  const U finite = u < 0x38800000u ? small : normal;
+  return (u < 0x47800000u ? finite : large) | (sign >> 16);
 }
 
 inline double to_acc(double x) { return x; }
 inline float to_acc(float x) { return x; }
 inline float to_acc(uint8_t x) { return static_cast<float>(x); }
-inline float to_acc(bfloat16_t x) { return bits_to_float(static_cast<uint32_t>(x.bits) << 16); }
+inline float to_acc(bfloat16_t x) { return bits_as<float>(uint32_t{x.bits} << 16); }
 inline float to_acc(half_t x) {
 #if UPSAMPLE_NEON
   float16_t half;
   __builtin_memcpy(&half, &x, sizeof half);
   return half;
 #else
-  // Shifts exponent and mantissa into place and rebiases the exponent. A subnormal, m * 2^-24, is computed as
-  // (2^-14 + m * 2^-24) - 2^-14, so that no subnormal float32 occurs, which the processor may be set to flush
-  // to 0. An exponent of all ones (inf, NaN) is kept.
-  const uint32_t magnitude = (x.bits & 0x7fffu) << 13, sign = (x.bits & 0x8000u) << 16;
-  uint32_t u = magnitude + 0x38000000u;
-  if (magnitude < 0x00800000u) u = float_to_bits(bits_to_float(magnitude + 0x38800000u) - 0x1p-14f);
-  if (magnitude >= 0x0f800000u) u = magnitude | 0x7f800000u;
-  return bits_to_float(u | sign);
+  return widen_half<float>(uint32_t{x.bits});
 #endif
 }
 
@@ -278,7 +296,7 @@ inline void from_acc(float x, uint8_t* p) {
   *p = rounded >= 255.0f ? 255 : (rounded > 0.0f ? static_cast<uint8_t>(rounded) : 0);
 }
 inline void from_acc(float x, bfloat16_t* p) {
-  const uint32_t u = float_to_bits(x);
+  const auto u = bits_as<uint32_t>(x);
   p->bits = x != x ? 0x7fc0
                    : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);  // nearest, ties to even
 }
@@ -287,19 +305,7 @@ inline void from_acc(float x, half_t* p) {
   const float16_t half = static_cast<float16_t>(x);
   __builtin_memcpy(p, &half, sizeof half);
 #else
-  const uint32_t sign = float_to_bits(x) & 0x80000000u;
-  uint32_t u = float_to_bits(x) ^ sign;
-  uint32_t h;
-  if (u >= 0x47800000u) {  // 65536 and above, inf, NaN
-    h = u > 0x7f800000u ? 0x7e00u | ((u >> 13) & 0x3ffu) : 0x7c00u;
-  } else if (u < 0x38800000u) {  // below 2^-14: adding 0.5 aligns the subnormal's last bit with float's and
-                                 // rounds
-    h = float_to_bits(bits_to_float(u) + 0.5f) - 0x3f000000u;
-  } else {
-    u += 0xc8000fffu + ((u >> 13) & 1u);  // rebias the exponent, round to nearest even
-    h = u >> 13;
-  }
-  p->bits = static_cast<uint16_t>(h | (sign >> 16));
+  p->bits = static_cast<uint16_t>(narrow_half<uint32_t>(x));
 #endif
 }
 
@@ -342,9 +348,7 @@ inline vec<float> load(const half_t* p) {
 #elif UPSAMPLE_NEON
   return (vec<float>)vcvt_f32_f16(load_bits<float16x4_t>(p));
 #else
-  vec<float> v;
-  for (int i = 0; i < lanes<float>; ++i) v[i] = to_acc(p[i]);
-  return v;
+  return widen_half<vec<float>>(__builtin_convertvector(load_bits<packed_u16>(p), vec_u32));
 #endif
 }
 
@@ -405,7 +409,7 @@ inline void store(half_t* p, vec<float> v) {
 #elif UPSAMPLE_NEON
   store_bits(p, vcvt_f16_f32((float32x4_t)v));
 #else
-  for (int i = 0; i < lanes<float>; ++i) from_acc(v[i], p + i);
+  store_bits(p, __builtin_convertvector(narrow_half<vec_u32>(v), packed_u16));
 #endif
 }
 
