@@ -581,6 +581,20 @@ def test_the_pass_of_another_runs_too_and_stays(compiler, monkeypatch, as_list):
     assert compiler.pre_grad_custom_pass == found
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("grad", [False, True], ids=["", "grad"])
+def test_compiled_functions_are_given_images(compiler, grad):
+    compiled = torch.compile(lambda y: y.sin().sum(), fullgraph=True)
+    x = logits("cpu", grad=grad)
+    result, r = fused(lambda: compiled(up(x)))
+    expected = up(x).sin().sum()
+    torch.testing.assert_close(result, expected)
+    assert dict(r.images) == {"torch.compile": 1}
+    if grad:
+        gradients = [torch.autograd.grad(y, x)[0] for y in (result, expected)]
+        torch.testing.assert_close(*gradients)
+
+
 def test_without_fuse_nothing_is_hooked(compiler):
     _fuse_graphs.hook()
     assert compiler.pre_grad_custom_pass is None

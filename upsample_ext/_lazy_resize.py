@@ -17,16 +17,22 @@ Four decisions carry it:
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from upsample_ext import _events, _recipe
 from upsample_ext._recipe import Recipe
 
+_is_compiling = torch.compiler.is_compiling
+_in_functorch = torch._C._are_functorch_transforms_active
+_DETACH = torch.ops.aten.detach.default
 _without_torch_function = torch._C.DisableTorchFunctionSubclass
 _preserve_version = torch.autograd.grad_mode._unsafe_preserve_version_counter
 
@@ -111,7 +117,7 @@ class _Adopted(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tensor: "LazyResize") -> Tensor:
-        return tensor._lazy.image_below_autograd("adopted").detach()
+        return tensor._lazy.image_below_autograd("autograd.Function (from C++)").detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
@@ -182,6 +188,7 @@ class Resize(Pending):
     _values: Tensor | None = None  # the image, for callers below autograd
     _version: int | None = None  # that of the image when it was made
     _gradient_passes_by = False  # a backward was recorded that does not visit this tensor
+    keeps_gradient = False  # the image follows from this tensor, which C++ code reads too
 
     def __init__(
         self,
@@ -258,7 +265,7 @@ class Resize(Pending):
         return self._origin is not None and self._origin.is_view
 
     def _compute(self, turn: bool) -> Tensor:
-        if self._is_adopted() and not self._is_view():
+        if (self._is_adopted() or self.keeps_gradient) and not self._is_view():
             return self._adopted_image()
         if self._origin is not None:
             resize, function, is_view = self._origin
@@ -331,11 +338,26 @@ class Resize(Pending):
                         self._values = function(base)
                 else:
                     if _events.listeners:
-                        _events.record_image(f"{reader} (from C++)")
+                        _events.record_image(reader if isinstance(reader, str) else f"{reader} (from C++)")
                     with torch._C.DisableTorchFunction():
                         self._values = _recipe.image(self.source.detach(), self.recipe)
             self.let_gradient_pass_by()
             return self._values
+
+    def image_in_a_graph(self, reader: str) -> Tensor:
+        """Values for what takes the gradient of the tensor itself."""
+        with self._family.lock:
+            # All of it passes here then, whoever else reads the image
+            self.keeps_gradient |= self.is_pending() and not self._is_view() and self.carries_gradient()
+            if self.plain is None:
+                with torch.no_grad():
+                    self.image_below_autograd(reader)
+            image = self.image(turn=False)
+            if not self.keeps_gradient:
+                self.let_gradient_pass_by()
+            elif self._origin is not None:
+                self._origin.resize.let_gradient_pass_by()
+            return image
 
     def take_over_writes(self) -> None:
         """Where the lazy tensor did not turn into its image: makes it, to C++ code, a copy of what was
@@ -345,6 +367,9 @@ class Resize(Pending):
             with torch.enable_grad(), _without_torch_function():
                 tensor.copy_(image)
             self._version, self._made_with = image._version, _history(tensor)
+            if self.keeps_gradient:  # of what it was before
+                self.keeps_gradient = False
+                self.let_gradient_pass_by()
 
     # ---- the gradient --------------------------------------------------------------------------------------
 
@@ -368,7 +393,7 @@ class LazyResize(Tensor):
     """A resized image that does not exist until something needs all of it."""
 
     _lazy: Resize
-    _plain: Tensor  # the image, where torch.compile asks for it
+    _traced: Tensor | None = None  # the image, of one that stands for another while a graph is traced
 
     @staticmethod
     def make(
@@ -397,22 +422,27 @@ class LazyResize(Tensor):
 
     # ---- as an argument of a function compiled by torch.compile, which is given the image ------------------
 
+    @property
+    def _image(self) -> Tensor:
+        if self._traced is not None:
+            return self._traced
+        # Not in the modes and transforms in which the graph is traced
+        with _disable_current_modes(), temporarily_clear_interpreter_stack():
+            return self._lazy.image_in_a_graph("torch.compile")
+
     def __tensor_flatten__(self) -> tuple[list[str], None]:
-        if self._lazy.plain is None and _events.listeners:
-            _events.record_image("torch.compile")
-        self._plain = self._lazy.image(turn=False)
-        return ["_plain"], None
+        return ["_image"], None
+
+    def _stable_hash_for_caching(self) -> str:
+        from torch._subclasses.fake_tensor import extract_tensor_metadata
+
+        return f"{extract_tensor_metadata(self._image)} {self.requires_grad}"
 
     @staticmethod
     def __tensor_unflatten__(
         inner: dict[str, Tensor], context: None, outer_size: Any, outer_stride: Any
     ) -> "LazyResize":
-        image = inner["_plain"]
-        self = _wrapper(image, image.device)
-        self._plain = image
-        self._lazy = Resize(self, image, Recipe(()), image)
-        self._lazy.plain = image
-        return self
+        return _traced(inner["_image"])
 
     # ---- dispatch ------------------------------------------------------------------------------------------
 
@@ -420,9 +450,10 @@ class LazyResize(Tensor):
     def __torch_function__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if torch.compiler.is_compiling():
-            return super().__torch_function__(func, types, args, kwargs or {})
         kwargs = kwargs or {}
+        if _is_compiling() or (_any_was_traced and _any_is_traced((*args, *kwargs.values()))):
+            with _without_torch_function():
+                return func(*args, **kwargs)
         reader = readers.get(func)
         if reader is not None:
             result = reader(*args, **kwargs)
@@ -431,8 +462,9 @@ class LazyResize(Tensor):
         elif func in _METADATA and (resize := resize_of(args[0])) is not None and resize.plain is None:
             with _without_torch_function():
                 return func(*args, **kwargs)
-        if func in _ASKS_FOR_GRADIENT:
-            _check_gradients_arrive(func, args, kwargs)
+        if func in _ASKS_FOR_GRADIENT and _gradients_arrive_here(func, args, kwargs):
+            with _without_torch_function():
+                return func(*args, **kwargs)
         images = _with_images(args, func)
         result = func(*images, **_with_images(kwargs, func)) if kwargs else func(*images)
         for written in (args[0] if args else None, kwargs.get("out")):
@@ -449,10 +481,34 @@ class LazyResize(Tensor):
         """Callers in C++: autograd has recorded the op on this tensor already, which only needs values."""
 
         def values(lazy: LazyResize) -> Tensor:
-            return lazy._lazy.image_below_autograd(func)
+            return lazy._lazy.image_below_autograd(func) if lazy._traced is None else lazy._traced
 
-        args, kwargs = tree_map_only(LazyResize, values, (args, kwargs or {}))
-        return func(*args, **kwargs)
+        images, kwargs = tree_map_only(LazyResize, values, (args, kwargs or {}))
+        result = func(*images, **kwargs)
+        # By this the compiler gives what it traces with a history
+        is_marked = func is _DETACH and isinstance(args[0]._traced, FakeTensor) and not _in_functorch()
+        return _traced(result) if is_marked else result
+
+
+_any_was_traced = False
+
+
+def _traced(image: Tensor) -> LazyResize:
+    """What stands for a lazy tensor while a graph is traced: its image, and nothing is put off."""
+    global _any_was_traced
+    _any_was_traced = True
+    self = _wrapper(image, image.device)
+    self._traced = image
+    return self
+
+
+def _any_is_traced(values: Sequence[Any]) -> bool:
+    return any(
+        value._traced is not None
+        if type(value) is LazyResize
+        else type(value) in (tuple, list) and _any_is_traced(value)
+        for value in values
+    )
 
 
 def resize_of(value: Any) -> Resize | None:
@@ -460,12 +516,15 @@ def resize_of(value: Any) -> Resize | None:
     return getattr(value, "_lazy", None) if type(value) is LazyResize else None
 
 
-def _check_gradients_arrive(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _gradients_arrive_here(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether it is asked of lazy tensors themselves, and not of their images."""
     at = _ASKS_FOR_GRADIENT[func]
     asked = args[at] if at < len(args) else kwargs.get("inputs")
-    for value in asked if isinstance(asked, (tuple, list)) else (asked,):
-        if (resize := resize_of(value)) is not None:
+    resizes = [resize_of(value) for value in (asked if isinstance(asked, (tuple, list)) else (asked,))]
+    for resize in resizes:
+        if resize is not None:
             resize.check_gradient_arrives(func)
+    return any(resize is not None and resize.keeps_gradient for resize in resizes)
 
 
 def _with_images(value: Any, func: Any) -> Any:
