@@ -17,7 +17,7 @@ Four decisions carry it:
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -177,8 +177,9 @@ class Family:
 
     def members(self) -> list["Resize"]:
         """Each after what it was made of; without the first."""
-        tensors = self._members.values() if self._members is not None else ()
-        return [resize for resize in map(resize_of, list(tensors)) if resize is not None]
+        if self._members is None:
+            return []
+        return [resize for resize in map(resize_of, list(self._members.values())) if resize is not None]
 
 
 class Resize(Pending):
@@ -223,10 +224,10 @@ class Resize(Pending):
 
     def was_made_now(self) -> bool:
         """Whether it follows from no other, and was made in the modes that are in force."""
-        return self._origin is None and self._made_in == (
-            torch.is_grad_enabled(),
-            torch.is_inference_mode_enabled(),
-        )
+        return self._origin is None and self._modes_are_those_it_was_made_in()
+
+    def _modes_are_those_it_was_made_in(self) -> bool:
+        return self._made_in == (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
 
     def _is_adopted(self) -> bool:
         """Whether it has become the output of another node: that of an autograd.Function which made it in its
@@ -248,10 +249,10 @@ class Resize(Pending):
             if self.plain is not None:
                 self._take_over_histories()
                 return self.plain
-            grad_enabled, in_inference_mode = self._made_in
-            if self._made_in == (torch.is_grad_enabled(), torch.is_inference_mode_enabled()):
+            if self._modes_are_those_it_was_made_in():
                 image = self._compute(turn)
             else:
+                grad_enabled, in_inference_mode = self._made_in
                 with torch.inference_mode(in_inference_mode), torch.set_grad_enabled(grad_enabled):
                     image = self._compute(turn)
             turn = self._settle(image, turn) and turn
@@ -316,9 +317,9 @@ class Resize(Pending):
         self._version = None if image.is_inference() else image._version
         return not is_held
 
-    def _followers(self) -> Iterator["Resize"]:
+    def _followers(self) -> list["Resize"]:
         """Those whose values or gradients depend on this one's image."""
-        return (member for member in self._family.members() if member._follows(self))
+        return [member for member in self._family.members() if member._follows(self)]
 
     def _follows(self, other: "Resize") -> bool:
         origin = self._origin
@@ -465,7 +466,7 @@ class LazyResize(Tensor):
         if func in _ASKS_FOR_GRADIENT and _gradients_arrive_here(func, args, kwargs):
             with _without_torch_function():
                 return func(*args, **kwargs)
-        images = _with_images(args, func)
+        images = [_with_images(arg, func) if type(arg) in _MAY_HOLD else arg for arg in args]
         result = func(*images, **_with_images(kwargs, func)) if kwargs else func(*images)
         for written in (args[0] if args else None, kwargs.get("out")):
             if type(written) is LazyResize:
@@ -525,6 +526,10 @@ def _gradients_arrive_here(func: Any, args: tuple[Any, ...], kwargs: dict[str, A
         if resize is not None:
             resize.check_gradient_arrives(func)
     return any(resize is not None and resize.keeps_gradient for resize in resizes)
+
+
+# What may be a lazy tensor, or hold one; others are not worth a call
+_MAY_HOLD = {LazyResize, tuple, list, dict}
 
 
 def _with_images(value: Any, func: Any) -> Any:

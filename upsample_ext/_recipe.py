@@ -45,6 +45,9 @@ class Recipe(NamedTuple):
         return self.axes.index(1)
 
 
+_NOTHING_ELSE = Recipe(())[1:]
+
+
 def select(source: Tensor, recipe: Recipe) -> Tensor:
     """The images and channels of the source that the recipe needs."""
     if recipe.images is not None:
@@ -101,6 +104,8 @@ def _cropped(map: Tensor, stage: Stage) -> Tensor:
 
 def image(source: Tensor, recipe: Recipe) -> Tensor:
     """The image itself, bit for bit what the calls that were put off would have returned."""
+    if len(recipe.stages) == 1 and recipe[1:] == _NOTHING_ELSE:  # most of them
+        return _resize(source, recipe.stages[0])
     resized = _resize(before_last(source, recipe), recipe.stages[-1])
     return finish(without_indexed_axes(resized, recipe), recipe)
 
