@@ -235,6 +235,29 @@ def double_backward():
     return (x.grad,)
 
 
+class Cube(torch.autograd.Function):
+    """Has a second derivative, and takes its argument past `__torch_function__`."""
+
+    @staticmethod
+    def forward(ctx, y):
+        ctx.save_for_backward(y)
+        return y**3
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * g * ctx.saved_tensors[0] ** 2
+
+
+@trap
+def double_backward_of_a_custom_function():
+    x, _ = data(True)
+    results = []
+    for read in (lambda y: y, lambda y: y.softmax(1), lambda y: up(y).sigmoid()[1]):
+        (g,) = torch.autograd.grad(Cube.apply(read(up(x * 1))).sum(), x, create_graph=True)
+        results += [g, *torch.autograd.grad(g.square().sum(), x)]
+    return results
+
+
 @trap
 def requires_grad_():
     x, t = data()
@@ -351,6 +374,19 @@ def a_subclass_beside_it():
     y = up(x)
     results = y + mine, torch.cat([y, mine], 1), F.cross_entropy(y, t, torch.ones(5).as_subclass(Mine))
     return *(str(type(r)) for r in results), *(r.as_subclass(torch.Tensor) for r in results)
+
+
+@trap
+def methods_without_override():
+    class Mine(torch.Tensor):
+        pass
+
+    x, _ = data(True)
+    mine = up(x).as_subclass(Mine)
+    mine.square().sum().backward()
+    y = up(x.detach())
+    z = y.set_(torch.ones(3))
+    return type(mine) is Mine, x.grad, y, z is y
 
 
 @trap
@@ -598,6 +634,43 @@ def checkpoint_reentrant():
     x, t = data(True)
     F.cross_entropy(checkpoint(m, x, use_reentrant=True), t).backward()
     return m.conv.weight.grad, x.grad
+
+
+def _loss_of_a_checkpoint_given_a_lazy(**options):
+    x, t = data(True)
+    loss = checkpoint(lambda y: F.cross_entropy(y, t) + y.square().mean(), up(x), **options)
+    loss.backward()
+    return loss, x.grad
+
+
+@trap
+def checkpoint_given_a_lazy():
+    return _loss_of_a_checkpoint_given_a_lazy(use_reentrant=False)
+
+
+@trap
+def checkpoint_reentrant_given_a_lazy():
+    return _loss_of_a_checkpoint_given_a_lazy(use_reentrant=True)
+
+
+@trap
+def checkpoint_finds_a_lazy_activation():
+    x, t = data(True)
+    y = up(x)
+    p = y.softmax(1)
+    loss = checkpoint(lambda x: (F.cross_entropy(y, t) + p.square().sum()) * x.sum(), x, use_reentrant=False)
+    loss.backward()
+    return loss, x.grad
+
+
+@trap
+def what_is_saved_of_a_resize():
+    x, _ = data(True)
+    seen = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda v: seen.append(v.shape) or v, lambda v: v):
+        loss = up(x * 1).square().sum()
+    loss.backward()
+    return *seen, x.grad
 
 
 @trap

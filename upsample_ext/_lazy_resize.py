@@ -15,9 +15,10 @@ Four decisions carry it:
     natively. Where C++ code holds the tensor at that moment it stays what it is, an alias of its image.
 """
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +35,7 @@ _is_compiling = torch.compiler.is_compiling
 _in_functorch = torch._C._are_functorch_transforms_active
 _DETACH = torch.ops.aten.detach.default
 _without_torch_function = torch._C.DisableTorchFunctionSubclass
+_saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 _preserve_version = torch.autograd.grad_mode._unsafe_preserve_version_counter
 
 # Set by _fused_readers, which knows this class: what each function of PyTorch makes of a lazy resize
@@ -83,17 +85,33 @@ class _Node(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, source: Tensor, recipe: Recipe, like: Tensor | Image) -> Tensor:
-        ctx.save_for_backward(source)
-        ctx.recipe = recipe
+        _save(ctx, source, recipe)
         return _wrapper(like, source.device)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (source,) = ctx.saved_tensors
         with torch.enable_grad():
-            x = source.detach().requires_grad_()
+            x = _saved(ctx, grad)
             y = _recipe.image(x, ctx.recipe)
         return torch.autograd.grad(y, x, grad, create_graph=torch.is_grad_enabled())[0], None, None
+
+
+def _save(ctx: Any, source: Tensor, recipe: Recipe) -> None:
+    """What the gradient depends on: natively nothing is kept of a resize, which is linear."""
+    ctx.recipe = recipe
+    if recipe.then:
+        ctx.save_for_backward(source)
+    else:
+        ctx.form = source.shape, source.stride(), source.dtype
+
+
+def _saved(ctx: Any, grad: Tensor) -> Tensor:
+    """The source, on which a second derivative may depend, or a tensor of its form."""
+    if ctx.recipe.then:
+        (source,) = ctx.saved_tensors
+        return source
+    shape, strides, dtype = ctx.form
+    return torch.empty_strided(shape, strides, dtype=dtype, device=grad.device, requires_grad=True)
 
 
 # Without the checks for torch.func, inside which nothing is put off
@@ -105,8 +123,7 @@ class _Reattach(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, source: Tensor, recipe: Recipe, image: Tensor) -> Tensor:
-        ctx.save_for_backward(source)
-        ctx.recipe = recipe
+        _save(ctx, source, recipe)
         return image.detach()
 
     backward = _Node.backward
@@ -135,6 +152,20 @@ def _wrapper(like: Tensor | Image, device: torch.device) -> "LazyResize":
     )
     torch._C._set_throw_on_mutable_data_ptr(wrapper)
     return wrapper
+
+
+@contextlib.contextmanager
+def _without_hooks_since(hooks: Any) -> Iterator[None]:
+    """Takes off the hooks of saved tensors down to these; all of them where these are none any more."""
+    taken = []
+    while (top := _saved_tensors_hooks(True)) is not None and top != hooks:
+        taken.append(top)
+        torch._C._autograd._pop_saved_tensors_default_hooks()
+    try:
+        yield
+    finally:
+        for pack, unpack in reversed(taken):
+            torch._C._autograd._push_saved_tensors_default_hooks(pack, unpack)
 
 
 def _history(tensor: Tensor) -> tuple[bool, Any]:
@@ -202,6 +233,7 @@ class Resize(Pending):
         self.source, self.recipe, self.like = source, recipe, like
         self.tensor = weakref.ref(tensor)
         self._made_in = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        self._hooks = _saved_tensors_hooks(True)
         # Of a source that carries no gradient there is no history
         self._made_with = _history(tensor) if source.requires_grad else (False, None)
         # A copy without a gradient has nothing to do with what it was made of
@@ -213,6 +245,8 @@ class Resize(Pending):
     def is_pending(self) -> bool:
         if self.plain is not None or self._values is not None or self._is_adopted():
             return False
+        if self._hooks != _saved_tensors_hooks(True):
+            return False  # a checkpoint, which runs again when there is an image, and must do the same
         # Where the gradient of what it was made of may have been asked for, it has to pass there
         return self._origin is None or self._origin.resize.is_pending()
 
@@ -227,7 +261,10 @@ class Resize(Pending):
         return self._origin is None and self._modes_are_those_it_was_made_in()
 
     def _modes_are_those_it_was_made_in(self) -> bool:
-        return self._made_in == (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+        return self._made_in == (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+        ) and self._hooks == _saved_tensors_hooks(True)
 
     def _is_adopted(self) -> bool:
         """Whether it has become the output of another node: that of an autograd.Function which made it in its
@@ -253,7 +290,11 @@ class Resize(Pending):
                 image = self._compute(turn)
             else:
                 grad_enabled, in_inference_mode = self._made_in
-                with torch.inference_mode(in_inference_mode), torch.set_grad_enabled(grad_enabled):
+                with (
+                    torch.inference_mode(in_inference_mode),
+                    torch.set_grad_enabled(grad_enabled),
+                    _without_hooks_since(self._hooks),
+                ):
                     image = self._compute(turn)
             turn = self._settle(image, turn) and turn
             for follower in self._followers():
@@ -420,6 +461,14 @@ class LazyResize(Tensor):
 
     def __hash__(self) -> int:
         return id(self)
+
+    # ---- methods that PyTorch lets no subclass override otherwise ------------------------------------------
+
+    def as_subclass(self, cls: Any) -> Any:
+        return self._lazy.image().as_subclass(cls)
+
+    def set_(self, *args: Any, **kwargs: Any) -> Any:
+        return self._lazy.image().set_(*args, **kwargs)
 
     # ---- as an argument of a function compiled by torch.compile, which is given the image ------------------
 
