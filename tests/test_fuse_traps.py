@@ -850,6 +850,16 @@ def func_grad_of_lazy():
 
 
 @trap
+def func_grad_finds_a_lazy():
+    x, t = data(True)
+    y, z = up(x), up(x).softmax(1)
+    results = [torch.func.grad(lambda a: ((y + z) * a).sum())(torch.ones(()))]
+    results += [torch.vmap(lambda a: (up(x) * a).sum())(torch.ones(2)), y.requires_grad, z.requires_grad]
+    (y.square() + z).sum().backward()
+    return *results, x.grad
+
+
+@trap
 def vmap():
     x, _ = data()
     return (torch.vmap(lambda x: up(x[None])[0].argmax(0))(x),)

@@ -261,10 +261,8 @@ class Resize(Pending):
         return self._origin is None and self._modes_are_those_it_was_made_in()
 
     def _modes_are_those_it_was_made_in(self) -> bool:
-        return self._made_in == (
-            torch.is_grad_enabled(),
-            torch.is_inference_mode_enabled(),
-        ) and self._hooks == _saved_tensors_hooks(True)
+        modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        return self._made_in == modes and self._hooks == _saved_tensors_hooks(True) and not _in_functorch()
 
     def _is_adopted(self) -> bool:
         """Whether it has become the output of another node: that of an autograd.Function which made it in its
@@ -294,6 +292,7 @@ class Resize(Pending):
                     torch.inference_mode(in_inference_mode),
                     torch.set_grad_enabled(grad_enabled),
                     _without_hooks_since(self._hooks),
+                    temporarily_clear_interpreter_stack(),  # of torch.func, inside which nothing is put off
                 ):
                     image = self._compute(turn)
             turn = self._settle(image, turn) and turn
