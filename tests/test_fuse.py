@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from image_layouts import LAYOUTS
+from torch.utils.checkpoint import checkpoint
 
 import upsample_ext
 from upsample_ext import _fuse_graphs, _lazy_interpolate
@@ -488,6 +489,89 @@ def test_graphs_are_fused(compiler, name):
     assert compiler.pre_grad_custom_pass is None
 
 
+class Counted(torch.autograd.Function):
+    """Resizes, and reads the results, in both of its graphs."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return up(x).argmax(1).float().sum() + x.sum()
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * (up(x) > 0).sum() * torch.ones_like(x)
+
+
+# Graphs inside a graph: what they are of, and the fused ops
+INNER_GRAPHS = {
+    "cond": (
+        lambda x: torch.cond(x.sum() > 0, lambda x: loss_of(x), lambda x: loss_of(x * 2) * 3, (x,)),
+        {"cross_entropy": 2},
+    ),
+    "checkpoint": (lambda x: checkpoint(loss_of, x, use_reentrant=False), {"cross_entropy": 1}),
+    "resized in the checkpoint, read outside": (
+        lambda x: F.cross_entropy(checkpoint(up, x * 2, use_reentrant=False), targets(x)),
+        {},
+    ),
+    "resized outside, read in the checkpoint": (
+        lambda x: (
+            lambda y: checkpoint(lambda x: x.sum() + F.cross_entropy(y, targets(x)), x, use_reentrant=False)
+        )(up(x)),
+        {},
+    ),
+    "written to in the checkpoint": (
+        lambda x: checkpoint(
+            lambda x: (lambda h: F.cross_entropy((up(h), h.neg_())[0], targets(x)))(x * 1),
+            x,
+            use_reentrant=False,
+        ),
+        {},
+    ),
+    "autograd.Function": (Counted.apply, {"argmax": 1, "threshold": 1}),
+    "vmap": (lambda x: torch.vmap(lambda x: up(x[None]).argmax(1))(x), {"argmax": 1}),
+    "grad": (lambda x: torch.func.grad(loss_of)(x.detach()), {"cross_entropy": 1}),
+    "grad mode": (
+        lambda x: loss_of(x) + torch.no_grad()(lambda: up(x).argmax(1).sum())(),
+        {"cross_entropy": 1, "argmax": 1},
+    ),
+}
+
+
+def loss_of(x):
+    return F.cross_entropy(up(x), targets(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", INNER_GRAPHS)
+def test_graphs_inside_graphs(compiler, name):
+    expression, ops = INNER_GRAPHS[name]
+
+    def both(f):
+        x = logits("cpu", grad=True)
+        y = f(x)
+        if y.requires_grad:
+            y.sum().backward()
+        return y, x.grad
+
+    (y, gradient), r = fused(lambda: both(torch.compile(expression, fullgraph=True)))
+    expected, expected_gradient = both(expression)
+    assert dict(r.fused) == ops
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.slow
+def test_a_graph_that_is_called_twice(compiler):
+    if not hasattr(torch.compiler, "nested_compile_region"):
+        pytest.skip("this PyTorch has no regions")
+    region = torch.compiler.nested_compile_region(loss_of)
+    x = logits("cpu")
+    result, r = fused(torch.compile(lambda x: region(x) + region(x * 2), fullgraph=True), x)
+    assert r.fused["cross_entropy"]
+    torch.testing.assert_close(result, loss_of(x) + loss_of(x * 2))
+
+
 WRITTEN = {
     "source": lambda x: (lambda h: (up(h), h.neg_())[0].argmax(1))(x * 1),
     "a view of the source": lambda x: (lambda h: (up(h), h[1:].neg_())[0].argmax(1))(x * 1),
@@ -579,6 +663,20 @@ def test_the_pass_of_another_runs_too_and_stays(compiler, monkeypatch, as_list):
     _, r = fused(torch.compile(FUSED["argmax"][0]), logits("cpu"))
     assert Counting.seen == 1 and dict(r.fused) == {"argmax": 1}
     assert compiler.pre_grad_custom_pass == found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("grad", [False, True], ids=["", "grad"])
+def test_compiled_functions_are_given_images(compiler, grad):
+    compiled = torch.compile(lambda y: y.sin().sum(), fullgraph=True)
+    x = logits("cpu", grad=grad)
+    result, r = fused(lambda: compiled(up(x)))
+    expected = up(x).sin().sum()
+    torch.testing.assert_close(result, expected)
+    assert dict(r.images) == {"torch.compile": 1}
+    if grad:
+        gradients = [torch.autograd.grad(y, x)[0] for y in (result, expected)]
+        torch.testing.assert_close(*gradients)
 
 
 def test_without_fuse_nothing_is_hooked(compiler):

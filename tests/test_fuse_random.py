@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 import upsample_ext
 from upsample_ext import _lazy_interpolate
@@ -40,6 +41,7 @@ MODES = {
     "enable_grad": "with torch.enable_grad()",
     "inference": "with torch.inference_mode()",
     "autocast": "with torch.autocast('cpu', torch.bfloat16)",
+    "saved on CPU": "with torch.autograd.graph.save_on_cpu()",
 }
 
 
@@ -100,7 +102,7 @@ class Writer:
             self.add(r.choices(*STATEMENTS)[0](self))
 
     def add(self, statement):
-        mode = self.random.choices(list(MODES), [30, 2, 2, 1, 1])[0] if len(self.lines) > 3 else ""
+        mode = self.random.choices(list(MODES), [30, 2, 2, 1, 1, 1])[0] if len(self.lines) > 3 else ""
         line = f"{MODES[mode]}: {statement}"
         self.lines.append(line)
         run_line(line, self.namespace)
@@ -237,6 +239,14 @@ class Writer:
             + [f"torch.add({y}, {o})", f"torch.add({y}, {o}, alpha=2)", f"{y}.gt({o})", f"torch.le({y}, {o})"]
             + [f"torch.cat([{y}, {o}, {y}], {d})", f"torch.cat(({self.tensor(4)}, {y}), 1)"]
             + [f"torch.stack([{y}, {y}])", f"torch.where({y} > 0, {y}, {o})", f"{y}[{y} > 0]", f"{y}.sum()"]
+            + [
+                f"checkpoint(lambda a: a.sigmoid() * {o}, {y}, use_reentrant={r.random() < 0.5})",
+                f"checkpoint(lambda a: F.nll_loss({y}.log_softmax(1), labels({y}, 5)) * a.sum(), {y}, "
+                "use_reentrant=False)",
+                f"torch.vmap(lambda a: {y} + a)(torch.ones(2, 1))",
+                f"torch.func.grad(lambda a: ({y} * a).sum())(torch.ones(()))",
+                f"torch.autograd.grad(Square.apply({y}).sum(), x0, create_graph=True)[0]",
+            ]
             + [f"torch.maximum({y}, {o})", f"{y}.mean({d})", f"Square.apply({y})", f"{y}.cumsum({d})"]
         )
 
@@ -283,7 +293,15 @@ STATEMENTS = (
 def environment():
     import copy
 
-    names = {"torch": torch, "F": F, "np": np, "copy": copy, "inf": float("inf"), "nan": float("nan")}
+    names = {
+        "checkpoint": checkpoint,
+        "torch": torch,
+        "F": F,
+        "np": np,
+        "copy": copy,
+        "inf": float("inf"),
+        "nan": float("nan"),
+    }
     return names | {"source": source, "filled": filled, "labels": labels, "Square": Square}
 
 

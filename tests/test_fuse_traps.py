@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.checkpoint import checkpoint
 
 import upsample_ext
@@ -236,6 +235,29 @@ def double_backward():
     return (x.grad,)
 
 
+class Cube(torch.autograd.Function):
+    """Has a second derivative, and takes its argument past `__torch_function__`."""
+
+    @staticmethod
+    def forward(ctx, y):
+        ctx.save_for_backward(y)
+        return y**3
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * g * ctx.saved_tensors[0] ** 2
+
+
+@trap
+def double_backward_of_a_custom_function():
+    x, _ = data(True)
+    results = []
+    for read in (lambda y: y, lambda y: y.softmax(1), lambda y: up(y).sigmoid()[1]):
+        (g,) = torch.autograd.grad(Cube.apply(read(up(x * 1))).sum(), x, create_graph=True)
+        results += [g, *torch.autograd.grad(g.square().sum(), x)]
+    return results
+
+
 @trap
 def requires_grad_():
     x, t = data()
@@ -352,6 +374,19 @@ def a_subclass_beside_it():
     y = up(x)
     results = y + mine, torch.cat([y, mine], 1), F.cross_entropy(y, t, torch.ones(5).as_subclass(Mine))
     return *(str(type(r)) for r in results), *(r.as_subclass(torch.Tensor) for r in results)
+
+
+@trap
+def methods_without_override():
+    class Mine(torch.Tensor):
+        pass
+
+    x, _ = data(True)
+    mine = up(x).as_subclass(Mine)
+    mine.square().sum().backward()
+    y = up(x.detach())
+    z = y.set_(torch.ones(3))
+    return type(mine) is Mine, x.grad, y, z is y
 
 
 @trap
@@ -601,6 +636,43 @@ def checkpoint_reentrant():
     return m.conv.weight.grad, x.grad
 
 
+def _loss_of_a_checkpoint_given_a_lazy(**options):
+    x, t = data(True)
+    loss = checkpoint(lambda y: F.cross_entropy(y, t) + y.square().mean(), up(x), **options)
+    loss.backward()
+    return loss, x.grad
+
+
+@trap
+def checkpoint_given_a_lazy():
+    return _loss_of_a_checkpoint_given_a_lazy(use_reentrant=False)
+
+
+@trap
+def checkpoint_reentrant_given_a_lazy():
+    return _loss_of_a_checkpoint_given_a_lazy(use_reentrant=True)
+
+
+@trap
+def checkpoint_finds_a_lazy_activation():
+    x, t = data(True)
+    y = up(x)
+    p = y.softmax(1)
+    loss = checkpoint(lambda x: (F.cross_entropy(y, t) + p.square().sum()) * x.sum(), x, use_reentrant=False)
+    loss.backward()
+    return loss, x.grad
+
+
+@trap
+def what_is_saved_of_a_resize():
+    x, _ = data(True)
+    seen = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda v: seen.append(v.shape) or v, lambda v: v):
+        loss = up(x * 1).square().sum()
+    loss.backward()
+    return *seen, x.grad
+
+
 @trap
 def save_on_cpu_hooks():
     m = Head()
@@ -651,6 +723,113 @@ def compile_given_a_lazy_fullgraph():
     return (m.conv.weight.grad,)
 
 
+def compiled(f, **options):
+    torch._dynamo.reset()
+    return torch.compile(f, **{"backend": "aot_eager", "fullgraph": True} | options)
+
+
+@trap
+def compile_given_a_lazy_whose_gradient_is_asked_for_after_it():
+    x, t = data(True)
+    y = up(x)
+    loss = compiled(lambda y: y.square().sum())(y)
+    y.retain_grad()
+    seen = []
+    y.register_hook(seen.append)
+    loss = loss + F.cross_entropy(y, t)
+    passed = torch.autograd.grad(loss, y, retain_graph=True)
+    seen.clear()
+    loss.backward()
+    return *passed, *seen, y.grad, x.grad
+
+
+@trap
+def compile_given_a_lazy_that_is_written_to_afterwards():
+    x, t = data(True)
+    y = up(x)
+    loss = compiled(lambda y: y.sum())(y) + F.cross_entropy(y, t)
+    y.mul_(3)
+    (loss + y.square().sum()).backward()
+    return y, x.grad
+
+
+@trap
+def compile_given_a_lazy_that_it_writes_to():
+    x, _ = data(True)
+    y = up(x)
+    loss = compiled(lambda y: y.mul_(2).square().sum())(y)
+    (loss + y.sum()).backward()
+    return y, x.grad
+
+
+@trap
+def compile_given_lazy_tensors_without_gradient():
+    x, t = data()
+    y = up(x)
+    f = compiled(lambda y, p: (y * p, y, y.clone(), y.detach(), F.cross_entropy(y, t), torch.cat([y, p])))
+    results = f(y, y.softmax(1))
+    return *results, *(type(r) is torch.Tensor for r in results[2:]), y[0]
+
+
+@trap
+def compile_given_lazy_tensors_with_gradient():
+    x, t = data(True)
+    y = up(x)
+    f = compiled(lambda y, p: (y * p, y[0], y.clone(), F.cross_entropy(y, t), torch.cat([y, p])))
+    results = f(y, y.softmax(1))
+    sum(r.square().sum() for r in results).backward()
+    return *results, x.grad, *(type(r) is torch.Tensor for r in results), y[0]
+
+
+@trap
+def compile_finds_a_lazy_by_itself():
+    x, _ = data(True)
+    y = up(x)
+    m = torch.nn.Module()
+    m.register_buffer("b", y[:1])
+    compiled(lambda: (m.b * y).sum())().backward()
+    return (x.grad,)
+
+
+@trap
+def compile_given_lazy_tensors_again_and_again():
+    x, _ = data(True)
+    f = compiled(lambda y: y.square().sum())
+    f(up(x)).backward()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        f(up(x * 2)).backward()
+    return (x.grad,)
+
+
+@trap
+def compile_given_a_lazy_and_breaks():
+    def f(y):
+        z = y * 2
+        torch._dynamo.graph_break()
+        return (z + y).sum() + (y > 0).sum()
+
+    x, _ = data(True)
+    compiled(f, fullgraph=False)(up(x)).backward()
+    return (x.grad,)
+
+
+@trap
+def compile_transforms_a_lazy():
+    x, _ = data()
+    f = compiled(lambda y: torch.func.grad(lambda z: z.square().sum())(y))
+    return f(up(x)), f(up(x.requires_grad_()))
+
+
+@trap
+def compile_called_in_no_grad():
+    x, t = data(True)
+    y = up(x)
+    with torch.no_grad():
+        total = compiled(lambda y: y.sum())(y)
+    F.cross_entropy(y, t).backward()
+    return total, x.grad
+
+
 @trap
 def export():
     x, _ = data()
@@ -668,6 +847,16 @@ def func_grad_of_lazy():
     x, t = data()
     y = up(x)
     return (torch.func.grad(lambda y: F.cross_entropy(y, t))(y),)
+
+
+@trap
+def func_grad_finds_a_lazy():
+    x, t = data(True)
+    y, z = up(x), up(x).softmax(1)
+    results = [torch.func.grad(lambda a: ((y + z) * a).sum())(torch.ones(()))]
+    results += [torch.vmap(lambda a: (up(x) * a).sum())(torch.ones(2)), y.requires_grad, z.requires_grad]
+    (y.square() + z).sum().backward()
+    return *results, x.grad
 
 
 @trap
@@ -1107,7 +1296,7 @@ def test_same_as_native(name):
 
 def count_lazy():
     gc.collect()
-    return sum(type(o) is LazyResize and not isinstance(o._lazy.like, FakeTensor) for o in gc.get_objects())
+    return sum(type(o) is LazyResize and o._traced is None for o in gc.get_objects())
 
 
 # ---- what is not the same, and documented ------------------------------------------------------------------

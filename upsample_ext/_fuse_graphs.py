@@ -210,9 +210,8 @@ def _as_arguments(value: Any, nodes: dict[int, Any]) -> Any:
         return value.node
     if isinstance(value, (Tensor, torch.SymInt, torch.SymFloat)):
         return nodes[id(value)]
-    if isinstance(value, tuple):
-        items = [_as_arguments(item, nodes) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    if isinstance(value, tuple):  # recipes too, which are tuples in a graph
+        return tuple(_as_arguments(item, nodes) for item in value)
     if isinstance(value, list):
         return [_as_arguments(item, nodes) for item in value]
     return value

@@ -80,10 +80,15 @@ def _is_dense(input: object, dtypes: Set[torch.dtype]) -> TypeGuard[Tensor]:
         isinstance(input, Tensor)
         and input.dtype in dtypes
         and _devices.is_ours(input.device)
-        and input.layout is torch.strided
+        and is_strided(input)
         and not input.is_nested
         and not _native.is_wanted()
     )
+
+
+def is_strided(tensor: Tensor) -> bool:
+    """Taken for granted in a graph, where the backward of an autograd.Function may not ask for it."""
+    return torch.compiler.is_dynamo_compiling() or tensor.layout is torch.strided
 
 
 def is_plain_beside(other: object, input: Tensor) -> bool:
@@ -91,7 +96,7 @@ def is_plain_beside(other: object, input: Tensor) -> bool:
     return (
         isinstance(other, Tensor)
         and other.device == input.device
-        and other.layout is torch.strided
+        and is_strided(other)
         and not other.is_nested
         and not is_distributed(input)
         and not is_distributed(other)

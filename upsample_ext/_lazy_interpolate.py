@@ -8,7 +8,14 @@ from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function
 
 from upsample_ext import _devices, _events, _fuse_graphs, _native
-from upsample_ext._fused_readers import FUSED_MODES, HALF_OR_SINGLE, image_of, read_resize, reads, stage_of
+from upsample_ext._fused_readers import (
+    FUSED_MODES,
+    HALF_OR_SINGLE,
+    image_of,
+    read_resize,
+    reads,
+    stage_of_ours,
+)
 from upsample_ext._lazy_resize import LazyResize
 from upsample_ext._numbers import Int
 from upsample_ext._recipe import Recipe
@@ -55,7 +62,7 @@ def interpolate(
                 antialias=antialias,
             )
         if mode in FUSED_MODES and not antialias and _may_wait(input):
-            stage = stage_of(input, size, scale_factor, mode, align_corners, recompute_scale_factor)
+            stage = stage_of_ours(input, size, scale_factor, mode, align_corners, recompute_scale_factor)
             if stage is not None and _pays(input.shape, stage.size):
                 source = _copy_on_write(input)
                 if source is not None:
@@ -79,14 +86,16 @@ def _pays(shape: Sequence[int], size: Sequence[Int]) -> bool:
 
 
 def _may_wait(input: object) -> bool:
-    """Whether nothing would notice: neither what the tensor is, nor who watches."""
+    """Whether it is an image that is ours, and nothing would notice: neither what it is, nor who watches."""
     return (
         type(input) is Tensor
         and input.dim() == 4
         and input.dtype in HALF_OR_SINGLE
         and (input.is_cpu or _may_wait_on_cuda(input))
         and input.layout is torch.strided
-        and not isinstance(input._base, nn.Parameter)  # an optimizer writes to it while its memory is shared
+        and not input.is_nested
+        # An optimizer writes to it while its memory is shared
+        and (input._base is None or not isinstance(input._base, nn.Parameter))
         and _tracing_state() is None  # torch.jit.trace
         and not _in_functorch()  # torch.func
         and _count_dispatch_modes() == 0  # FakeTensorMode, make_fx, FlopCounterMode

@@ -15,19 +15,27 @@ Four decisions carry it:
     natively. Where C++ code holds the tensor at that moment it stays what it is, an alias of its image.
 """
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from upsample_ext import _events, _recipe
 from upsample_ext._recipe import Recipe
 
+_is_compiling = torch.compiler.is_compiling
+_in_functorch = torch._C._are_functorch_transforms_active
+_DETACH = torch.ops.aten.detach.default
 _without_torch_function = torch._C.DisableTorchFunctionSubclass
+_saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 _preserve_version = torch.autograd.grad_mode._unsafe_preserve_version_counter
 
 # Set by _fused_readers, which knows this class: what each function of PyTorch makes of a lazy resize
@@ -77,17 +85,33 @@ class _Node(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, source: Tensor, recipe: Recipe, like: Tensor | Image) -> Tensor:
-        ctx.save_for_backward(source)
-        ctx.recipe = recipe
+        _save(ctx, source, recipe)
         return _wrapper(like, source.device)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (source,) = ctx.saved_tensors
         with torch.enable_grad():
-            x = source.detach().requires_grad_()
+            x = _saved(ctx, grad)
             y = _recipe.image(x, ctx.recipe)
         return torch.autograd.grad(y, x, grad, create_graph=torch.is_grad_enabled())[0], None, None
+
+
+def _save(ctx: Any, source: Tensor, recipe: Recipe) -> None:
+    """What the gradient depends on: natively nothing is kept of a resize, which is linear."""
+    ctx.recipe = recipe
+    if recipe.then:
+        ctx.save_for_backward(source)
+    else:
+        ctx.form = source.shape, source.stride(), source.dtype
+
+
+def _saved(ctx: Any, grad: Tensor) -> Tensor:
+    """The source, on which a second derivative may depend, or a tensor of its form."""
+    if ctx.recipe.then:
+        (source,) = ctx.saved_tensors
+        return source
+    shape, strides, dtype = ctx.form
+    return torch.empty_strided(shape, strides, dtype=dtype, device=grad.device, requires_grad=True)
 
 
 # Without the checks for torch.func, inside which nothing is put off
@@ -99,8 +123,7 @@ class _Reattach(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, source: Tensor, recipe: Recipe, image: Tensor) -> Tensor:
-        ctx.save_for_backward(source)
-        ctx.recipe = recipe
+        _save(ctx, source, recipe)
         return image.detach()
 
     backward = _Node.backward
@@ -111,7 +134,7 @@ class _Adopted(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tensor: "LazyResize") -> Tensor:
-        return tensor._lazy.image_below_autograd("adopted").detach()
+        return tensor._lazy.image_below_autograd("autograd.Function (from C++)").detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
@@ -129,6 +152,20 @@ def _wrapper(like: Tensor | Image, device: torch.device) -> "LazyResize":
     )
     torch._C._set_throw_on_mutable_data_ptr(wrapper)
     return wrapper
+
+
+@contextlib.contextmanager
+def _without_hooks_since(hooks: Any) -> Iterator[None]:
+    """Takes off the hooks of saved tensors down to these; all of them where these are none any more."""
+    taken = []
+    while (top := _saved_tensors_hooks(True)) is not None and top != hooks:
+        taken.append(top)
+        torch._C._autograd._pop_saved_tensors_default_hooks()
+    try:
+        yield
+    finally:
+        for pack, unpack in reversed(taken):
+            torch._C._autograd._push_saved_tensors_default_hooks(pack, unpack)
 
 
 def _history(tensor: Tensor) -> tuple[bool, Any]:
@@ -171,8 +208,9 @@ class Family:
 
     def members(self) -> list["Resize"]:
         """Each after what it was made of; without the first."""
-        tensors = self._members.values() if self._members is not None else ()
-        return [resize for resize in map(resize_of, list(tensors)) if resize is not None]
+        if self._members is None:
+            return []
+        return [resize for resize in map(resize_of, list(self._members.values())) if resize is not None]
 
 
 class Resize(Pending):
@@ -182,6 +220,7 @@ class Resize(Pending):
     _values: Tensor | None = None  # the image, for callers below autograd
     _version: int | None = None  # that of the image when it was made
     _gradient_passes_by = False  # a backward was recorded that does not visit this tensor
+    keeps_gradient = False  # the image follows from this tensor, which C++ code reads too
 
     def __init__(
         self,
@@ -194,6 +233,7 @@ class Resize(Pending):
         self.source, self.recipe, self.like = source, recipe, like
         self.tensor = weakref.ref(tensor)
         self._made_in = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        self._hooks = _saved_tensors_hooks(True)
         # Of a source that carries no gradient there is no history
         self._made_with = _history(tensor) if source.requires_grad else (False, None)
         # A copy without a gradient has nothing to do with what it was made of
@@ -205,6 +245,8 @@ class Resize(Pending):
     def is_pending(self) -> bool:
         if self.plain is not None or self._values is not None or self._is_adopted():
             return False
+        if self._hooks != _saved_tensors_hooks(True):
+            return False  # a checkpoint, which runs again when there is an image, and must do the same
         # Where the gradient of what it was made of may have been asked for, it has to pass there
         return self._origin is None or self._origin.resize.is_pending()
 
@@ -216,10 +258,11 @@ class Resize(Pending):
 
     def was_made_now(self) -> bool:
         """Whether it follows from no other, and was made in the modes that are in force."""
-        return self._origin is None and self._made_in == (
-            torch.is_grad_enabled(),
-            torch.is_inference_mode_enabled(),
-        )
+        return self._origin is None and self._modes_are_those_it_was_made_in()
+
+    def _modes_are_those_it_was_made_in(self) -> bool:
+        modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        return self._made_in == modes and self._hooks == _saved_tensors_hooks(True) and not _in_functorch()
 
     def _is_adopted(self) -> bool:
         """Whether it has become the output of another node: that of an autograd.Function which made it in its
@@ -241,11 +284,16 @@ class Resize(Pending):
             if self.plain is not None:
                 self._take_over_histories()
                 return self.plain
-            grad_enabled, in_inference_mode = self._made_in
-            if self._made_in == (torch.is_grad_enabled(), torch.is_inference_mode_enabled()):
+            if self._modes_are_those_it_was_made_in():
                 image = self._compute(turn)
             else:
-                with torch.inference_mode(in_inference_mode), torch.set_grad_enabled(grad_enabled):
+                grad_enabled, in_inference_mode = self._made_in
+                with (
+                    torch.inference_mode(in_inference_mode),
+                    torch.set_grad_enabled(grad_enabled),
+                    _without_hooks_since(self._hooks),
+                    temporarily_clear_interpreter_stack(),  # of torch.func, inside which nothing is put off
+                ):
                     image = self._compute(turn)
             turn = self._settle(image, turn) and turn
             for follower in self._followers():
@@ -258,7 +306,7 @@ class Resize(Pending):
         return self._origin is not None and self._origin.is_view
 
     def _compute(self, turn: bool) -> Tensor:
-        if self._is_adopted() and not self._is_view():
+        if (self._is_adopted() or self.keeps_gradient) and not self._is_view():
             return self._adopted_image()
         if self._origin is not None:
             resize, function, is_view = self._origin
@@ -309,9 +357,9 @@ class Resize(Pending):
         self._version = None if image.is_inference() else image._version
         return not is_held
 
-    def _followers(self) -> Iterator["Resize"]:
+    def _followers(self) -> list["Resize"]:
         """Those whose values or gradients depend on this one's image."""
-        return (member for member in self._family.members() if member._follows(self))
+        return [member for member in self._family.members() if member._follows(self)]
 
     def _follows(self, other: "Resize") -> bool:
         origin = self._origin
@@ -331,11 +379,26 @@ class Resize(Pending):
                         self._values = function(base)
                 else:
                     if _events.listeners:
-                        _events.record_image(f"{reader} (from C++)")
+                        _events.record_image(reader if isinstance(reader, str) else f"{reader} (from C++)")
                     with torch._C.DisableTorchFunction():
                         self._values = _recipe.image(self.source.detach(), self.recipe)
             self.let_gradient_pass_by()
             return self._values
+
+    def image_in_a_graph(self, reader: str) -> Tensor:
+        """Values for what takes the gradient of the tensor itself."""
+        with self._family.lock:
+            # All of it passes here then, whoever else reads the image
+            self.keeps_gradient |= self.is_pending() and not self._is_view() and self.carries_gradient()
+            if self.plain is None:
+                with torch.no_grad():
+                    self.image_below_autograd(reader)
+            image = self.image(turn=False)
+            if not self.keeps_gradient:
+                self.let_gradient_pass_by()
+            elif self._origin is not None:
+                self._origin.resize.let_gradient_pass_by()
+            return image
 
     def take_over_writes(self) -> None:
         """Where the lazy tensor did not turn into its image: makes it, to C++ code, a copy of what was
@@ -345,6 +408,9 @@ class Resize(Pending):
             with torch.enable_grad(), _without_torch_function():
                 tensor.copy_(image)
             self._version, self._made_with = image._version, _history(tensor)
+            if self.keeps_gradient:  # of what it was before
+                self.keeps_gradient = False
+                self.let_gradient_pass_by()
 
     # ---- the gradient --------------------------------------------------------------------------------------
 
@@ -368,7 +434,7 @@ class LazyResize(Tensor):
     """A resized image that does not exist until something needs all of it."""
 
     _lazy: Resize
-    _plain: Tensor  # the image, where torch.compile asks for it
+    _traced: Tensor | None = None  # the image, of one that stands for another while a graph is traced
 
     @staticmethod
     def make(
@@ -395,24 +461,37 @@ class LazyResize(Tensor):
     def __hash__(self) -> int:
         return id(self)
 
+    # ---- methods that PyTorch lets no subclass override otherwise ------------------------------------------
+
+    def as_subclass(self, cls: Any) -> Any:
+        return self._lazy.image().as_subclass(cls)
+
+    def set_(self, *args: Any, **kwargs: Any) -> Any:
+        return self._lazy.image().set_(*args, **kwargs)
+
     # ---- as an argument of a function compiled by torch.compile, which is given the image ------------------
 
+    @property
+    def _image(self) -> Tensor:
+        if self._traced is not None:
+            return self._traced
+        # Not in the modes and transforms in which the graph is traced
+        with _disable_current_modes(), temporarily_clear_interpreter_stack():
+            return self._lazy.image_in_a_graph("torch.compile")
+
     def __tensor_flatten__(self) -> tuple[list[str], None]:
-        if self._lazy.plain is None and _events.listeners:
-            _events.record_image("torch.compile")
-        self._plain = self._lazy.image(turn=False)
-        return ["_plain"], None
+        return ["_image"], None
+
+    def _stable_hash_for_caching(self) -> str:
+        from torch._subclasses.fake_tensor import extract_tensor_metadata
+
+        return f"{extract_tensor_metadata(self._image)} {self.requires_grad}"
 
     @staticmethod
     def __tensor_unflatten__(
         inner: dict[str, Tensor], context: None, outer_size: Any, outer_stride: Any
     ) -> "LazyResize":
-        image = inner["_plain"]
-        self = _wrapper(image, image.device)
-        self._plain = image
-        self._lazy = Resize(self, image, Recipe(()), image)
-        self._lazy.plain = image
-        return self
+        return _traced(inner["_image"])
 
     # ---- dispatch ------------------------------------------------------------------------------------------
 
@@ -420,9 +499,10 @@ class LazyResize(Tensor):
     def __torch_function__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if torch.compiler.is_compiling():
-            return super().__torch_function__(func, types, args, kwargs or {})
         kwargs = kwargs or {}
+        if _is_compiling() or (_any_was_traced and _any_is_traced((*args, *kwargs.values()))):
+            with _without_torch_function():
+                return func(*args, **kwargs)
         reader = readers.get(func)
         if reader is not None:
             result = reader(*args, **kwargs)
@@ -431,9 +511,10 @@ class LazyResize(Tensor):
         elif func in _METADATA and (resize := resize_of(args[0])) is not None and resize.plain is None:
             with _without_torch_function():
                 return func(*args, **kwargs)
-        if func in _ASKS_FOR_GRADIENT:
-            _check_gradients_arrive(func, args, kwargs)
-        images = _with_images(args, func)
+        if func in _ASKS_FOR_GRADIENT and _gradients_arrive_here(func, args, kwargs):
+            with _without_torch_function():
+                return func(*args, **kwargs)
+        images = [_with_images(arg, func) if type(arg) in _MAY_HOLD else arg for arg in args]
         result = func(*images, **_with_images(kwargs, func)) if kwargs else func(*images)
         for written in (args[0] if args else None, kwargs.get("out")):
             if type(written) is LazyResize:
@@ -449,10 +530,34 @@ class LazyResize(Tensor):
         """Callers in C++: autograd has recorded the op on this tensor already, which only needs values."""
 
         def values(lazy: LazyResize) -> Tensor:
-            return lazy._lazy.image_below_autograd(func)
+            return lazy._lazy.image_below_autograd(func) if lazy._traced is None else lazy._traced
 
-        args, kwargs = tree_map_only(LazyResize, values, (args, kwargs or {}))
-        return func(*args, **kwargs)
+        images, kwargs = tree_map_only(LazyResize, values, (args, kwargs or {}))
+        result = func(*images, **kwargs)
+        # By this the compiler gives what it traces with a history
+        is_marked = func is _DETACH and isinstance(args[0]._traced, FakeTensor) and not _in_functorch()
+        return _traced(result) if is_marked else result
+
+
+_any_was_traced = False
+
+
+def _traced(image: Tensor) -> LazyResize:
+    """What stands for a lazy tensor while a graph is traced: its image, and nothing is put off."""
+    global _any_was_traced
+    _any_was_traced = True
+    self = _wrapper(image, image.device)
+    self._traced = image
+    return self
+
+
+def _any_is_traced(values: Sequence[Any]) -> bool:
+    return any(
+        value._traced is not None
+        if type(value) is LazyResize
+        else type(value) in (tuple, list) and _any_is_traced(value)
+        for value in values
+    )
 
 
 def resize_of(value: Any) -> Resize | None:
@@ -460,12 +565,19 @@ def resize_of(value: Any) -> Resize | None:
     return getattr(value, "_lazy", None) if type(value) is LazyResize else None
 
 
-def _check_gradients_arrive(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _gradients_arrive_here(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether it is asked of lazy tensors themselves, and not of their images."""
     at = _ASKS_FOR_GRADIENT[func]
     asked = args[at] if at < len(args) else kwargs.get("inputs")
-    for value in asked if isinstance(asked, (tuple, list)) else (asked,):
-        if (resize := resize_of(value)) is not None:
+    resizes = [resize_of(value) for value in (asked if isinstance(asked, (tuple, list)) else (asked,))]
+    for resize in resizes:
+        if resize is not None:
             resize.check_gradient_arrives(func)
+    return any(resize is not None and resize.keeps_gradient for resize in resizes)
+
+
+# What may be a lazy tensor, or hold one; others are not worth a call
+_MAY_HOLD = {LazyResize, tuple, list, dict}
 
 
 def _with_images(value: Any, func: Any) -> Any:

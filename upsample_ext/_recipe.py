@@ -4,8 +4,10 @@ A `Recipe` is plain data. Every function here takes a source and a recipe and re
 as one node in a graph of torch.compile.
 """
 
+import functools
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -41,6 +43,9 @@ class Recipe(NamedTuple):
     def channel_axis(self) -> int:
         """The dimension of the image that holds the channels."""
         return self.axes.index(1)
+
+
+_NOTHING_ELSE = Recipe(())[1:]
 
 
 def select(source: Tensor, recipe: Recipe) -> Tensor:
@@ -99,13 +104,31 @@ def _cropped(map: Tensor, stage: Stage) -> Tensor:
 
 def image(source: Tensor, recipe: Recipe) -> Tensor:
     """The image itself, bit for bit what the calls that were put off would have returned."""
+    if len(recipe.stages) == 1 and recipe[1:] == _NOTHING_ELSE:  # most of them
+        return _resize(source, recipe.stages[0])
     resized = _resize(before_last(source, recipe), recipe.stages[-1])
     return finish(without_indexed_axes(resized, recipe), recipe)
 
 
 # ---- what is computed instead of the image -----------------------------------------------------------------
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
+
+def _also_of_tuples(function: _Function) -> _Function:
+    """Takes a recipe as nested tuples too: code that is made of a graph names no class inside another."""
+
+    @functools.wraps(function)
+    def call(source: Tensor, recipe: Any, *settings: Any) -> Any:
+        if type(recipe) is not Recipe:
+            stages, *others = recipe
+            recipe = Recipe(tuple(Stage(*stage) for stage in stages), *others)
+        return function(source, recipe, *settings)
+
+    return call  # type: ignore[return-value]
+
+
+@_also_of_tuples
 def argmax(source: Tensor, recipe: Recipe, keepdim: bool) -> Tensor:
     x = select(source.detach(), recipe)
     if recipe.then == ("softmax",) and not is_known_to_be_finite(x):
@@ -136,6 +159,7 @@ def is_known_to_be_finite(x: Tensor) -> bool:
     return type(x) is Tensor and x.is_cpu and math.isfinite(x.sum().item())
 
 
+@_also_of_tuples
 def max_of_softmax(source: Tensor, recipe: Recipe, keepdim: bool) -> Any:
     x = select(source.detach(), recipe)
     index, score = _argmax(x, recipe, True)
@@ -151,6 +175,7 @@ def _over_channels(index: Tensor, recipe: Recipe, keepdim: bool) -> Tensor:
     return reduced.unsqueeze(recipe.channel_axis) if keepdim else reduced
 
 
+@_also_of_tuples
 def exceeds(source: Tensor, recipe: Recipe, threshold: float, negate: bool) -> Tensor:
     """Where the image is above the threshold; with `negate`, where its negative is: resizing is odd."""
     x = select(source.detach(), recipe)
@@ -163,6 +188,7 @@ def exceeds(source: Tensor, recipe: Recipe, threshold: float, negate: bool) -> T
     return without_indexed_axes(mask, recipe)
 
 
+@_also_of_tuples
 def cross_entropy(
     source: Tensor,
     recipe: Recipe,
@@ -179,6 +205,7 @@ def cross_entropy(
     return upsample_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing, corners)
 
 
+@_also_of_tuples
 def add(source: Tensor, recipe: Recipe, other: Tensor) -> Tensor:
     return upsample_add(select(source, recipe), other, recipe.stages[0].align_corners, mode=recipe.mode)
 

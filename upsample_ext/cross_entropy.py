@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from upsample_ext import _native
-from upsample_ext._judge import FLOATING, is_filled, is_ours, takes_align_corners, untraced
+from upsample_ext._judge import FLOATING, is_filled, is_ours, is_strided, takes_align_corners, untraced
 from upsample_ext._numbers import Real, as_float_or_item, as_int
 from upsample_ext._transforms import is_distributed
 
@@ -116,7 +116,7 @@ def _fits_cross_entropy(input: Tensor, target: object, weight: object) -> bool:
         and target.dtype is torch.int64
         and target.dim() == 3
         and target.device == input.device
-        and target.layout is torch.strided
+        and is_strided(target)
         and target.shape[0] == input.shape[0]
         and is_filled((*input.shape[1:], *target.shape[1:]))
         and (weight is None or _fits_weight(weight, input))

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from upsample_ext import _native, _transforms
-from upsample_ext._judge import FLOATING, is_floating_image, untraced
+from upsample_ext._judge import FLOATING, is_floating_image, is_strided, untraced
 from upsample_ext._library import C
 from upsample_ext._numbers import Int, as_int, as_ints
 
@@ -171,7 +171,7 @@ def _as_a_row(
     """A depthwise `conv_transpose1d`; None if PyTorch must decide."""
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         return None
-    if input.dim() not in (2, 3) or weight.dim() != 3 or input.layout is not torch.strided:
+    if input.dim() not in (2, 3) or weight.dim() != 3 or not is_strided(input):
         return None
     numbers = [as_ints(value, 1) for value in (stride, padding, output_padding, dilation)]
     if None in numbers:
@@ -262,7 +262,7 @@ def _judge_depthwise(
 
 def _goes_with(tensor: Tensor, input: Tensor) -> bool:
     """Same device, same dtype after autocast, and both distributed or neither."""
-    if tensor.device != input.device or tensor.layout is not torch.strided:
+    if tensor.device != input.device or not is_strided(tensor):
         return False
     if _transforms.is_distributed(tensor) != _transforms.is_distributed(input):
         return False
