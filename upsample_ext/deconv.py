@@ -318,8 +318,8 @@ def _conv_transpose_by_pytorch(
                 f"image, got dilation {dilation}, output_padding {output_padding} and stride {stride} with a "
                 f"kernel {tuple(weight.shape[2:])}"
             )
-        beside: list[Any] = [reach[1], reach[1], reach[0], reach[0]]
-        input = torch.nn.functional.pad(input, beside, mode="replicate")
+        margins: list[Any] = [reach[1], reach[1], reach[0], reach[0]]
+        input = torch.nn.functional.pad(input, margins, mode="replicate")
         padding = [cut + more * step for cut, more, step in zip(padding, reach, stride, strict=True)]
     channels = untraced(len, weight)
     return _native.conv_transpose2d(input, weight, bias, stride, padding, output_padding, channels, dilation)

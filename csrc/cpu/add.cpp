@@ -15,16 +15,16 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
   const auto settings = ResampleSettings::of_plane("upsample_add", mode, align_corners);
   const Tensor output = fresh(make_add_output(input, other));
   if (output.numel() == 0) return output;
-  Tensor beside = other.expand(output.sizes());
+  Tensor addend = other.expand(output.sizes());
   bool stream = exceeds_cache(output);
-  if (!same_strides(beside, output)) {
-    copy_pixels(beside, output);
-    beside = output;
+  if (!same_strides(addend, output)) {
+    copy_pixels(addend, output);
+    addend = output;
     stream = false;  // in place: a cache line is read, then written back
   }
   dispatch_floating("upsample_add", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    const AddOperands operands{beside.const_data_ptr(), output.const_data_ptr()};
+    const AddOperands operands{addend.const_data_ptr(), output.const_data_ptr()};
     const auto axis = [&](int64_t d) {
       return AxisOfCall<acc>::of(settings.spec(d, input.size(d + 1), output.size(d + 1), NativeRules::kCpu));
     };

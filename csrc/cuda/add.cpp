@@ -21,15 +21,15 @@ static Tensor add_cuda(const Tensor& input, const Tensor& other, bool align_corn
     return output.copy_(resize_plane(input, other.sym_sizes().slice(other.dim() - 2), settings) + other);
   }
   const OnDeviceOf on(input);
-  Tensor beside = other.expand(output.sizes());
-  if (!same_strides(beside, output)) {
-    output.copy_(beside);
-    beside = output;
+  Tensor addend = other.expand(output.sizes());
+  if (!same_strides(addend, output)) {
+    output.copy_(addend);
+    addend = output;
   }
   dispatch_floating("upsample_add", input.scalar_type(), [&](auto scalar, auto sum) {
     const auto params =
         linear_params<decltype(sum)>(input, output, align_corners, std::nullopt, std::nullopt);
-    const AddOperands operands{beside.const_data_ptr(), params.output};
+    const AddOperands operands{addend.const_data_ptr(), params.output};
     check_launch(resample_add<storage_of<decltype(scalar)>>(params, operands, on.device()));
   });
   return output;

@@ -57,8 +57,8 @@ static Tensor empty_sum(const Tensor& input, const Tensor& other) {
   }
   const auto options = input.options().device(is_empty ? at::kCPU : at::kMeta);
   const Tensor resized = at::empty_symint(shape, options, format);
-  const Tensor beside = at::empty_strided_symint(other.sym_sizes(), other.sym_strides(), options);
-  const Tensor sum = is_empty ? at::add(resized, beside) : meta_sum(resized, beside);
+  const Tensor addend = at::empty_strided_symint(other.sym_sizes(), other.sym_strides(), options);
+  const Tensor sum = is_empty ? at::add(resized, addend) : meta_sum(resized, addend);
   return at::empty_strided_symint(sum.sym_sizes(), sum.sym_strides(), input.options());
 }
 
@@ -120,8 +120,8 @@ struct AddRule {
 };
 
 static Tensor add_autograd(const Tensor& input, const Tensor& other, bool align_corners, string_view mode) {
-  const auto call = [&](const Tensor& image, const Tensor& beside) {
-    return upsample_add_op().call(image, beside, align_corners, mode);
+  const auto call = [&](const Tensor& image, const Tensor& addend) {
+    return upsample_add_op().call(image, addend, align_corners, mode);
   };
   Tensor output = with_history<AddRule>([&] { return call(input, other); },
                                         [&](AddRule& rule) {

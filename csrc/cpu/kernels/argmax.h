@@ -141,7 +141,7 @@ inline void argmax_group(const ArgmaxParams& p, ClassRows<T, float>& rows, const
       constexpr Reach kReach = decltype(reach)::value;
       if (p.score != nullptr) {
         argmax_block<kReach, kRows, Keep::kAnyWithScore>(p, group, b, offset);
-      } else if (group.tame) {
+      } else if (group.bounded) {
         argmax_block<kReach, kRows, Keep::kNumbers>(p, group, b, offset);
       } else {
         argmax_block<kReach, kRows, Keep::kAny>(p, group, b, offset);

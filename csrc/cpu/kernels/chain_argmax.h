@@ -52,7 +52,7 @@ inline int64_t chain_rows_bytes(const ChainLogits& x, const ChainStrip& strip) {
 struct ChainRows {
   float* row[kGroupRows];  // class 0
   int64_t stride;          // to the next class
-  bool tame;               // no logit is NaN
+  bool bounded;            // no logit is NaN
 };
 
 // Result row oy of all classes into `row`, which begins at the strip's first column. Returns whether all
@@ -61,21 +61,21 @@ inline bool sum_chain_row(const ChainLogits& x, int64_t n, int64_t oy, const Cha
   constexpr float kLimit = 1e37f;
   const int64_t begin = x.height.offset[oy], taps = x.height.offset[oy + 1] - begin;
   const int64_t count = strip.end - strip.first, stride = class_stride(strip);
-  vec_index<float> tame = ~vec_index<float>{};
+  vec_index<float> bounded = ~vec_index<float>{};
   for (int64_t c = 0; c < x.channels; ++c, row += stride) {
     const float* plane = static_cast<const float*>(x.input) + n * x.in.batch + c * x.in.channel + strip.first;
     const auto sum = [&](auto part, int64_t column, int64_t some) {
       const vec<float> values = blend_vector<decltype(part)::value>(
           plane + column, x.in.height, some, x.height.index + begin, x.height.weight + begin, taps);
       store(row + column, values);  // a row is padded to whole vectors
-      tame &= (values < kLimit) & (values > -kLimit);
+      bounded &= (values < kLimit) & (values > -kLimit);
     };
     int64_t column = 0;
     for (; column + lanes<float> <= count; column += lanes<float>) sum(False{}, column, lanes<float>);
     if (column < count) sum(True{}, column, count - column);
   }
   bool all = true;
-  for (int64_t lane = 0; lane < lanes<float>; ++lane) all = all && tame[lane] != 0;
+  for (int64_t lane = 0; lane < lanes<float>; ++lane) all = all && bounded[lane] != 0;
   return all;
 }
 
@@ -126,7 +126,7 @@ inline void chain_argmax_group(const ChainArgmaxParams& p, const ChainRows& rows
     constexpr int kTaps = decltype(taps)::value;
     if (p.score != nullptr) {
       chain_argmax_block<kTaps, kRows, Keep::kAnyWithScore>(p, rows, b, offset);
-    } else if (rows.tame) {
+    } else if (rows.bounded) {
       chain_argmax_block<kTaps, kRows, Keep::kNumbers>(p, rows, b, offset);
     } else {
       chain_argmax_block<kTaps, kRows, Keep::kAny>(p, rows, b, offset);
@@ -178,11 +178,11 @@ inline void chain_argmax_rows(const ChainArgmaxParams& p, int64_t begin, int64_t
     rows.stride = class_stride(strip);
     for (int64_t oy = first; oy < last;) {
       const int64_t count = last - oy < kGroupRows ? 1 : kGroupRows;
-      rows.tame = true;
+      rows.bounded = true;
       for (int64_t r = 0; r < count; ++r) {
         float* row = static_cast<float*>(scratch) + kRowPadding<float> + r * p.logits.channels * rows.stride;
         rows.row[r] = row - strip.first;
-        rows.tame = sum_chain_row(p.logits, n, oy + r, strip, row) && rows.tame;
+        rows.bounded = sum_chain_row(p.logits, n, oy + r, strip, row) && rows.bounded;
       }
       const int64_t offset = (n * height + oy) * width;
       if (count == kGroupRows) {

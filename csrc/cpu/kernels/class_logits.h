@@ -69,7 +69,7 @@ class ClassRows {
   }
 
   // Whether no weighted sum of these two rows can be NaN: all samples are finite and below 1e37 in magnitude.
-  bool tame() const { return tame_[0] && (below_ == row_[0] || tame_[1]); }
+  bool bounded() const { return bounded_[0] && (below_ == row_[0] || bounded_[1]); }
 
   // Copies part `part` of `parts` of source row y, which will be taken next, and prefetches the part after
   // it: classes are a plane apart, a pattern that the hardware prefetcher does not follow, and if planes are
@@ -79,7 +79,7 @@ class ClassRows {
     if (x_.height.out_size < x_.height.in_size) return;  // it may be skipped
     if (part == 0) {
       held_[2] = -1;
-      tame_[2] = true;
+      bounded_[2] = true;
     }
     const T* source = image_ + y * x_.in.height;
     const int64_t first = x_.channels * part / parts, last = x_.channels * (part + 1) / parts;
@@ -104,21 +104,21 @@ class ClassRows {
       if (held_[held] != y) continue;
       exchange(row_[i], row_[held]);
       exchange(held_[i], held_[held]);
-      exchange(tame_[i], tame_[held]);
+      exchange(bounded_[i], bounded_[held]);
       return;
     }
     held_[i] = y;
-    tame_[i] = true;
+    bounded_[i] = true;
     copy_classes(i, image_ + y * x_.in.height, 0, x_.channels);
   }
 
   // Classes first .. last of a source row into the i-th row.
   void copy_classes(int i, const T* source, int64_t first, int64_t last) {
-    vec_index<acc> tame = ~vec_index<acc>{};
+    vec_index<acc> bounded = ~vec_index<acc>{};
     acc* row = row_[i];
     if (x_.in.width == 1) {
       for (int64_t c = first; c < last; ++c) {
-        tame &= copy_row(row + c * stride_, source + c * x_.in.channel);
+        bounded &= copy_row(row + c * stride_, source + c * x_.in.channel);
       }
     } else if (x_.in.channel == 1 && sizeof(T) <= sizeof(acc)) {
       // Transposed as they are stored, to the ends of the rows, then widened from there to the whole rows.
@@ -127,40 +127,40 @@ class ClassRows {
       const auto pixel = [&](int64_t x) { return source + x * x_.in.width + first; };
       transpose(pixel, ends + first * stride_ * kWider, stride_ * kWider, count_, last - first);
       for (int64_t c = first; c < last; ++c) {
-        tame &= copy_row(row + c * stride_, ends + c * stride_ * kWider);
+        bounded &= copy_row(row + c * stride_, ends + c * stride_ * kWider);
       }
     } else {
       for (int64_t x = 0; x < count_; ++x) {
         const T* pixel = source + x * x_.in.width;
         for (int64_t c = first; c < last; ++c) row[c * stride_ + x] = as<acc>(pixel[c * x_.in.channel]);
       }
-      for (int64_t c = first; c < last; ++c) tame &= copy_row(row + c * stride_, row + c * stride_);
+      for (int64_t c = first; c < last; ++c) bounded &= copy_row(row + c * stride_, row + c * stride_);
     }
-    for (int64_t lane = 0; lane < lanes<acc>; ++lane) tame_[i] = tame_[i] && tame[lane] != 0;
+    for (int64_t lane = 0; lane < lanes<acc>; ++lane) bounded_[i] = bounded_[i] && bounded[lane] != 0;
   }
 
-  // Copies one class, and returns which lanes held only tame samples (finite and below 1e37 in magnitude).
+  // Copies one class, and returns which lanes held only bounded samples (finite and below 1e37 in magnitude).
   template <class U>
   vec_index<acc> copy_row(acc* row, const U* source) const {
     constexpr acc kLimit = acc(1e37);  // well inside float
-    vec_index<acc> tame = ~vec_index<acc>{};
+    vec_index<acc> bounded = ~vec_index<acc>{};
     int64_t x = 0;
     if constexpr (sizeof(acc_of<U>) == sizeof(acc)) {
       const auto take = [&](vec<acc> value) {
         store(row + x, value);  // a row is padded to whole vectors
-        tame &= (value < kLimit) & (value > -kLimit);
+        bounded &= (value < kLimit) & (value > -kLimit);
       };
       for (; x + lanes<acc> <= count_; x += lanes<acc>) {
         take(load(source + x));
       }
       if (x < count_) take(load_part(source + x, count_ - x));
-      return tame;
+      return bounded;
     }
     for (; x < count_; ++x) {
       row[x] = as<acc>(source[x]);
-      if (!(row[x] < kLimit && row[x] > -kLimit)) tame = vec_index<acc>{};
+      if (!(row[x] < kLimit && row[x] > -kLimit)) bounded = vec_index<acc>{};
     }
-    return tame;
+    return bounded;
   }
 
   template <class V>
@@ -176,7 +176,7 @@ class ClassRows {
   acc* row_[3];
   const acc* below_ = nullptr;
   int64_t held_[3] = {-1, -1, -1};
-  bool tame_[3] = {};
+  bool bounded_[3] = {};
 };
 
 // Result rows oy .. oy + count between the same two source rows, ready to be interpolated.
@@ -186,7 +186,7 @@ struct ClassGroup {
   int64_t stride;            // to the next class
   int count;                 // 1, 2 or 4
   int64_t y0, y1;
-  bool tame;  // no logit is NaN
+  bool bounded;  // no logit is NaN
   acc weight0[kGroupRows], weight1[kGroupRows];
 };
 
@@ -210,7 +210,7 @@ inline ClassGroup<acc> take_group(const LogitsParams<acc>& x, ClassRows<T, acc>&
     group.weight1[r] = x.height.second_weight(oy + r);
   }
   rows.take(group.y0, group.y1);
-  group.tame = rows.tame();
+  group.bounded = rows.bounded();
   group.above = rows.above();
   group.below = rows.below();
   group.stride = rows.stride();

@@ -105,18 +105,18 @@ class Add {
 
   template <Put kPut, class V>
   void put(T* p, V v, int64_t count) const {
-    const T* other = beside(p);
+    const T* other = other_at(p);
     __builtin_prefetch(other + kReadAhead / static_cast<int64_t>(sizeof(T)));
     UPSAMPLE_LEVEL::put<kPut>(p, v + load_some<kPut == Put::kPart>(other, count), count);
   }
   template <class acc>
   void put_one(T* p, acc x) const {
-    from_acc(x + to_acc(*beside(p)), p);
+    from_acc(x + to_acc(*other_at(p)), p);
   }
   bool repeats() const { return other_ != output_; }
 
  private:
-  const T* beside(const T* p) const { return other_ + (p - output_); }
+  const T* other_at(const T* p) const { return other_ + (p - output_); }
 
   const T *output_, *other_;
 };
