@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch._functorch import pyfunctorch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
@@ -35,7 +35,11 @@ _is_compiling = torch.compiler.is_compiling
 _in_functorch = torch._C._are_functorch_transforms_active
 _DETACH = torch.ops.aten.detach.default
 _without_torch_function = torch._C.DisableTorchFunctionSubclass
-_saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
+# Not in every PyTorch: without them it does less than it should inside checkpoints and transforms
+_saved_tensors_hooks: Callable[[bool], Any] = getattr(
+    torch._C._autograd, "_top_saved_tensors_default_hooks", lambda ignore_is_tracing: None
+)
+_outside_functorch = getattr(pyfunctorch, "temporarily_clear_interpreter_stack", contextlib.nullcontext)
 _preserve_version = torch.autograd.grad_mode._unsafe_preserve_version_counter
 
 # Set by _fused_readers, which knows this class: what each function of PyTorch makes of a lazy resize
@@ -292,7 +296,7 @@ class Resize(Pending):
                     torch.inference_mode(in_inference_mode),
                     torch.set_grad_enabled(grad_enabled),
                     _without_hooks_since(self._hooks),
-                    temporarily_clear_interpreter_stack(),  # of torch.func, inside which nothing is put off
+                    _outside_functorch(),  # of torch.func, inside which nothing is put off
                 ):
                     image = self._compute(turn)
             turn = self._settle(image, turn) and turn
@@ -476,7 +480,7 @@ class LazyResize(Tensor):
         if self._traced is not None:
             return self._traced
         # Not in the modes and transforms in which the graph is traced
-        with _disable_current_modes(), temporarily_clear_interpreter_stack():
+        with _disable_current_modes(), _outside_functorch():
             return self._lazy.image_in_a_graph("torch.compile")
 
     def __tensor_flatten__(self) -> tuple[list[str], None]:
