@@ -5,6 +5,7 @@ does with the resized image, or with what the image is made from. Where PyTorch'
 difference is documented in docs/fusing.md, and asserted at the end of this file.
 """
 
+import collections
 import contextlib
 import copy
 import gc
@@ -760,6 +761,20 @@ def compile_given_a_lazy_that_it_writes_to():
     loss = compiled(lambda y: y.mul_(2).square().sum())(y)
     (loss + y.sum()).backward()
     return y, x.grad
+
+
+@trap
+def lazy_tensors_in_kinds_of_lists():
+    from torch.fx.immutable_collections import immutable_list
+
+    x, _ = data()
+    y = up(x)
+    pair = collections.namedtuple("Pair", "first second")(y, y + 1)
+    return (
+        torch.cat(immutable_list([y, y * 2])),
+        torch.stack(pair),
+        torch.cat(torch.Tensor.split(up(x), 2, 1)),
+    )
 
 
 @trap

@@ -468,12 +468,21 @@ class LazyResize(Tensor):
     # ---- methods that PyTorch lets no subclass override otherwise ------------------------------------------
 
     def as_subclass(self, cls: Any) -> Any:
-        return self._lazy.image().as_subclass(cls)
+        return super().as_subclass(cls) if self._traced is not None else self._lazy.image().as_subclass(cls)
 
     def set_(self, *args: Any, **kwargs: Any) -> Any:
+        if self._traced is not None:
+            return super().set_(*args, **kwargs)
         return self._lazy.image().set_(*args, **kwargs)
 
     # ---- as an argument of a function compiled by torch.compile, which is given the image ------------------
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        if (
+            self._traced is not None
+        ):  # has no values; before torch 2.13 all that is traced is written to a log
+            return f"LazyResize({tuple(self.shape)})"
+        return repr(self._lazy.image())
 
     @property
     def _image(self) -> Tensor:
@@ -504,7 +513,11 @@ class LazyResize(Tensor):
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if _is_compiling() or (_any_was_traced and _any_is_traced((*args, *kwargs.values()))):
+        if (
+            _is_compiling()
+            or (func in _LOOKED_AT and _is_traced_by_dynamo())
+            or (_any_was_traced and _any_is_traced((*args, *kwargs.values())))
+        ):
             with _without_torch_function():
                 return func(*args, **kwargs)
         reader = readers.get(func)
@@ -518,7 +531,7 @@ class LazyResize(Tensor):
         if func in _ASKS_FOR_GRADIENT and _gradients_arrive_here(func, args, kwargs):
             with _without_torch_function():
                 return func(*args, **kwargs)
-        images = [_with_images(arg, func) if type(arg) in _MAY_HOLD else arg for arg in args]
+        images = [_with_images(arg, func) for arg in args]
         result = func(*images, **_with_images(kwargs, func)) if kwargs else func(*images)
         for written in (args[0] if args else None, kwargs.get("out")):
             if type(written) is LazyResize:
@@ -544,6 +557,12 @@ class LazyResize(Tensor):
 
 
 _any_was_traced = False
+# What Dynamo before torch 2.13 asks of its inputs without saying that it compiles
+_LOOKED_AT = frozenset((Tensor.untyped_storage, Tensor._is_view, Tensor.grad.__get__))  # type: ignore[union-attr]
+
+
+def _is_traced_by_dynamo() -> bool:
+    return torch._guards.TracingContext.try_get() is not None
 
 
 def _traced(image: Tensor) -> LazyResize:
@@ -559,7 +578,7 @@ def _any_is_traced(values: Sequence[Any]) -> bool:
     return any(
         value._traced is not None
         if type(value) is LazyResize
-        else type(value) in (tuple, list) and _any_is_traced(value)
+        else isinstance(value, (tuple, list)) and _any_is_traced(value)
         for value in values
     )
 
@@ -581,9 +600,6 @@ def _gradients_arrive_here(func: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 # What may be a lazy tensor, or hold one; others are not worth a call
-_MAY_HOLD = {LazyResize, tuple, list, dict}
-
-
 def _with_images(value: Any, func: Any) -> Any:
     """Arguments with images in place of lazy resizes; pytree's map would do it at ten times the cost."""
     resize = resize_of(value)
@@ -591,8 +607,10 @@ def _with_images(value: Any, func: Any) -> Any:
         if resize.plain is None and _events.listeners:
             _events.record_image(getattr(func, "__qualname__", str(func)))
         return resize.image()
-    if type(value) in (tuple, list):
-        return type(value)([_with_images(v, func) for v in value])
-    if type(value) is dict:
+    if isinstance(value, list):
+        return [_with_images(v, func) for v in value]
+    if isinstance(value, tuple) and not isinstance(value, torch.Size):
+        return tuple([_with_images(v, func) for v in value])
+    if isinstance(value, dict):
         return {key: _with_images(v, func) for key, v in value.items()}
     return value
