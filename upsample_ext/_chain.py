@@ -91,5 +91,5 @@ def _flat(stages: Sequence[Stage]) -> tuple[list[Int], list[Int], list[int], lis
         sizes += size
         crops += (0, 0, *size) if crop is None else crop
         aligned.append(int(align_corners))
-        scales += (scale or 0.0 for scale in scale_factors or (0.0, 0.0))
+        scales += [scale or 0.0 for scale in scale_factors or (0.0, 0.0)]
     return sizes, crops, aligned, scales if any(scales) else None
