@@ -26,10 +26,9 @@ inline int64_t last_level_cache_bytes() {
   return bytes;
 }
 
-// Whether a result is too large to stay in cache, beside what it is made from and what else runs: from three
-// eighths of the last cache on, writing past it is faster by measure, whether or not the result is read next.
+// Whether a result is too large to stay in cache, beside what it is made from: half of the last cache.
 inline bool exceeds_cache(const at::Tensor& result) {
-  return 8 * result.numel() * result.element_size() >= 3 * last_level_cache_bytes();
+  return 2 * result.numel() * result.element_size() >= last_level_cache_bytes();
 }
 
 }  // namespace upsample_ext
