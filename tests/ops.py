@@ -221,7 +221,8 @@ def _fixed_line(kernel, padding_mode="zeros"):
         line = x[:, :, 0]
         weight = _tensor(kernel, x).expand(3, -1)[:, None]
         beyond = 0 if padding_mode == "zeros" else margin
-        line = F.pad(line, (beyond, beyond), mode="replicate") if beyond else line
+        if beyond:  # as an image: torch 2.5 cannot pad lines of float16
+            line = F.pad(line[:, :, None], (beyond, beyond, 0, 0), mode="replicate")[:, :, 0]
         return F.conv_transpose1d(
             line, weight, None, stride, padding + beyond * stride, output_padding, 3, dilation
         )

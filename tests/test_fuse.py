@@ -14,6 +14,8 @@ import upsample_ext
 from upsample_ext import _fuse_graphs, _lazy_interpolate
 from upsample_ext._lazy_resize import LazyResize
 
+pytestmark = since_torch((2, 11), "fuse() does what patch() does")
+
 SIZE = (37, 50)
 
 
@@ -690,10 +692,14 @@ def test_without_fuse_nothing_is_hooked(compiler):
 # ---- a PyTorch that lacks what it is built of --------------------------------------------------------------
 
 
-def test_without_copy_on_write_it_is_a_patch_and_says_so(monkeypatch):
-    monkeypatch.delattr(torch, "_lazy_clone")
+@pytest.mark.parametrize("lacks", ["lacks _lazy_clone", "2.10.1 is older than 2.11"])
+def test_without_what_it_needs_it_is_a_patch_and_says_so(monkeypatch, lacks):
+    if "older" in lacks:
+        monkeypatch.setattr(torch, "__version__", "2.10.1+cpu")
+    else:
+        monkeypatch.delattr(torch, "_lazy_clone")
     native = F.interpolate
-    with pytest.warns(UserWarning, match="fuse: torch .* lacks _lazy_clone: .* not fused"):
+    with pytest.warns(UserWarning, match=f"fuse: torch .*{lacks.split()[-1]}: .* not fused"):
         handle = upsample_ext.fuse()
     with handle:
         assert F.interpolate is upsample_ext.interpolate

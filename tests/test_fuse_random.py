@@ -15,9 +15,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
+from torch_versions import since_torch
 
 import upsample_ext
 from upsample_ext import _lazy_interpolate
+
+pytestmark = since_torch((2, 11), "fuse() does what patch() does")
 
 HALF = (torch.bfloat16, torch.float16)
 LAYOUTS = {

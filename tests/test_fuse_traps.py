@@ -19,10 +19,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
+from torch_versions import since_torch
 
 import upsample_ext
 from upsample_ext import _lazy_interpolate
 from upsample_ext._lazy_resize import LazyResize
+
+pytestmark = since_torch((2, 11), "fuse() does what patch() does")
 
 TRAPS = {}
 

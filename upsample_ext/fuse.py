@@ -6,7 +6,9 @@ import torch
 
 from upsample_ext.patch import Handle
 
-# What a lazy resize is built of; all of it is in PyTorch from 2.5 to 2.14, and none of it public
+# Older ones let C++ code read memory that a lazy tensor does not have, and some gradients be lost in silence.
+_OLDEST = (2, 11)
+# What a lazy resize is built of; all of it is in PyTorch from there to 2.14, and none of it public
 _NEEDED = (
     (torch, "_lazy_clone"),
     (torch.Tensor, "_make_wrapper_subclass"),
@@ -19,8 +21,12 @@ _NEEDED = (
 )
 
 
-def _missing() -> list[str]:
-    return [name for owner, name in _NEEDED if not hasattr(owner, name)]
+def _why_not() -> str | None:
+    """Why this PyTorch cannot put resizes off; None where it can."""
+    if tuple(map(int, torch.__version__.split(".")[:2])) < _OLDEST:
+        return f"is older than {_OLDEST[0]}.{_OLDEST[1]}"
+    missing = [name for owner, name in _NEEDED if not hasattr(owner, name)]
+    return f"lacks {', '.join(missing)}" if missing else None
 
 
 class fuse(Handle):
@@ -64,8 +70,8 @@ class fuse(Handle):
     Returns:
         A handle with `undo()`, which is also a context manager.
 
-    `report()` tells what was fused, and what needed an image. On a PyTorch that lacks what this is built of
-    it warns, and does what `patch()` does.
+    `report()` tells what was fused, and what needed an image. On a PyTorch before 2.11, or one that lacks
+    what this is built of, it warns, and does what `patch()` does.
 
     Example:
         >>> import torch, upsample_ext
@@ -78,14 +84,14 @@ class fuse(Handle):
     """
 
     def __init__(self) -> None:
-        missing = _missing()
-        if missing:
+        why_not = _why_not()
+        if why_not:
             warnings.warn(
-                f"fuse: torch {torch.__version__} lacks {', '.join(missing)}: resizes run on this package's "
-                "kernels, as under patch(), and are not fused",
+                f"fuse: torch {torch.__version__} {why_not}: resizes run on this package's kernels, as under "
+                "patch(), and are not fused",
                 stacklevel=2,
             )
-        super().__init__("function" if missing else "fuse")
+        super().__init__("function" if why_not else "fuse")
 
     def __repr__(self) -> str:
         return f"fuse({self._state()})"
