@@ -207,7 +207,8 @@ def test_kernels_under_sanitizers(tmp_path, request):
     levels = list(dict.fromkeys((C.levels()[0], C.levels()[-1])))
     built = [request.getfixturevalue("level_objects")[level] for level in C.levels()[1:-1]]
     for program in kernel_checks(tmp_path, os.environ.get("CXX", "g++"), *flags, *sanitizers, built=built):
-        for level in levels:
+        takes_long = program.name in ("argmax_cross_entropy_check", "deconv_check")
+        for level in levels[-1:] if takes_long else levels:
             output = checked(program, env={**os.environ, "UPSAMPLE_EXT_LEVEL": level, "LD_PRELOAD": ""})
             assert f"level {level}: all results are right" in output
 
