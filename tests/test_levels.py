@@ -200,7 +200,7 @@ def kernel_checks(folder, compiler, *flags, built=()):
 @needs_checkout
 @pytest.mark.slow
 def test_kernels_under_sanitizers(tmp_path, request):
-    """Of the narrowest vectors and the widest: the sources of the level between them are the same."""
+    """Of the narrowest vectors and the widest, whose sources are the same; the longest of the widest only."""
     # Unoptimized code compiles in a third of the time and runs half a minute longer.
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g1", "-O0"]
     flags = [flag for flag in FLAGS if flag != "-O3"]

@@ -475,14 +475,11 @@ class LazyResize(Tensor):
             return super().set_(*args, **kwargs)
         return self._lazy.image().set_(*args, **kwargs)
 
-    # ---- as an argument of a function compiled by torch.compile, which is given the image ------------------
-
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
-        if (
-            self._traced is not None
-        ):  # has no values; before torch 2.13 all that is traced is written to a log
-            return f"LazyResize({tuple(self.shape)})"
-        return repr(self._lazy.image())
+        # A stand-in has no values: before torch 2.13, all that is traced is written to a log.
+        return f"LazyResize({tuple(self.shape)})" if self._traced is not None else repr(self._lazy.image())
+
+    # ---- as an argument of a function compiled by torch.compile, which is given the image ------------------
 
     @property
     def _image(self) -> Tensor:
@@ -599,7 +596,6 @@ def _gradients_arrive_here(func: Any, args: tuple[Any, ...], kwargs: dict[str, A
     return any(resize is not None and resize.keeps_gradient for resize in resizes)
 
 
-# What may be a lazy tensor, or hold one; others are not worth a call
 def _with_images(value: Any, func: Any) -> Any:
     """Arguments with images in place of lazy resizes; pytree's map would do it at ten times the cost."""
     resize = resize_of(value)

@@ -1,4 +1,4 @@
-// The size of the last-level cache that one core sees. A larger result is written past the caches: its first
+// The size of the last-level cache that one core sees, and which results are written past it: their first
 // lines would be evicted before they are read.
 #pragma once
 

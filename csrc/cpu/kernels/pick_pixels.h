@@ -35,7 +35,7 @@ struct Words {
   static constexpr int64_t kLanes = 0;
 };
 #if UPSAMPLE_VECTOR_BYTES > 16
-template <class Word, class acc>
+template <class acc>
 struct WordsLike {
   using Vector = vec<acc>;
   using Index = vec_index<acc>;
@@ -44,9 +44,9 @@ struct WordsLike {
   static Vector pick(Vector v, Vector w, Index index) { return permute_two(v, w, index); }
 };
 template <>
-struct Words<uint32_t> : WordsLike<uint32_t, float> {};
+struct Words<uint32_t> : WordsLike<float> {};
 template <>
-struct Words<uint64_t> : WordsLike<uint64_t, double> {};
+struct Words<uint64_t> : WordsLike<double> {};
 #endif
 #if UPSAMPLE_VECTOR_BYTES == 64
 template <>
