@@ -7,6 +7,7 @@
 // are then raised. CONTRIBUTING.md says why doors exist.
 
 #include <ATen/autocast_mode.h>
+#include <torch/csrc/Dtype.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/jit/frontend/tracer.h>
@@ -21,6 +22,7 @@
 #include "dispatcher_override.h"
 #include "geometry/axis_table.h"
 #include "judge.h"
+#include "ops/argmax.h"
 #include "ops/concat.h"
 #include "ops/op_handles.h"
 #include "our_devices.h"
@@ -336,6 +338,31 @@ static py::object threshold_door(py::handle input, py::handle size, py::handle s
   });
 }
 
+static py::object argmax_door(py::handle input, py::handle size, py::handle scale_factor,
+                              py::handle align_corners, py::handle index_dtype, py::handle return_score,
+                              py::handle mode_name) {
+  const Tensor* x = plain_tensor(input);
+  const NamedMode* mode = read_fused_mode(mode_name, align_corners);
+  Resize to;
+  if (x == nullptr || mode == nullptr || torch::jit::tracer::isTracing() ||
+      !PyBool_Check(return_score.ptr()) || !THPDtype_Check(index_dtype.ptr()) || !takes_logits(*x, *mode) ||
+      !read_resize(*x, size, scale_factor, false, align_corners, &to)) {
+    return py::none();
+  }
+  const at::ScalarType dtype = reinterpret_cast<THPDtype*>(index_dtype.ptr())->scalar_type;
+  if (x->size(1) - 1 > largest_index(dtype)) return py::none();
+  const auto call = [&](const auto& op) {
+    return op.call(*x, to.output_size(), to.align_corners, to.scale(0), to.scale(1), dtype, mode->name);
+  };
+  if (return_score.ptr() == Py_False) return without_gil([&] { return call(argmax_op()); });
+  std::tuple<Tensor, Tensor> both;
+  {
+    py::gil_scoped_release no_gil;
+    both = call(argmax_with_score_op());
+  }
+  return py::cast(both);
+}
+
 // upsample_bilinear2d into `out`. Bound through torch's wrapper, which turns the C++ warning about resizing a
 // non-empty tensor into a Python warning; torch.ops does not.
 static void upsample_out(const Tensor& input, int64_t height, int64_t width, bool align_corners,
@@ -473,6 +500,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
         py::arg("mode"));
   m.def("upsample_concat", concat_door, py::arg("inputs"), py::arg("size"), py::arg("align_corners"),
         py::arg("mode"));
+  m.def("upsample_argmax", argmax_door, py::arg("input"), py::arg("size"), py::arg("scale_factor"),
+        py::arg("align_corners"), py::arg("dtype"), py::arg("return_score"), py::arg("mode"));
   m.def("upsample_threshold", threshold_door, py::arg("input"), py::arg("size"), py::arg("scale_factor"),
         py::arg("align_corners"), py::arg("threshold"), py::arg("mode"));
 

@@ -4,13 +4,16 @@ A door may leave a call to the general path, which sees more (symbols, subclasse
 never take one that the general path would leave to PyTorch, nor give another result.
 """
 
+from unittest import mock
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ops import as_tuple
 from torch.nn import functional as F
 
-from upsample_ext import _judge, interpolate, resample
+from upsample_ext import _judge, interpolate, resample, upsample_argmax, upsample_threshold
 from upsample_ext._library import C
 
 MODES = (*_judge.MODES, "Bilinear", "", None, "lanczos")
@@ -60,7 +63,7 @@ def outcome(function, *arguments):
         result = function(*arguments)
     except Exception as error:
         return type(error)
-    return None if result is None else (result.shape, result.stride(), result.dtype)
+    return None if result is None else [(t.shape, t.stride(), t.dtype) for t in as_tuple(result)]
 
 
 @settings(max_examples=600, deadline=None)
@@ -75,6 +78,34 @@ def test_the_door_takes_what_the_general_path_takes(call):
     )
     if plain and in_general is not None and not isinstance(in_general, type):
         assert by_door == in_general
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (
+            upsample_argmax,
+            {
+                "dtype": st.sampled_from([torch.int64, torch.uint8, torch.float32, None]),
+                "return_score": st.sampled_from([False, True, 1]),
+            },
+        ),
+        (upsample_threshold, {"threshold": st.sampled_from([0, 0.5, 2**60, float("nan")])}),
+    ],
+    ids=["argmax", "threshold"],
+)
+@settings(max_examples=200, deadline=None)
+@given(calls(), st.data())
+def test_the_doors_of_fused_ops_change_no_outcome(function, options, call, data):
+    input, size, scale_factor, mode, align_corners, *_ = call
+    options = data.draw(st.fixed_dictionaries(options))
+
+    def ours():
+        return function(input, size, scale_factor, align_corners, mode=mode, **options)
+
+    with_door = outcome(ours)
+    with mock.patch.object(C, function.__name__, return_value=None):
+        assert with_door == outcome(ours)
 
 
 @settings(max_examples=400, deadline=None)

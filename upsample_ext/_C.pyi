@@ -5,7 +5,7 @@ theirs.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from torch import Tensor
 
@@ -48,6 +48,15 @@ def fixed_conv_transpose2d(
 ) -> Tensor | None: ...
 def upsample_add(input: object, other: object, align_corners: object, mode: object) -> Tensor | None: ...
 def upsample_concat(inputs: object, size: object, align_corners: object, mode: object) -> Tensor | None: ...
+def upsample_argmax(
+    input: object,
+    size: object,
+    scale_factor: object,
+    align_corners: object,
+    dtype: object,
+    return_score: object,
+    mode: object,
+) -> Any: ...
 def upsample_threshold(
     input: object, size: object, scale_factor: object, align_corners: object, threshold: object, mode: object
 ) -> Tensor | None: ...

@@ -9,7 +9,9 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from upsample_ext import _native
 from upsample_ext._judge import corners_or_none, resolve_logits, sized, untraced
+from upsample_ext._library import C
 
+_is_compiling = torch.compiler.is_compiling
 _LARGEST_INDEX = {
     dtype: torch.iinfo(dtype).max for dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
 }
@@ -108,6 +110,10 @@ def upsample_argmax(
             return_score=return_score,
             mode=mode,
         )
+    if not _is_compiling():
+        output = C.upsample_argmax(input, size, scale_factor, align_corners, dtype, return_score, mode)
+        if output is not None:
+            return output
     resolved = resolve_logits(input, size, scale_factor, align_corners, mode)
     if resolved is None:
         corners: Any = corners_or_none(mode, align_corners)

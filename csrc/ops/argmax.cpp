@@ -20,7 +20,7 @@ using c10::SymInt;
 using c10::SymIntArrayRef;
 using std::optional;
 
-static int64_t largest_index(at::ScalarType dtype) {
+int64_t largest_index(at::ScalarType dtype) {
   switch (dtype) {
     case at::kByte:
       return std::numeric_limits<uint8_t>::max();
@@ -31,12 +31,14 @@ static int64_t largest_index(at::ScalarType dtype) {
     case at::kLong:
       return std::numeric_limits<int64_t>::max();
     default:
-      TORCH_CHECK(false, "upsample_argmax: expected dtype uint8, int16, int32 or int64, got ", dtype);
+      return -1;
   }
 }
 
 Tensor make_argmax_index(const Tensor& input, SymIntArrayRef output_size, at::ScalarType dtype) {
   check_resize("upsample_argmax", input, output_size);
+  TORCH_CHECK(largest_index(dtype) >= 0, "upsample_argmax: expected dtype uint8, int16, int32 or int64, got ",
+              dtype);
   TORCH_CHECK(input.sym_size(1) - 1 <= largest_index(dtype), "upsample_argmax: expected at most ",
               largest_index(dtype), " + 1 classes, which is what ", dtype, " can hold, got ",
               input.sym_size(1));
