@@ -22,6 +22,17 @@ using CopyRow = void (*)(const void* from, void* to, int64_t count, bool stream)
 constexpr int64_t kCopyGrain = 1 << 16;
 constexpr int64_t kBlockElements = 1 << 14;
 
+// memcpy for rows of a few vectors, such as the channels of a pixel: a call for each would take longer.
+void copy_bytes(const char* from, char* to, int64_t bytes) {
+  constexpr int64_t kVector = 16, kFew = 128;
+  if (bytes < kVector || bytes > kFew) {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+    return;
+  }
+  for (int64_t i = 0; i + kVector <= bytes; i += kVector) std::memcpy(to + i, from + i, kVector);
+  std::memcpy(to + bytes - kVector, from + bytes - kVector, kVector);
+}
+
 void copy_rows(const CopyDimensions& loops, const char* from, char* to, int64_t size, CopyRow copy,
                bool stream) {
   const int64_t parts = (loops.row() + kCopyGrain - 1) / kCopyGrain;
@@ -44,7 +55,7 @@ void copy_rows(const CopyDimensions& loops, const char* from, char* to, int64_t 
       if (copy) {
         copy(source, target, count, stream);
       } else {
-        std::memcpy(target, source, static_cast<size_t>(count * size));
+        copy_bytes(source, target, count * size);
       }
     }
   });

@@ -108,11 +108,20 @@ static AxisOfCall<acc> rows_table(const AxisSpec& depth, const AxisSpec& height)
   return AxisTable<acc>::product(AxisOfCall<acc>::of(depth).table(), rows.table());
 }
 
-// Nearest, of any dtype.
+// Nearest, of any dtype. Of a volume whose rows are not evenly spaced, such as a crop, slice by slice: as
+// planes it would be copied whole.
 template <class acc>
 static void pick(const Tensor& input, const Tensor& output, const std::array<AxisSpec, 3>& specs) {
-  const auto rows = rows_table<acc>(specs[0], specs[1]);
   const auto width = AxisOfCall<acc>::of(specs[2]);
+  if (!planes_are_a_view(input)) {
+    const auto depth = AxisOfCall<acc>::of(specs[0]), height = AxisOfCall<acc>::of(specs[1]);
+    for (int64_t d = 0; d < output.size(2); ++d) {
+      pick_pixels(input.select(2, depth.taps().index[d]), output.select(2, d), height.taps().index,
+                  width.taps().index, exceeds_cache(output));
+    }
+    return;
+  }
+  const auto rows = rows_table<acc>(specs[0], specs[1]);
   pick_pixels(as_planes(input), as_planes(output), rows.taps().index, width.taps().index,
               exceeds_cache(output));
 }
@@ -157,6 +166,13 @@ static void resample_bytes(const Tensor& input, const Tensor& output, const std:
                     AxisOfCall<float>::of(copied_axis(width.out_size)), exceeds_cache(output));
 }
 
+// Of planes, or of one slice of a volume after the other where the rows are not evenly spaced.
+template <class Copy>
+static void copy_slices(const Tensor& from, const Tensor& to, Copy copy) {
+  if (planes_are_a_view(from)) return copy(as_planes(from), as_planes(to));
+  for (int64_t d = 0; d < to.size(2); ++d) copy(from.select(2, d), to.select(2, d));
+}
+
 // A resize to the same size, or its gradient, where that is a copy: true if it was one. Of floating images it
 // is none where a tap of weight 0 turns an infinity into NaN, but linearly that tap reads the same sample,
 // and natively the gradient of bicubic is a copy though its result is none.
@@ -172,9 +188,11 @@ static bool copied(const ResampleSettings& settings, const Tensor& from, const T
   const bool exact = std::all_of(extents.begin(), extents.end(), [](int64_t n) { return n < kExact; });
   if (settings.antialias || mode == Mode::kArea || mode == Mode::kNearest || (by_size && bytes) ||
       (by_size && exact && mode == Mode::kNearestExact) || (is_gradient && mode == Mode::kCubic)) {
-    copy_pixels(as_planes(from), as_planes(to));
+    copy_slices(from, to, copy_pixels);
   } else if (mode == Mode::kLinear && !bytes) {
-    resize_to_same_size(as_planes(from), as_planes(to), exceeds_cache(to));
+    copy_slices(from, to, [&](const Tensor& slice, const Tensor& result) {
+      resize_to_same_size(slice, result, exceeds_cache(to));
+    });
   } else {
     return false;
   }

@@ -344,6 +344,21 @@ int64_t elements_read(const ResampleParams<acc>& p) {
   return p.batch * p.channels * samples_read(p.height) * samples_read(p.width);
 }
 
+// Whether all pixels of a plane are one number in memory, such as those of the gradient of a sum.
+inline bool is_expanded_plane(const at::Tensor& image) {
+  return image.size(3) > 1 && image.stride(3) == 0 && (image.stride(2) == 0 || image.size(2) == 1);
+}
+
+// The same image, of which one row (of one image, if all are one) is in memory, in the order of `other`.
+inline at::Tensor with_one_row(const at::Tensor& image, const at::Tensor& other) {
+  const int64_t batch = image.stride(0) == 0 ? std::min<int64_t>(1, image.size(0)) : image.size(0);
+  const bool by_pixel = image.size(1) > 1 && other.stride(1) == 1;
+  return image.narrow(0, 0, batch)
+      .narrow(2, 0, 1)
+      .contiguous(by_pixel ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous)
+      .expand(image.sizes());
+}
+
 // output = A_h input A_w^T, finished by the kernel's epilogue. Both images may have any strides; a stride of
 // a size-1 dimension is never used. `params` carries what the images and tables do not determine: stream, and
 // the operands of the epilogue.
@@ -353,6 +368,9 @@ void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, co
   if (input.size(3) == 1 && output.size(3) == 1 && output.size(2) > 1) {  // a column is treated as a row
     params.height_forward = {};
     return run_resample(kernel, input.transpose(2, 3), output.transpose(2, 3), width, height, params);
+  }
+  if (is_expanded_plane(input)) {
+    return run_resample(kernel, with_one_row(input, output), output, height, width, params);
   }
   params.x = input.const_data_ptr();
   params.y = output.mutable_data_ptr();

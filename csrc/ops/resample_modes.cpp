@@ -134,13 +134,15 @@ Tensor make_resampled_grad_input(const Tensor& grad_output, SymIntArrayRef input
   return empty_like_image(grad_output, input_size, grad_input_follows(settings));
 }
 
+bool planes_are_a_view(const Tensor& image) {
+  return image.dim() < 5 || image.size(2) == 1 || image.size(3) == 1 ||
+         image.stride(2) == image.size(3) * image.stride(3);
+}
+
 Tensor as_planes(const Tensor& image) {
   if (image.dim() == 3) return image.unsqueeze(2);
   if (image.dim() == 4) return image;
-  const auto evenly_spaced = [](const Tensor& t) {
-    return t.size(2) == 1 || t.size(3) == 1 || t.stride(2) == t.size(3) * t.stride(3);
-  };
-  return (evenly_spaced(image) ? image : image.contiguous(image.suggest_memory_format())).flatten(2, 3);
+  return (planes_are_a_view(image) ? image : image.contiguous(image.suggest_memory_format())).flatten(2, 3);
 }
 
 static Tensor resample_meta(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,

@@ -106,5 +106,6 @@ at::Tensor make_resampled_grad_input(const at::Tensor& grad_output, c10::SymIntA
 // The image as planes of rows, (N, C, rows, W): a view, or a copy where the slices of a volume are not evenly
 // spaced. For a result allocated by the functions above it is always a view.
 at::Tensor as_planes(const at::Tensor& image);
+bool planes_are_a_view(const at::Tensor& image);
 
 }  // namespace upsample_ext

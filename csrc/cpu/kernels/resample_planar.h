@@ -29,6 +29,7 @@ struct RowGroup {
   E finish;
   const T *source0, *source1;
   int count;
+  int64_t ahead;  // how much further the source rows of the next group are
   bool streams;
   typename E::result* out[kMostRows];
   acc weight0[kMostRows], weight1[kMostRows];
@@ -74,6 +75,7 @@ inline RowGroup<T, E, acc> group_rows(const ResampleParams<acc>& p, E finish, co
     group.weight1[r] = p.height.weight[t + 1];
     group.streams = group.streams && streamable<acc>(group.out[r]);
   }
+  group.ahead = oy < end ? (p.height.index[p.height.offset[oy]] - index[0]) * p.x_strides.height : 0;
   return group;
 }
 
@@ -112,7 +114,8 @@ inline void interpolate_blocks(const RowGroup<T, E, acc>& group, int first, cons
   }
 }
 
-// Columns begin .. end of one row, one by one.
+// Columns begin .. end of one row, one by one. Rows that are far apart too are no stream that the hardware
+// prefetcher follows: those of the next group are asked for.
 template <class T, class E, class acc>
 inline void interpolate_far(const RowGroup<T, E, acc>& group, int r, const AxisTaps<acc>& width,
                             int64_t begin, int64_t end) {
@@ -123,7 +126,10 @@ inline void interpolate_far(const RowGroup<T, E, acc>& group, int r, const AxisT
   if (width.taps_per_row == 2) {
     const int64_t* index = width.index + 2 * begin;
     const acc* weight = width.weight + 2 * begin;
+    const T *next0 = group.source0 + group.ahead, *next1 = group.source1 + group.ahead;
     for (int64_t o = begin; o < end; ++o, index += 2, weight += 2) {
+      __builtin_prefetch(next0 + index[0]);
+      __builtin_prefetch(next1 + index[0]);
       const acc first = weight[0] * sample(index[0]);
       group.finish.put_one(group.out[r] + o, multiply_add(weight[1], sample(index[1]), first));
     }

@@ -284,6 +284,8 @@ inline float to_acc(half_t x) {
   float16_t half;
   __builtin_memcpy(&half, &x, sizeof half);
   return half;
+#elif UPSAMPLE_VECTOR_BYTES > 16
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(x.bits)));
 #else
   return widen_half<float>(uint32_t{x.bits});
 #endif
@@ -304,6 +306,9 @@ inline void from_acc(float x, half_t* p) {
 #if UPSAMPLE_NEON
   const float16_t half = static_cast<float16_t>(x);
   __builtin_memcpy(p, &half, sizeof half);
+#elif UPSAMPLE_VECTOR_BYTES > 16
+  const __m128i half = _mm_cvtps_ph(_mm_set_ss(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  p->bits = static_cast<uint16_t>(_mm_cvtsi128_si32(half));
 #else
   p->bits = static_cast<uint16_t>(narrow_half<uint32_t>(x));
 #endif
