@@ -68,6 +68,7 @@ LAYOUTS = {
     "expanded_channels": _expanded(1),
     "expanded_rows": _expanded(2),
     "expanded_columns": _expanded(3),
+    "expanded_planes": lambda x: x[:, :, :1, :1].expand(x.shape),
     "odd_size_1": odd_strides_where_size_1,
     "odd_size_1_channels_last": _odd_channels_last,
 }
