@@ -24,6 +24,7 @@
 #include "judge.h"
 #include "ops/argmax.h"
 #include "ops/concat.h"
+#include "ops/cross_entropy.h"
 #include "ops/op_handles.h"
 #include "our_devices.h"
 
@@ -363,6 +364,47 @@ static py::object argmax_door(py::handle input, py::handle size, py::handle scal
   return py::cast(both);
 }
 
+// As F.cross_entropy names them; null for any other object.
+static const Reduction* read_reduction(py::handle o) {
+  static constexpr std::pair<const char*, Reduction> kNamed[] = {
+      {"none", kReduceNone}, {"mean", kReduceMean}, {"sum", kReduceSum}};
+  if (!PyUnicode_CheckExact(o.ptr())) return nullptr;
+  for (const auto& [name, reduction] : kNamed) {
+    if (PyUnicode_CompareWithASCIIString(o.ptr(), name) == 0) return &reduction;
+  }
+  return nullptr;
+}
+
+static py::object cross_entropy_door(py::handle input, py::handle target, py::handle weight,
+                                     py::handle ignore_index, py::handle reduction_name,
+                                     py::handle label_smoothing, py::handle align_corners) {
+  const Tensor *x = plain_tensor(input), *y = plain_tensor(target);
+  const Reduction* reduction = read_reduction(reduction_name);
+  int64_t ignored;
+  double smoothing;
+  if (x == nullptr || y == nullptr || reduction == nullptr || torch::jit::tracer::isTracing() ||
+      !PyBool_Check(align_corners.ptr()) || !read_int(ignore_index.ptr(), &ignored) ||
+      !read_number(label_smoothing.ptr(), &smoothing) || !(smoothing >= 0.0 && smoothing <= 1.0)) {
+    PyErr_Clear();  // of a number that is too large
+    return py::none();
+  }
+  if (!takes_logits(*x) || under_autocast(*x) || y->scalar_type() != at::kLong || y->dim() != 3 ||
+      y->device() != x->device() || y->layout() != at::kStrided || y->size(0) != x->size(0) ||
+      !all_positive(y->sizes().slice(1))) {
+    return py::none();
+  }
+  std::optional<Tensor> of_classes;
+  if (!weight.is_none()) {
+    const Tensor* w = plain_tensor(weight);
+    if (w == nullptr || w->dim() != 1 || w->size(0) != x->size(1) || !goes_with(*w, *x)) return py::none();
+    of_classes = *w;
+  }
+  return without_gil([&] {
+    return cross_entropy_op().call(*x, *y, of_classes, *reduction, ignored, smoothing,
+                                   align_corners.ptr() == Py_True);
+  });
+}
+
 // upsample_bilinear2d into `out`. Bound through torch's wrapper, which turns the C++ warning about resizing a
 // non-empty tensor into a Python warning; torch.ops does not.
 static void upsample_out(const Tensor& input, int64_t height, int64_t width, bool align_corners,
@@ -502,6 +544,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
         py::arg("mode"));
   m.def("upsample_argmax", argmax_door, py::arg("input"), py::arg("size"), py::arg("scale_factor"),
         py::arg("align_corners"), py::arg("dtype"), py::arg("return_score"), py::arg("mode"));
+  m.def("upsample_cross_entropy", cross_entropy_door, py::arg("input"), py::arg("target"), py::arg("weight"),
+        py::arg("ignore_index"), py::arg("reduction"), py::arg("label_smoothing"), py::arg("align_corners"));
   m.def("upsample_threshold", threshold_door, py::arg("input"), py::arg("size"), py::arg("scale_factor"),
         py::arg("align_corners"), py::arg("threshold"), py::arg("mode"));
 

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from ops import as_tuple
 from torch.nn import functional as F
 
-from upsample_ext import _judge, interpolate, resample, upsample_argmax, upsample_threshold
+from upsample_ext import (
+    _judge,
+    interpolate,
+    resample,
+    upsample_argmax,
+    upsample_cross_entropy,
+    upsample_threshold,
+)
 from upsample_ext._library import C
 
 MODES = (*_judge.MODES, "Bilinear", "", None, "lanczos")
@@ -106,6 +113,28 @@ def test_the_doors_of_fused_ops_change_no_outcome(function, options, call, data)
     with_door = outcome(ours)
     with mock.patch.object(C, function.__name__, return_value=None):
         assert with_door == outcome(ours)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_the_door_of_cross_entropy_changes_no_outcome(data):
+    def draw(usual, *others):  # most calls are well-formed
+        return data.draw(st.sampled_from([usual] * 8 + list(others)))
+
+    dtype = data.draw(st.sampled_from(DTYPES))
+    x = torch.zeros(draw((2, 3, 4, 5), (3, 4, 5), (2, 3, 0, 5), (0, 3, 4, 5)), dtype=dtype)
+    size = draw((2, 6, 7), (1, 6, 7), (2, 0, 7), (2, 3, 6, 7))
+    y = torch.zeros(size, dtype=draw(torch.int64, torch.int32, torch.uint8, torch.float32))
+    arguments = (
+        draw(None, torch.ones(3, dtype=dtype), torch.ones(4), torch.ones(3, dtype=torch.float64)),
+        draw(-100, 0, 2.0, 2**70, True),
+        draw("mean", "sum", "none", "median", None),
+        draw(0.0, 0.1, 1, -0.5, 1.5, None),
+        draw(False, True, None, 1),
+    )
+    with_door = outcome(upsample_cross_entropy, x, y, *arguments)
+    with mock.patch.object(C, "upsample_cross_entropy", return_value=None):
+        assert with_door == outcome(upsample_cross_entropy, x, y, *arguments)
 
 
 @settings(max_examples=400, deadline=None)

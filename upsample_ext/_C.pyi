@@ -57,6 +57,15 @@ def upsample_argmax(
     return_score: object,
     mode: object,
 ) -> Any: ...
+def upsample_cross_entropy(
+    input: object,
+    target: object,
+    weight: object,
+    ignore_index: object,
+    reduction: object,
+    label_smoothing: object,
+    align_corners: object,
+) -> Tensor | None: ...
 def upsample_threshold(
     input: object, size: object, scale_factor: object, align_corners: object, threshold: object, mode: object
 ) -> Tensor | None: ...

@@ -7,9 +7,11 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from upsample_ext import _native
 from upsample_ext._judge import FLOATING, is_filled, is_ours, is_strided, takes_align_corners, untraced
+from upsample_ext._library import C
 from upsample_ext._numbers import Real, as_float_or_item, as_int
 from upsample_ext._transforms import is_distributed
 
+_is_compiling = torch.compiler.is_compiling
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
 
@@ -74,6 +76,12 @@ def upsample_cross_entropy(
             label_smoothing=label_smoothing,
             align_corners=align_corners,
         )
+    if not _is_compiling():
+        loss = C.upsample_cross_entropy(
+            input, target, weight, ignore_index, reduction, label_smoothing, align_corners
+        )
+        if loss is not None:
+            return loss
     ignored = as_int(ignore_index)
     smoothing = _as_smoothing(label_smoothing)
     if (

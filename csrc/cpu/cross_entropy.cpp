@@ -2,6 +2,7 @@
 #include "../ops/cross_entropy.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include "logits_choice.h"
@@ -85,7 +86,7 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     Tensor gradient;
     if (wants_gradient) {
       result.gradient = fresh(make_cross_entropy_gradient(input));
-      gradient = read ? at::empty(logits.sizes(), logits.options()) : result.gradient;
+      gradient = read ? at::empty_like(logits) : result.gradient;
       params.grad_input = gradient.mutable_data_ptr();
       params.grad = strides_of(gradient);
       params.width_transposed = width_transposed->taps();

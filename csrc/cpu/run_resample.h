@@ -1,10 +1,8 @@
 // How a launcher runs a resample kernel, for the family itself and for the ops fused to it.
 #pragma once
 
-#include <ATen/TensorIndexing.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <optional>
@@ -15,6 +13,7 @@
 #include "levels.h"
 #include "on_cpu.h"
 #include "parallel.h"
+#include "pick_pixels.h"
 #include "resample_choice.h"
 #include "scratch.h"
 #include "tensor_view.h"
@@ -37,7 +36,8 @@ constexpr int64_t kMuchScratch = 4 << 20;
 
 // The pixels that are read, as an image of their own, and the tables for it.
 template <class acc>
-struct PixelsRead {
+class PixelsRead {
+ public:
   at::Tensor image;
   AxisOfCall<acc> height, width;
   std::vector<int64_t> rows, columns;
@@ -46,28 +46,47 @@ struct PixelsRead {
     auto rows = height.table().sources(), columns = width.table().sources();
     const int64_t row_count = static_cast<int64_t>(rows.size()),
                   column_count = static_cast<int64_t>(columns.size());
-    at::Tensor image = at::empty({input.size(0), input.size(1), row_count, column_count}, input.options());
-    const Strides from = strides_of(input), to = strides_of(image);
-    const int64_t size = input.element_size();
-    const char* source = static_cast<const char*>(input.const_data_ptr());
-    char* target = static_cast<char*>(image.mutable_data_ptr());
-    for (int64_t n = 0; n < input.size(0); ++n) {
-      for (int64_t i = 0; i < row_count; ++i) {
-        active_level().copy({source + (n * from.batch + rows[i] * from.height) * size,
-                             target + (n * to.batch + i * to.height) * size, input.size(1), 1, column_count,
-                             from, to, columns.data()},
-                            size);
-      }
-    }
+    const bool by_pixel = input.size(1) > 1 && input.stride(1) == 1;
+    at::Tensor image = at::empty({input.size(0), input.size(1), row_count, column_count}, input.options(),
+                                 by_pixel ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+    pick_pixels(input, image, rows.data(), columns.data(), false);
     AxisOfCall<acc> of_rows = height.table().of_sources(rows), of_columns = width.table().of_sources(columns);
     return {std::move(image), std::move(of_rows), std::move(of_columns), std::move(rows), std::move(columns)};
   }
 
   // The gradient of the whole image, of which those that were not read have none.
   void spread(const at::Tensor& gradient, const at::Tensor& whole) const {
-    whole.zero_().index_put_({at::Tensor(), at::Tensor(), at::tensor(rows, at::kLong).unsqueeze(1),
-                              at::tensor(columns, at::kLong)},
-                             gradient);
+    whole.zero_();
+    if (whole.element_size() == 2) return spread_words<uint16_t>(gradient, whole);
+    if (whole.element_size() == 4) return spread_words<uint32_t>(gradient, whole);
+    spread_words<uint64_t>(gradient, whole);
+  }
+
+ private:
+  template <class Word>
+  void spread_words(const at::Tensor& gradient, const at::Tensor& whole) const {
+    const Strides from = strides_of(gradient), to = strides_of(whole);
+    const Word* source = static_cast<const Word*>(gradient.const_data_ptr());
+    Word* target = static_cast<Word*>(whole.mutable_data_ptr());
+    const int64_t channels = whole.size(1), height = gradient.size(2), width = gradient.size(3);
+    const bool by_pixel = to.channel == 1;
+    parallel_for(0, whole.size(0) * height, grain_of(height, channels * height * width),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t i = begin; i < end; ++i) {
+                     const int64_t n = i / height, y = i % height;
+                     const Word* from_row = source + n * from.batch + y * from.height;
+                     Word* to_row = target + n * to.batch + rows[static_cast<size_t>(y)] * to.height;
+                     const int64_t outer_count = by_pixel ? width : channels;
+                     const int64_t inner_count = by_pixel ? channels : width;
+                     for (int64_t outer = 0; outer < outer_count; ++outer) {
+                       for (int64_t inner = 0; inner < inner_count; ++inner) {
+                         const int64_t c = by_pixel ? inner : outer, x = by_pixel ? outer : inner;
+                         to_row[c * to.channel + columns[static_cast<size_t>(x)] * to.width] =
+                             from_row[c * from.channel + x * from.width];
+                       }
+                     }
+                   }
+                 });
   }
 };
 
