@@ -110,10 +110,13 @@ def test_a_program_that_lacks_the_package_says_so(tmp_path):
                 load({str(tmp_path)!r} + "/" + name)
             except RuntimeError as error:
                 print(error)
+            print("----")
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert "Unknown builtin op: upsample_ext::upsample_bilinear2d" in done.stdout, done.stderr
-    assert "torch.ops.upsample_ext.upsample_bilinear2d" in done.stderr
+    traced, exported, _ = done.stdout.split("----")
+    assert "Unknown builtin op: upsample_ext::upsample_bilinear2d" in traced, done.stderr
+    # torch 2.7 says it in its error, later ones in their log
+    assert "torch.ops.upsample_ext.upsample_bilinear2d" in done.stderr or "upsample_bilinear2d" in exported
 
 
 # ---- script ------------------------------------------------------------------------------------------------
