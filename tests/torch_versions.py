@@ -22,8 +22,8 @@ native_rounds_as_now = since_torch((2, 11), "F.interpolate rounds some float32 c
 # 2.6 was not tried; 2.7 has it right.
 nested_vmap_rules = since_torch((2, 7), "vmap rules of custom ops fail inside other transforms or modes")
 
-# 2.8 was not tried.
-fake_out_of_a_gpu = since_torch((2, 9), "out= with a fake tensor of a GPU asks for a driver")
+# 2.10 was not tried.
+fake_out_of_a_gpu = since_torch((2, 11), "out= with a fake tensor of a GPU asks for a driver")
 
 # A context manager that compiles backward: its name since torch 2.6 or 2.7, and before.
 enable_compiled_autograd = getattr(compiled_autograd, "_enable", None) or compiled_autograd.enable

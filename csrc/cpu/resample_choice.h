@@ -102,14 +102,21 @@ Conversion choose_conversion(const ResampleParams<acc>& p, bool may_unpack) {
 // A transposed convolution whose kernel is separable, in two passes by tables or as one of each tap.
 enum class SeparableLoops { kTables, kTapByTap };
 
-// In float32, channels-last results of a small kernel take fewer operations tap by tap.
+// In float32, results of a small kernel take fewer operations tap by tap: channels-last ones, and those of
+// planes with at most two taps along each axis.
 template <class T>
 SeparableLoops choose_separable(const Deconv& p) {
-  constexpr int64_t kLeastChannels = 16, kMostTaps = 32;
+  constexpr int64_t kLeastChannels = 16, kMostTaps = 32, kLeastWidth = 16, kMostStride = 4;
   const bool by_pixel = p.channels >= kLeastChannels && p.in.channel == 1 && p.out.channel == 1;
-  const bool faster = std::is_same_v<T, float> && !p.height.replicate && by_pixel &&
-                      p.height.kernel_size * p.width.kernel_size <= kMostTaps;
-  return faster ? SeparableLoops::kTapByTap : SeparableLoops::kTables;
+  const auto has_two_taps = [](const ConvTransposeAxis& axis) {
+    return axis.stride > 1 && axis.stride <= kMostStride && axis.dilation == 1 &&
+           axis.kernel_size <= 2 * axis.stride;
+  };
+  const bool by_row = p.in.width == 1 && p.out.width == 1 && p.width.in_size >= kLeastWidth &&
+                      has_two_taps(p.height) && has_two_taps(p.width);
+  const bool faster = by_row || (by_pixel && p.height.kernel_size * p.width.kernel_size <= kMostTaps);
+  return std::is_same_v<T, float> && !p.height.replicate && faster ? SeparableLoops::kTapByTap
+                                                                   : SeparableLoops::kTables;
 }
 
 }  // namespace upsample_ext

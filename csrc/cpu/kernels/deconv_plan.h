@@ -107,8 +107,9 @@ struct WidthBlocks {
   lane_index<acc>* column;  // [pattern][slot][lane], 0 where the lane has fewer taps
   BlockSource* from;        // [block][slot]
   int64_t* pattern_start;   // [pattern][slot]: position of the first source in the pattern's first block
-  int64_t* pattern_span;    // [pattern][slot]: how many sources from there, 0 where a lane has fewer taps
-  int64_t inner_begin, inner_end;  // whole blocks all of whose taps exist
+  int64_t* pattern_span;    // [pattern][slot]: how many sources from there, 0 where no lane has one
+  int64_t inner_begin, inner_end;  // whole blocks none of whose taps lies beyond the row
+  bool full;                       // every output has all slots
   bool narrow;                     // the sources of a slot of a block fit into a vector
 };
 constexpr int32_t kNoTap = -(1 << 30);
@@ -155,13 +156,14 @@ inline void fill_pattern(WidthBlocks<acc>& blocks, const Phases& phases, const C
         has_tap[l] ? static_cast<lane_index<acc>>(position[l] - low) : kNoTap;
   }
   blocks.pattern_start[vector] = low;
-  blocks.pattern_span[vector] = taps == lanes<acc> ? high - low + 1 : 0;
+  blocks.pattern_span[vector] = taps > 0 ? high - low + 1 : 0;
+  blocks.full = blocks.full && taps == lanes<acc>;
   blocks.narrow = blocks.narrow && high - low < lanes<acc>;
 }
 
 template <class acc>
 inline void fill_blocks(WidthBlocks<acc>& blocks, const Phases& phases, const ConvTransposeAxis& axis) {
-  blocks.narrow = true;
+  blocks.narrow = blocks.full = true;
   for (int64_t p = 0; p < blocks.patterns; ++p) {
     for (int64_t t = 0; t < blocks.slots; ++t) fill_pattern(blocks, phases, axis, p, t);
   }
@@ -284,6 +286,7 @@ struct DeconvPlan {
   int64_t in_height, in_width, out_height, out_width;
   Phases height, width;
   int64_t* run;  // output rows from phase f on that read the same source rows through successive kernel rows
+  bool* pairs;   // whether the row after one of phase f reads its only source row so, and another one before
   WidthBlocks<acc> blocks;
   WidthWindows<acc> windows;
   acc* weight;
@@ -300,6 +303,7 @@ inline DeconvPlan<acc>* take_plan(DeconvPlan<acc>& plan, const DeconvParams& p, 
   take_phases(plan.height, p.height, arrays);
   take_phases(plan.width, p.width, arrays);
   plan.run = arrays.take<int64_t>(plan.height.count);
+  plan.pairs = arrays.take<bool>(plan.height.count);
   if (!p.channels_last) {
     take_blocks(plan.blocks, plan.width, p.width, arrays);
     take_windows(plan.windows, p, arrays);
@@ -317,23 +321,32 @@ int64_t plan_bytes(const DeconvParams& p) {
   return arrays.bytes();
 }
 
-// The row after one of phase f is of phase f + 1, or of phase 0 one step further on.
-inline void fill_runs(int64_t* run, const Phases& phases, int64_t stride) {
-  const auto continues = [&](int64_t f) {
-    const int64_t next = f + 1 == stride ? 0 : f + 1, step = next == 0 ? 1 : 0;
-    const int64_t count = phases.first[f + 1] - phases.first[f];
-    if (next >= phases.count || phases.first[next + 1] - phases.first[next] != count) return false;
-    for (int64_t t = 0; t < count; ++t) {
-      const PhaseTap &a = phases.taps[phases.first[f] + t], &b = phases.taps[phases.first[next] + t];
-      if (b.k != a.k + 1 || b.shift + step != a.shift) return false;
-    }
-    return count > 0;
-  };
+// The row after one of phase f is of phase f + 1, or of phase 0 one step further on: how many of the taps of
+// phase f it continues, by the same source row and the next kernel row, if these are its last ones; otherwise
+// 0.
+inline int64_t taps_continued(const Phases& phases, int64_t f, int64_t stride) {
+  const int64_t next = f + 1 == stride ? 0 : f + 1, step = next == 0 ? 1 : 0;
+  if (next >= phases.count) return 0;
+  const int64_t count = phases.first[f + 1] - phases.first[f];
+  const int64_t more = phases.first[next + 1] - phases.first[next] - count;
+  for (int64_t t = 0; t < count; ++t) {
+    if (more < 0) return 0;
+    const PhaseTap &a = phases.taps[phases.first[f] + t], &b = phases.taps[phases.first[next] + more + t];
+    if (b.k != a.k + 1 || b.shift + step != a.shift) return 0;
+  }
+  return count;
+}
+
+inline void fill_runs(int64_t* run, bool* pairs, const Phases& phases, int64_t stride) {
+  const auto next_of = [&](int64_t f) { return f + 1 == stride ? 0 : f + 1; };
+  const auto taps_of = [&](int64_t f) { return phases.first[f + 1] - phases.first[f]; };
   // Twice around: the second time a run's continuation beyond the last phase is known.
   for (int64_t f = 0; f < phases.count; ++f) run[f] = 1;
   for (int64_t i = 2 * phases.count - 1; i >= 0; --i) {
-    const int64_t f = i % phases.count;
-    run[f] = continues(f) ? smaller(stride, run[f + 1 == stride ? 0 : f + 1] + 1) : 1;
+    const int64_t f = i % phases.count, continued = taps_continued(phases, f, stride);
+    const int64_t more = continued > 0 ? taps_of(next_of(f)) - continued : 0;
+    run[f] = continued > 0 && more == 0 ? smaller(stride, run[next_of(f)] + 1) : 1;
+    pairs[f] = continued == 1 && more == 1;
   }
 }
 
@@ -345,7 +358,7 @@ template <class acc>
   DeconvPlan<acc>* place = take_plan(plan, p, arrays);
   fill_phases(plan.height, p.height);
   fill_phases(plan.width, p.width);
-  fill_runs(plan.run, plan.height, p.height.stride);
+  fill_runs(plan.run, plan.pairs, plan.height, p.height.stride);
   if (!p.channels_last) {
     fill_blocks(plan.blocks, plan.width, p.width);
     fill_windows(plan.windows, p.width);

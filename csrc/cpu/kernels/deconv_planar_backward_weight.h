@@ -48,7 +48,7 @@ inline void add_products(acc* sums, const DeconvPlan<acc>& plan, const acc* row,
     for (int64_t b = pattern; b < blocks.count; b += blocks.patterns) {
       const BlockSource* from = blocks.from + b * blocks.slots + slot;
       const int64_t o = b * lanes<acc>, left = plan.out_width - o;
-      if (b >= blocks.inner_begin && b < blocks.inner_end) {
+      if (blocks.full && b >= blocks.inner_begin && b < blocks.inner_end) {
         vec<acc> samples[kSlots];
         for (int t = 0; t < kSlots; ++t) {
           const LanePicker<acc> pick(source + t * lanes<acc>);
