@@ -70,6 +70,20 @@ static Tensor readable(const Tensor& grad_output, const Tensor& other) {
   return image;
 }
 
+// Pixels of a few channels, which fill no vector: they are turned into planes, and the result back.
+static bool has_small_pixels(const DeconvParams& p) {
+  const int64_t most = p.pass == DeconvPass::kForward ? 8 : 6;
+  return p.channels_last && p.channels <= most;
+}
+
+static Tensor planes_like(const Tensor& image) { return at::empty(image.sizes(), image.options()); }
+
+static Tensor in_planes(const Tensor& image) {
+  const Tensor planes = planes_like(image);
+  copy_pixels(image, planes);
+  return planes;
+}
+
 static void* read_only(const Tensor& t) { return const_cast<void*>(t.const_data_ptr()); }
 
 // Multiply-adds of one channel of one image of the batch: about one per source and tap.
@@ -94,17 +108,25 @@ static void run(const Kernel& kernel, DeconvParams& params) {
 void depthwise_into(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
                     SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate,
                     const Tensor& output) {
-  DeconvParams params =
-      params_of(DeconvPass::kForward, input, output, weight, stride, padding, dilation, replicate);
-  params.input = read_only(input);
+  Tensor image = input, result = output;
+  const auto params_of_images = [&] {
+    return params_of(DeconvPass::kForward, image, result, weight, stride, padding, dilation, replicate);
+  };
+  if (has_small_pixels(params_of_images())) {
+    image = in_planes(input);
+    result = planes_like(output);
+  }
+  DeconvParams params = params_of_images();
+  params.input = read_only(image);
   params.weight = read_only(weight);
-  params.output = output.mutable_data_ptr();
-  params.stream = exceeds_cache(output);
+  params.output = result.mutable_data_ptr();
+  params.stream = result.is_same(output) && exceeds_cache(output);
   if (bias.has_value() && bias->defined()) {
     params.bias = bias->const_data_ptr();
     params.bias_stride = bias->stride(0);
   }
   with_kernel("conv_transpose2d", input.scalar_type(), [&](const auto& kernel) { run(kernel, params); });
+  if (!result.is_same(output)) copy_pixels(result, output);
 }
 
 static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
@@ -122,22 +144,25 @@ static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight
   Tensor grad_input = make_depthwise_grad_input(grad_output, weight, input_size,
                                                 {stride, padding, {}, dilation}, channels_last);
   if (grad_input.numel() == 0) return grad_input;
+  Tensor result = grad_input;
   const auto params_with = [&](const Tensor& output) {
-    return params_of(DeconvPass::kBackwardInput, grad_input, output, weight, stride, padding, dilation,
+    return params_of(DeconvPass::kBackwardInput, result, output, weight, stride, padding, dilation,
                      replicate);
   };
+  if (has_small_pixels(params_with(grad_output))) result = planes_like(grad_input);
   with_kernel("conv_transpose2d_backward", grad_output.scalar_type(), [&](const auto& kernel) {
     DeconvParams params = params_with(grad_output);
     Tensor output = grad_output;
     if (kernel.choose(params) != DeconvLoops::kSliding) {
-      output = readable(grad_output, grad_input);
+      output = readable(grad_output, result);
       params = params_with(output);
     }
     params.output = read_only(output);
     params.weight = read_only(weight);
-    params.input = grad_input.mutable_data_ptr();
+    params.input = result.mutable_data_ptr();
     run(kernel, params);
   });
+  if (!result.is_same(grad_input)) copy_pixels(result, grad_input);
   return grad_input;
 }
 
@@ -147,11 +172,18 @@ static Tensor backward_weight_cpu(const Tensor& grad_output, const Tensor& input
   Tensor grad_weight = make_depthwise_grad_weight(grad_output, input, kernel_size,
                                                   {stride, padding, {}, dilation}, channels_last);
   if (input.numel() == 0) return grad_weight.zero_();
-  const Tensor output = readable(grad_output, input);
-  DeconvParams params = params_of(DeconvPass::kBackwardWeight, input, output, grad_weight, stride, padding,
-                                  dilation, replicate);
+  Tensor image = input, output = readable(grad_output, input);
+  const auto params_of_images = [&] {
+    return params_of(DeconvPass::kBackwardWeight, image, output, grad_weight, stride, padding, dilation,
+                     replicate);
+  };
+  if (has_small_pixels(params_of_images())) {
+    image = in_planes(input);
+    output = readable(grad_output, image);
+  }
+  DeconvParams params = params_of_images();
   params.output = read_only(output);
-  params.input = read_only(input);
+  params.input = read_only(image);
   params.weight = grad_weight.mutable_data_ptr();
   with_kernel("conv_transpose2d_backward", grad_output.scalar_type(),
               [&](const auto& kernel) { run(kernel, params); });
