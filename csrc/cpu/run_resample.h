@@ -363,9 +363,12 @@ int64_t elements_read(const ResampleParams<acc>& p) {
   return p.batch * p.channels * samples_read(p.height) * samples_read(p.width);
 }
 
-// Whether all pixels of a plane are one number in memory, such as those of the gradient of a sum.
+// Whether all pixels of a plane are one number in memory, such as those of the gradient of a sum, and so many
+// that one row in memory pays.
 inline bool is_expanded_plane(const at::Tensor& image) {
-  return image.size(3) > 1 && image.stride(3) == 0 && (image.stride(2) == 0 || image.size(2) == 1);
+  constexpr int64_t kMany = 1 << 13;
+  return image.size(3) > 1 && image.stride(3) == 0 && (image.stride(2) == 0 || image.size(2) == 1) &&
+         image.numel() > kMany;
 }
 
 // The same image, of which one row (of one image, if all are one) is in memory, in the order of `other`.

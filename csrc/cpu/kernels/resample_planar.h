@@ -304,6 +304,20 @@ inline void zero_row(const ResampleParams<acc>& p, E finish, typename E::result*
   }
   for (int64_t o = 0; o < p.width.out_size; ++o) finish.put_one(out + o * p.y_strides.width, acc(0));
 }
+// The rows without taps from row oy of the plane `out` on, before `end`; returns the row after them.
+template <class E, class acc>
+inline int64_t zero_rows(const ResampleParams<acc>& p, E finish, typename E::result* out, int64_t oy,
+                         int64_t end) {
+  int64_t last = oy + 1;
+  while (last < end && is_zero(p, last)) ++last;
+  if (E::kUnchanged && p.y_strides.width == 1 && p.y_strides.height == p.width.out_size) {
+    const int64_t count = (last - oy) * p.width.out_size;
+    __builtin_memset(out + oy * p.y_strides.height, 0, static_cast<size_t>(count) * sizeof *out);
+  } else {
+    for (; oy < last; ++oy) zero_row(p, finish, out + oy * p.y_strides.height);
+  }
+  return last;
+}
 
 // Rows begin .. end of a plane of which most elements are zeros, filled block by block so that they stay in
 // cache; the arithmetic of the others is that of the passes above.
@@ -360,19 +374,20 @@ template <bool kPart, class T, class E, class acc>
 inline void resample_short_rows(const ResampleParams<acc>& p, E finish, const T* in, typename E::result* out,
                                 int64_t begin, int64_t end) {
   const ColumnPlan<acc>& plan = column_plan(p);
-  for (int64_t oy = begin; oy < end; ++oy) {
-    typename E::result* row = out + oy * p.y_strides.height;
+  for (int64_t oy = begin; oy < end;) {
+    if (is_zero(p, oy)) {
+      oy = zero_rows(p, finish, out, oy, end);
+      continue;
+    }
     const int64_t t = p.height.offset[oy], taps = p.height.offset[oy + 1] - t;
-    vec<acc> source{};
-    if (taps > 0)
-      source = blend_vector<kPart>(in, p.x_strides.height, p.width.in_size, p.height.index + t,
-                                   p.height.weight + t, taps);
+    typename E::result* row = out + oy++ * p.y_strides.height;
+    const vec<acc> source = blend_vector<kPart>(in, p.x_strides.height, p.width.in_size, p.height.index + t,
+                                                p.height.weight + t, taps);
     for (int64_t b = 0; b < plan.block_count; ++b) {
       const ColumnTap<acc>* tap = plan.taps + plan.blocks[b].tap;
       vec<acc> sum{};
-      if (plan.blocks[b].taps > 0 && taps > 0)
-        sum = tap[0].weight * pick<Reach::kGaps, acc>(source, tap[0].lane);
-      for (int64_t i = 1; i < plan.blocks[b].taps && taps > 0; ++i) {
+      if (plan.blocks[b].taps > 0) sum = tap[0].weight * pick<Reach::kGaps, acc>(source, tap[0].lane);
+      for (int64_t i = 1; i < plan.blocks[b].taps; ++i) {
         sum = multiply_add_vector(tap[i].weight, pick<Reach::kGaps, acc>(source, tap[i].lane), sum);
       }
       const int64_t column = b * lanes<acc>, count = p.width.out_size - column;
@@ -423,7 +438,7 @@ inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const
   static_assert(sizeof rows == kRowBatch * sizeof *rows, "one pointer for each");
   for (int64_t oy = begin; oy < end;) {
     if (is_zero(p, oy)) {
-      zero_row(p, finish, out + oy++ * p.y_strides.height);
+      oy = zero_rows(p, finish, out, oy, end);
       continue;
     }
     const int64_t count = sum_row_batch(p, shape, in, oy, end, rows);
