@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include "../geometry/nearest_axis.h"
 #include "../ops/op_handles.h"
 #include "../ops/resample_modes.h"
 #include "copy_pixels.h"
@@ -182,10 +183,9 @@ static bool copied(const ResampleSettings& settings, const Tensor& from, const T
   const bool bytes = from.scalar_type() == at::kByte;
   const bool by_size = std::all_of(settings.scales.begin(), settings.scales.end(),
                                    [](double scale) { return scale == 0.0 || scale == 1.0; });
-  // Beyond it, rounding moves the centres of pixels.
-  constexpr int64_t kExact = 1 << 22;
   const at::IntArrayRef extents = from.sizes().slice(2);
-  const bool exact = std::all_of(extents.begin(), extents.end(), [](int64_t n) { return n < kExact; });
+  const bool exact =
+      std::all_of(extents.begin(), extents.end(), [](int64_t n) { return n <= kMostExactCentres; });
   if (settings.antialias || mode == Mode::kArea || mode == Mode::kNearest || (by_size && bytes) ||
       (by_size && exact && mode == Mode::kNearestExact) || (is_gradient && mode == Mode::kCubic)) {
     copy_slices(from, to, copy_pixels);
