@@ -186,7 +186,8 @@ static bool copied(const ResampleSettings& settings, const Tensor& from, const T
   const at::IntArrayRef extents = from.sizes().slice(2);
   const bool exact =
       std::all_of(extents.begin(), extents.end(), [](int64_t n) { return n <= kMostExactCentres; });
-  if (settings.antialias || mode == Mode::kArea || mode == Mode::kNearest || (by_size && bytes) ||
+  if (settings.antialias || mode == Mode::kArea || mode == Mode::kNearest ||
+      (by_size && bytes && mode != Mode::kNearestExact) ||
       (by_size && exact && mode == Mode::kNearestExact) || (is_gradient && mode == Mode::kCubic)) {
     copy_slices(from, to, copy_pixels);
   } else if (mode == Mode::kLinear && !bytes) {
