@@ -417,6 +417,30 @@ def test_converted_layers_of_every_mode():
     assert sum(name == "upsample_ext::resample" for name in ops) == 3
 
 
+@pytest.mark.skipif(EMULATED, reason="native's CUDA kernels sample a kept axis forward too")
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("factors", [(1.1, 1.15), (1.1, 2.0), (0.5, 1.1), (1.0, 1.0)], ids=str)
+def test_the_gradient_of_a_kept_antialiased_axis_is_that_of_the_result(mode, factors):
+    """A result is copied along an axis whose size a factor keeps, and our gradient too.
+
+    Natively it is that of a filter, by the factor, which the result is not. Of the CPU's kernels.
+    """
+    x = torch.randn(1, 1, 6, 5, dtype=torch.float64, requires_grad=True)
+
+    def resized_by(interpolate):
+        return lambda t: interpolate(t, scale_factor=factors, mode=mode, antialias=True)
+
+    ours, native = resized_by(upsample_ext.interpolate), resized_by(F.interpolate)
+    torch.testing.assert_close(ours(x), native(x))
+    assert any(after == before for after, before in zip(ours(x).shape[2:], x.shape[2:], strict=True))
+    assert torch.autograd.gradcheck(ours, x)
+    gradients = [torch.autograd.grad(resize(x).square().sum(), x)[0] for resize in (ours, native)]
+    if factors == (1.0, 1.0):  # then natively the filter copies too
+        torch.testing.assert_close(*gradients)
+    elif torch.allclose(*gradients):
+        pytest.fail("native's gradient is right now: say so no more in interpolate's docstring")
+
+
 @pytest.mark.parametrize("mode", ["nearest", "bicubic", "area", "bilinear"])
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 def test_infinities_spread_as_natively(mode, value):

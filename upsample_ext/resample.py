@@ -55,6 +55,8 @@ def interpolate(
         recompute_scale_factor: True derives the scale from the sizes instead of using scale_factor itself.
         antialias: True widens the filter of bilinear, bicubic and lanczos where they shrink the image; here
             also that of linear and trilinear, which PyTorch refuses: each axis is filtered as bilinear's are.
+            On the CPU an axis whose size a factor keeps is copied, as by PyTorch, and its gradient too, where
+            PyTorch's CPU kernels filter the gradient by the factor, which is not that of their result.
 
     Returns:
         ``(N, C, *output_size)`` in the input's dtype and suggested memory format. The gradient is bit for
