@@ -76,7 +76,9 @@ GROUPS = {
             "DepthwiseConvTranspose2d",
             "DepthwiseConvTranspose1d",
             "BilinearConvTranspose2d",
+            "LinearConvTranspose1d",
             "DiagonalConvTranspose2d",
+            "DiagonalConvTranspose1d",
         ],
     ),
     "tools": (

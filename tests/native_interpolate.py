@@ -8,7 +8,44 @@ of their device. Native's CUDA kernels take no bytes, and where the device is em
 import reference
 import torch
 from kernel_backend import EMULATED
+from torch._prims_common import suggest_memory_format
 from torch.nn import functional as F
+
+
+def interpolate_of_any_rank(
+    input,
+    size=None,
+    scale_factor=None,
+    mode="nearest",
+    align_corners=None,
+    recompute_scale_factor=None,
+    antialias=False,
+):
+    """F.interpolate, also with antialias of lines and volumes, which native lacks.
+
+    Each of their axes is resized as that of images of one row, by bilinear. The layout is that of the mode
+    without antialias.
+    """
+    settings = (size, scale_factor, mode, align_corners, recompute_scale_factor)
+    if not (antialias and mode in ("linear", "trilinear")):
+        return F.interpolate(input, *settings, antialias)
+    like = F.interpolate(input.detach().to("meta"), *settings)
+    factors = [None] * (input.dim() - 2)
+    if scale_factor is not None and not recompute_scale_factor:
+        factors = scale_factor if isinstance(scale_factor, (tuple, list)) else [scale_factor] * len(factors)
+    for dim, factor in enumerate(factors, 2):
+        rows = input.movedim(dim, -1)
+        extent = (1, like.shape[dim]) if factor is None else None
+        resized = F.interpolate(
+            rows.reshape(1, -1, 1, rows.shape[-1]),
+            extent,
+            None if factor is None else (1.0, factor),
+            "bilinear",
+            align_corners,
+            antialias=True,
+        )
+        input = resized.reshape(*rows.shape[:-1], like.shape[dim]).movedim(-1, dim)
+    return input.contiguous(memory_format=suggest_memory_format(like))
 
 
 class _CudaResize(torch.autograd.Function):

@@ -160,7 +160,7 @@ def _keys(x, a):
 
 
 _FILTERS = {
-    "bilinear": (1, lambda x: max(0.0, 1 - abs(x))),
+    **dict.fromkeys(("linear", "bilinear", "trilinear"), (1, lambda x: max(0.0, 1 - abs(x)))),
     "bicubic": (2, lambda x: _keys(x, -0.5)),
     "lanczos": (3, lambda x: float(np.sinc(x) * np.sinc(x / 3)) if abs(x) < 3 else 0.0),
 }

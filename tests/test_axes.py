@@ -431,7 +431,7 @@ def test_what_is_refused(device):
     for arguments, words in [
         (("cubic", False, False), "expected mode to be nearest"),
         (("", False, False), "expected mode to be nearest"),
-        (("nearest", True, False), "expected antialias with bilinear"),
+        (("nearest", True, False), "expected antialias with linear modes"),
         (("area", False, True), "expected align_corners with linear"),
         (("lanczos", False, False), "expected lanczos with antialias"),
         (("lanczos", True, True), "expected align_corners with linear"),

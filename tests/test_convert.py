@@ -373,6 +373,13 @@ def fixed_diagonal_layer(channels=3, factor=2, bias=False):
     return layer
 
 
+def fixed_diagonal_layer_of_lines(channels=3):
+    layer = nn.ConvTranspose1d(channels, channels, 4, stride=2, padding=1).requires_grad_(False)
+    tent = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    layer.weight.zero_().diagonal().copy_(tent[:, None] * torch.arange(1, channels + 1))
+    return layer
+
+
 def is_depthwise(layer, x):
     return "upsample_ext::depthwise_conv_transpose2d" in upsample_ops(lambda: layer(x))
 
@@ -398,6 +405,28 @@ def test_a_fixed_diagonal_is_converted_when_asked(bias):
         torch.testing.assert_close(a, b)
     upsample_ext.revert(converted, inplace=True)
     assert type(converted) is nn.ConvTranspose2d and vars(converted).keys() == vars(layer).keys()
+
+
+def test_a_fixed_diagonal_of_lines_is_converted_when_asked():
+    layer, x = fixed_diagonal_layer_of_lines(), torch.rand(2, 3, 5, requires_grad=True)
+    assert type(upsample_ext.convert(layer)) is nn.ConvTranspose1d
+    assert "see fixed_diagonal" in upsample_ext.conversions(layer).left[""]
+    converted = upsample_ext.convert(layer, fixed_diagonal=True)
+    assert type(converted) is upsample_ext.DiagonalConvTranspose1d
+    assert is_depthwise(converted, x)
+    for size in (None, [11]):
+        torch.testing.assert_close(converted(x, output_size=size), layer(x, output_size=size))
+    torch.testing.assert_close(converted(x[0]), layer(x[0]))
+    grads = [torch.autograd.grad(of(x).square().sum(), x)[0] for of in (converted, layer)]
+    torch.testing.assert_close(*grads)
+    mixing = nn.ConvTranspose1d(3, 3, 4, stride=2, padding=1)
+    converted.load_state_dict(mixing.state_dict())
+    assert not is_depthwise(converted, x)
+    torch.testing.assert_close(converted(x), mixing(x))
+    other = pickle.loads(pickle.dumps(converted))
+    assert torch.equal(other(x), converted(x))
+    upsample_ext.revert(converted, inplace=True)
+    assert type(converted) is nn.ConvTranspose1d
 
 
 def test_a_weight_that_is_no_fixed_diagonal_any_more_is_honoured():

@@ -268,6 +268,71 @@ def test_replicate_is_an_input_extended_by_its_edge(case, channels_last, level):
     torch.testing.assert_close(torch.autograd.grad(found, values, grad), gradients, rtol=1e-12, atol=1e-11)
 
 
+def gradients_of_a_repeated_edge(
+    size, kernel, dilation, grad, along_height, channels_last, device, separable=True
+):
+    """Of an image with one long axis: ours, native's, and native's in float64."""
+    beyond, columns = dilation * (len(kernel) - 1), (len(kernel), 1) if along_height else (1, len(kernel))
+    x = torch.zeros(1, 4, *((size, 6) if along_height else (6, size)))
+    grad = grad.expand(1, 4, 6, -1).movedim(-1, -2 if along_height else -1).contiguous()
+    dilations = (dilation, 1) if along_height else (1, dilation)
+
+    def native(dtype):
+        leaf = x.to(dtype).requires_grad_()
+        margins, padding = [0, 0, beyond, beyond], (beyond, 0)
+        padded = F.pad(leaf, margins if along_height else margins[::-1], mode="replicate")
+        weight = kernel.to(dtype).reshape(columns).expand(4, 1, *columns)
+        padding = padding if along_height else padding[::-1]
+        y = F.conv_transpose2d(padded, weight, padding=padding, groups=4, dilation=dilations)
+        return torch.autograd.grad(y, leaf, grad.to(dtype))[0]
+
+    image = x.to(device)
+    if channels_last:
+        image = image.contiguous(memory_format=torch.channels_last)
+    lines = [kernel.to(device), torch.ones(1, device=device)][:: 1 if along_height else -1]
+    kernels = tuple(lines) if separable else torch.outer(*lines).expand(4, *columns)
+    image.requires_grad_()
+    y = upsample_ext.fixed_conv_transpose2d(image, kernels, dilation=dilations, padding_mode="replicate")
+    (found,) = torch.autograd.grad(y, image, grad.to(device))
+    return found.cpu(), native(torch.float32), native(torch.float64)
+
+
+@pytest.mark.parametrize("separable", [False, True])
+@pytest.mark.parametrize("along_height", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("values", ["integers", "positive", "normal"])
+def test_a_repeated_edge_s_gradient_is_as_close_as_natives(
+    values, channels_last, along_height, separable, device
+):
+    """Each output reads the edge sample with all taps that lie beyond it."""
+    for size, taps, dilation in [(17, 40, 2), (17, 40, 1), (5, 64, 3), (90, 25, 2), (9, 6, 1), (8, 4, 2)]:
+        kernel = {
+            "integers": lambda taps: torch.randint(-2, 3, (taps,)).float(),
+            "positive": torch.rand,
+            "normal": torch.randn,
+        }[values](taps)
+        outputs = size + dilation * (taps - 1)
+        for grad in (torch.full((outputs,), 0.6614), torch.randn(outputs)):
+            found, native, exact = gradients_of_a_repeated_edge(
+                size, kernel, dilation, grad, along_height, channels_last, device, separable
+            )
+            error, of_native = ((g.double() - exact).abs().max().item() for g in (found, native))
+            # Where native happens to be exact there is still the rounding of the result.
+            assert error <= 2 * of_native + torch.finfo(torch.float32).eps * exact.abs().max().item()
+
+
+@pytest.mark.parametrize("along_height", [False, True])
+def test_a_repeated_edge_s_gradient_spreads_infinities_as_natively(along_height, device):
+    for kernel in ([1.0, 2.0, 3.0], [2.0, -1.0, 4.0, -2.0], [1.0, 0.0, 2.0, 0.0], [1.0, -1.0, 1.0, -1.0]):
+        for place in range(8):
+            grad = torch.linspace(-1, 1, 2 * (len(kernel) - 1) + 4)
+            grad[place % len(grad)] = float("inf") if place % 3 else float("nan")
+            found, native, _ = gradients_of_a_repeated_edge(
+                4, torch.tensor(kernel), 2, grad, along_height, False, device
+            )
+            torch.testing.assert_close(found, native, equal_nan=True)
+
+
 @pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", NON_EMPTY)

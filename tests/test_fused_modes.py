@@ -93,6 +93,26 @@ def test_add(mode, dtype, device, level):
             assert same_bits(total, (interpolate(x.to(wide), size, mode=mode) + other.to(wide)).to(dtype))
 
 
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_picked_rows_are_added(mode, dtype, layout, threads, device):
+    """Larger than the cache, on several threads; images that broadcast, and one whose rows are apart."""
+    for shape, size in [
+        ((2, 6, 300, 250), (901, 1000)),
+        ((1, 5, 61, 33), (61, 97)),
+        ((3, 2, 40, 90), (17, 90)),
+    ]:
+        x = torch.randn(shape, device=device).to(dtype).contiguous(memory_format=layout)
+        other = torch.randn(*shape[:2], *size, device=device).to(dtype).contiguous(memory_format=layout)
+        wider = torch.cat([other, other], 3)[..., : size[1]].detach()
+        resized = F.interpolate(x, size, mode=mode)
+        for addend in (other, other[:1], other[:, :1], other[0, 0], wider):
+            total = upsample_add(x, addend, mode=mode)
+            expected = resized + addend
+            assert torch.equal(total, expected) and total.stride() == expected.stride()
+
+
 @every_mode
 @pytest.mark.parametrize("dtype", [*DTYPES, torch.uint8, torch.bool, torch.int64])
 def test_concat(mode, dtype, device, level):

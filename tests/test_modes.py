@@ -14,6 +14,7 @@ import torch
 from dispatched_ops import dispatched_ops
 from image_layouts import LAYOUTS
 from kernel_backend import EMULATED
+from native_interpolate import interpolate_of_any_rank
 from torch import nn
 from torch.nn import functional as F
 
@@ -42,7 +43,7 @@ def alignments(mode):
 def native_interpolate(x, size=None, mode="nearest", **arguments):
     """PyTorch's, whose lanczos is of the CPU alone."""
     where = "cpu" if mode == "lanczos" else x.device
-    return F.interpolate(x.to(where), size, mode=mode, **arguments).to(x.device)
+    return interpolate_of_any_rank(x.to(where), size, mode=mode, **arguments).to(x.device)
 
 
 def ours_and_native(x, **arguments):
@@ -64,7 +65,7 @@ def test_the_same_size_spreads_infinities_as_natively(mode, axes, antialias, dty
     x[0, 1, ..., 2], x[1, 0, ..., 0], grad[1, 2, ..., 3] = float("inf"), float("nan"), -float("inf")
     for size in ({"size": SHAPES[axes][2:]}, {"scale_factor": 1.0}):
         found = []
-        for interpolate in (upsample_ext.interpolate, F.interpolate):
+        for interpolate in (upsample_ext.interpolate, interpolate_of_any_rank):
             leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
             y = interpolate(leaf, **size, mode=mode, antialias=antialias)
             # Natively the result of antialias is a copy, but its gradient is that of a filter.
@@ -111,7 +112,7 @@ def test_cuda_follows_native_s_cuda_kernels(mode, axes, antialias, dtype, device
             ).to(dtype)
             torch.testing.assert_close(ours.cpu(), expected, equal_nan=True)
             if x.is_cuda and mode != "lanczos":  # which native lacks there
-                torch.testing.assert_close(ours, F.interpolate(x, **arguments), equal_nan=True)
+                torch.testing.assert_close(ours, interpolate_of_any_rank(x, **arguments), equal_nan=True)
         weight = torch.randn_like(ours)
         (by_us,) = torch.autograd.grad(ours, finite, weight)
         (by_reference,) = torch.autograd.grad(expected, finite, weight.cpu())
@@ -153,11 +154,112 @@ def test_strides_of_results_and_gradients_are_native_s(mode, axes, antialias):
     for size, of_input, of_grad in itertools.product(SIZES[axes], formats[axes], formats[axes]):
         x = torch.randn(SHAPES[axes]).contiguous(memory_format=of_input).requires_grad_()
         strides = []
-        for function in (upsample_ext.interpolate, F.interpolate):
-            y = function(x, size, mode=mode, antialias=antialias)
+        # With antialias lines and volumes, which native lacks, have the strides that they have without.
+        natively = {"antialias": antialias and axes == 2}
+        for function, options in (
+            (upsample_ext.interpolate, {"antialias": antialias}),
+            (F.interpolate, natively),
+        ):
+            y = function(x, size, mode=mode, **options)
             grad_output = torch.ones(y.shape).contiguous(memory_format=of_grad)
             strides.append((y.stride(), torch.autograd.grad(y, x, grad_output)[0].stride()))
         assert strides[0] == strides[1]
+
+
+FILTERED = [("linear", (2, 3, 13), (5,)), ("trilinear", (2, 2, 7, 9, 8), (3, 12, 4))]
+of_lines_and_volumes = pytest.mark.parametrize(
+    ("mode", "shape", "size"), FILTERED, ids=["linear", "trilinear"]
+)
+
+
+@of_lines_and_volumes
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_antialias_of_lines_and_volumes(mode, shape, size, dtype, default_device):
+    """Beyond native: against its bilinear mode of each axis, in float64; half types but for a rounding."""
+    strided = torch.randn(*shape[:-1], 2 * shape[-1], dtype=torch.float64).to(dtype)[..., ::2]
+    images = [strided, strided.contiguous()]
+    if len(shape) == 5:
+        images.append(strided.contiguous(memory_format=torch.channels_last_3d))
+    for x, corners in itertools.product(images, (False, True)):
+        for to in ({"size": size}, {"scale_factor": 0.37}, {"scale_factor": 1.6}):
+            arguments = {**to, "mode": mode, "align_corners": corners}
+            leaf, plain_leaf, exact_leaf = (
+                t.detach().requires_grad_() for t in (x, x, x.to(torch.promote_types(dtype, torch.float32)))
+            )
+            ours = upsample_ext.interpolate(leaf, **arguments, antialias=True)
+            plain = F.interpolate(plain_leaf, **arguments)
+            if reference.follows_cuda(x):
+                factors = [to["scale_factor"]] * len(size) if "scale_factor" in to else None
+                exact = reference.cuda_interpolate(
+                    exact_leaf,
+                    ours.shape[2:],
+                    mode,
+                    antialias=True,
+                    align_corners=corners,
+                    scale_factors=factors,
+                )
+            else:
+                exact = interpolate_of_any_rank(exact_leaf.double(), **arguments, antialias=True)
+            grad = torch.randn_like(ours)
+            grads = [
+                torch.autograd.grad(y, t, grad.to(y.dtype))[0]
+                for y, t in ((ours, leaf), (plain, plain_leaf), (exact, exact_leaf))
+            ]
+            for found, native, expected in ((ours, plain, exact), grads):
+                assert (found.dtype, found.shape, found.stride()) == (dtype, native.shape, native.stride())
+                eps = torch.finfo(dtype).eps * (0.51 if dtype.itemsize == 2 else 16)
+                assert (found.double() - expected).abs().max() <= eps * expected.abs().max() + 2e-6 * (
+                    dtype != torch.float64
+                )
+
+
+@of_lines_and_volumes
+def test_derivatives_and_transforms_of_filtered_lines_and_volumes(mode, shape, size):
+    x = torch.randn(1, *shape[1:], dtype=torch.float64)[..., ::3].clone().requires_grad_()
+
+    def function(t):
+        return upsample_ext.interpolate(t, size, mode=mode, antialias=True)
+
+    torch.autograd.gradcheck(function, x, check_forward_ad=True)
+    torch.autograd.gradgradcheck(function, x)
+    settings = (mode, True, False, None)
+    torch.library.opcheck(torch.ops.upsample_ext.resample.default, (x, list(size), *settings))
+    images = torch.randn(3, *shape)
+    for in_dim in (0, 2):
+        found = torch.vmap(function, in_dims=in_dim)(images.movedim(0, in_dim))
+        torch.testing.assert_close(found, torch.stack([function(image) for image in images]))
+
+
+@of_lines_and_volumes
+def test_filtered_lines_and_volumes_are_compiled_exported_and_traced(mode, shape, size):
+    def function(t):
+        return upsample_ext.interpolate(t, size, mode=mode, antialias=True)
+
+    class Layer(nn.Module):
+        def forward(self, t):
+            return function(t)
+
+    x = torch.randn(shape, requires_grad=True)
+    expected = function(x)
+    (expected_grad,) = torch.autograd.grad(expected.square().sum(), x)
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    found = compiled(x)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad(found.square().sum(), x)[0], expected_grad)
+    program = torch.export.export(Layer(), (x,))
+    torch.testing.assert_close(program.module()(x), expected)
+    decomposed = program.run_decompositions()
+    assert not any("upsample_ext" in str(node.target) for node in decomposed.graph.nodes)
+    torch.testing.assert_close(decomposed.module()(x), expected)
+    torch.testing.assert_close(torch.jit.trace(function, x)(x), expected)
+
+
+@of_lines_and_volumes
+def test_what_native_alone_takes_has_no_antialias_of_lines_and_volumes(mode, shape, size):
+    """Bytes go to PyTorch, which says what it takes."""
+    for x in (torch.zeros(shape, dtype=torch.uint8), torch.zeros(shape, dtype=torch.complex64)):
+        with pytest.raises(ValueError, match="Anti-alias option is restricted"):
+            upsample_ext.interpolate(x, size, mode=mode, antialias=True)
 
 
 @pytest.mark.parametrize("mode", NEAREST)
@@ -263,7 +365,9 @@ def test_gradients_do_not_depend_on_the_number_of_threads(mode, axes, antialias)
 def test_patched_native_calls_run_here(mode, axes, antialias, level_of_patch):
     x = torch.randn(SHAPES[axes], requires_grad=True)
     arguments = {"size": SIZES[axes][0], "mode": mode, "antialias": antialias}
-    native = F.interpolate(x, **arguments)
+    if antialias and axes != 2 and level_of_patch == "dispatcher":
+        pytest.skip("F.interpolate refuses it before it calls an op")
+    native = interpolate_of_any_rank(x, **arguments)
     (expected,) = torch.autograd.grad(native.pow(2).sum(), x)
     with upsample_ext.patch(level_of_patch):
         ours, ops = dispatched_ops(F.interpolate, x, **arguments)
@@ -311,6 +415,30 @@ def test_converted_layers_of_every_mode():
     ours, ops = dispatched_ops(upsample_ext.convert(model), x)
     torch.testing.assert_close(ours, model(x))
     assert sum(name == "upsample_ext::resample" for name in ops) == 3
+
+
+@pytest.mark.skipif(EMULATED, reason="native's CUDA kernels sample a kept axis forward too")
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("factors", [(1.1, 1.15), (1.1, 2.0), (0.5, 1.1), (1.0, 1.0)], ids=str)
+def test_the_gradient_of_a_kept_antialiased_axis_is_that_of_the_result(mode, factors):
+    """A result is copied along an axis whose size a factor keeps, and our gradient too.
+
+    Natively it is that of a filter, by the factor, which the result is not. Of the CPU's kernels.
+    """
+    x = torch.randn(1, 1, 6, 5, dtype=torch.float64, requires_grad=True)
+
+    def resized_by(interpolate):
+        return lambda t: interpolate(t, scale_factor=factors, mode=mode, antialias=True)
+
+    ours, native = resized_by(upsample_ext.interpolate), resized_by(F.interpolate)
+    torch.testing.assert_close(ours(x), native(x))
+    assert any(after == before for after, before in zip(ours(x).shape[2:], x.shape[2:], strict=True))
+    assert torch.autograd.gradcheck(ours, x)
+    gradients = [torch.autograd.grad(resize(x).square().sum(), x)[0] for resize in (ours, native)]
+    if factors == (1.0, 1.0):  # then natively the filter copies too
+        torch.testing.assert_close(*gradients)
+    elif torch.allclose(*gradients):
+        pytest.fail("native's gradient is right now: say so no more in interpolate's docstring")
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bicubic", "area", "bilinear"])

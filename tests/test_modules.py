@@ -483,19 +483,144 @@ def test_bilinear_layer_casts_and_stays_bilinear(default_device):
         torch.testing.assert_close(layer(x.double()).float(), bilinear_layer(2, factor)(x))
 
 
+# ---- LinearConvTranspose1d
+
+
+def linear_layer(channels, factor, dtype=torch.float32):
+    """The equivalent of LinearConvTranspose1d in plain torch.nn."""
+    kernel, stride, padding = upsample_ext.caffe_upsample_params(factor)
+    layer = nn.ConvTranspose1d(
+        channels, channels, kernel, stride=stride, padding=padding, groups=channels, bias=False, dtype=dtype
+    )
+    of_factor = (kernel + 1) // 2
+    tent = 1 - (torch.arange(kernel, dtype=torch.float64) / of_factor - (kernel - 1) / (2 * of_factor)).abs()
+    layer.weight.data.copy_(tent.expand(channels, 1, kernel))
+    return layer
+
+
+LINES = [(2, 3, 7), (3, 4), (1, 3, 1), (0, 3, 5)]
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+@pytest.mark.parametrize("factor", [1, 2, 3, 8])
+@pytest.mark.parametrize("shape", LINES, ids=str)
+def test_linear_layer_is_the_conv_transpose_it_stands_for(default_device, factor, learnable, shape):
+    native, ours = linear_layer(3, factor), upsample_ext.LinearConvTranspose1d(3, factor, learnable)
+    assert isinstance(ours, nn.ConvTranspose1d)
+    assert list(ours.state_dict()) == list(native.state_dict()) == ["weight"]
+    assert torch.equal(ours.weight, native.weight)
+    x = torch.rand(shape)
+    left, right = x.clone().requires_grad_(), x.clone().requires_grad_()
+    torch.testing.assert_close(ours(left), native(right))
+    ours(left).square().sum().backward()
+    native(right).square().sum().backward()
+    torch.testing.assert_close(left.grad, right.grad)
+    if learnable:
+        torch.testing.assert_close(ours.weight.grad, native.weight.grad)
+    else:
+        assert ours.weight.grad is None
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+@pytest.mark.parametrize("factor", [2, 3, 7])
+@pytest.mark.parametrize("shape", LINES, ids=str)
+def test_linear_layer_with_the_edge_repeated_is_interpolation(default_device, factor, learnable, shape):
+    ours = upsample_ext.LinearConvTranspose1d(3, factor, learnable, padding_mode="replicate")
+    x = torch.rand(shape, requires_grad=True)
+    line = x if x.dim() == 3 else x[None]
+    expected = F.interpolate(line, scale_factor=factor, mode="linear").reshape(
+        *shape[:-1], factor * shape[-1]
+    )
+    torch.testing.assert_close(ours(x), expected)
+    (grad,) = torch.autograd.grad(ours(x).square().sum(), x)
+    (expected_grad,) = torch.autograd.grad(expected.square().sum(), x)
+    torch.testing.assert_close(grad, expected_grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("learnable", [False, True])
+def test_linear_layer_dtypes(default_device, dtype, learnable):
+    ours = upsample_ext.LinearConvTranspose1d(3, 2, learnable, dtype=dtype)
+    x = torch.rand(1, 3, 5).to(dtype)
+    assert ours.weight.dtype == ours(x).dtype == dtype
+    expected = linear_layer(3, 2, torch.float64)(x.double())
+    torch.testing.assert_close(ours(x).double(), expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+@pytest.mark.parametrize("learnable", [False, True])
+def test_linear_layer_honours_any_weight(default_device, padding_mode, learnable):
+    layer = upsample_ext.LinearConvTranspose1d(2, 2, learnable, padding_mode=padding_mode)
+    x, weight = torch.rand(1, 2, 5), torch.rand(2, 1, 4)
+    whole = layer(x)
+    torch.testing.assert_close(whole, upsample_ext.linear_conv_transpose1d(x, 2, padding_mode=padding_mode))
+    write_no_grad(layer, weight)
+    extended, cut = (x, 1) if padding_mode == "zeros" else (F.pad(x, (1, 1), mode="replicate"), 3)
+    torch.testing.assert_close(
+        layer(x), F.conv_transpose1d(extended, weight, stride=2, padding=cut, groups=2)
+    )
+    layer.reset_parameters()
+    assert torch.equal(layer(x), whole)
+
+
+def test_linear_layer_takes_the_fast_path_only_while_it_is_the_same(default_device):
+    x, layer = torch.rand(1, 2, 5), upsample_ext.LinearConvTranspose1d(2, 2)
+    fast = profiled_ops(lambda: layer(x))
+    assert fast and "upsample_ext::depthwise_conv_transpose2d" not in fast
+    layer.weight.requires_grad_(True)
+    assert profiled_ops(lambda: layer(x)) == {"upsample_ext::depthwise_conv_transpose2d"}
+
+
+def test_linear_layer_with_the_edge_repeated_is_the_same_by_pytorch(default_device, monkeypatch):
+    layer = upsample_ext.LinearConvTranspose1d(2, 3, learnable=True, padding_mode="replicate")
+    x = torch.rand(1, 2, 4)
+    ours = layer(x), layer(x, output_size=[14])
+    monkeypatch.setattr(modules, "_depthwise_geometry", lambda *args: None)
+    monkeypatch.setattr(modules, "conv_transpose2d", F.conv_transpose2d)
+    torch.testing.assert_close((layer(x), layer(x, output_size=[14])), ours)
+
+
+def test_linear_layer_output_size_errors_and_construction(default_device):
+    native, ours = linear_layer(2, 3), upsample_ext.LinearConvTranspose1d(2, 3)
+    x = torch.rand(1, 2, 4)
+    for size in ([12], [14]):
+        torch.testing.assert_close(ours(x, output_size=size), native(x, output_size=size))
+    for bad in [torch.rand(1, 3, 4), x.double(), torch.rand(4), torch.rand(1, 2, 0), torch.rand(1, 1, 2, 4)]:
+        with pytest.raises(Exception) as expected:
+            native(bad)
+        with pytest.raises(type(expected.value)) as got:
+            ours(bad)
+        assert str(got.value) == str(expected.value)
+    assert repr(ours) == "LinearConvTranspose1d(2, factor=3, learnable=False, padding_mode='zeros')"
+    with pytest.raises(ValueError, match="LinearConvTranspose1d: expected padding_mode to be"):
+        upsample_ext.LinearConvTranspose1d(3, 2, padding_mode="reflect")
+    with pytest.raises(ValueError):
+        upsample_ext.LinearConvTranspose1d(3, 0)
+
+
 LAYERS = [
     lambda: upsample_ext.Upsample(scale_factor=2, mode="bilinear"),
     lambda: upsample_ext.UpsamplingBilinear2d(scale_factor=2),
     lambda: upsample_ext.DepthwiseConvTranspose2d(2, 2, 4, stride=2, padding=1, groups=2),
     lambda: upsample_ext.BilinearConvTranspose2d(2, 2),
     lambda: upsample_ext.BilinearConvTranspose2d(2, 3, learnable=True, padding_mode="replicate"),
+    lambda: upsample_ext.LinearConvTranspose1d(2, 2),
+    lambda: upsample_ext.LinearConvTranspose1d(2, 3, learnable=True, padding_mode="replicate"),
 ]
 LAYER_IDS = ["upsample", "upsampling_bilinear2d", "depthwise", "bilinear", "bilinear_learnable_replicate"]
+LAYER_IDS += ["linear", "linear_learnable_replicate"]
+
+
+def image_of(layer, batch=1):
+    """What the layer takes; in its last axis no size that another axis has."""
+    lines = isinstance(layer, nn.ConvTranspose1d)
+    return torch.rand(batch, 2, 5) if lines else torch.rand(batch, 2, 4 if batch == 1 else 6, 5)
 
 
 @pytest.mark.parametrize("make", LAYERS, ids=LAYER_IDS)
 def test_layers_are_copied_pickled_and_saved(default_device, make):
-    layer, x = make(), torch.rand(1, 2, 4, 5)
+    layer = make()
+    x = image_of(layer)
     expected = layer(x)
     saved = io.BytesIO()
     torch.save(layer, saved)
@@ -516,11 +641,11 @@ def test_layers_are_copied_pickled_and_saved(default_device, make):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", LAYERS, ids=LAYER_IDS)
-def test_layers_compile_without_a_break(default_device, make):
+def test_layers_compile_without_a_break(default_device, make, fresh_compiler):
     layer = make()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    for shape in [(1, 2, 4, 5), (3, 2, 6, 5)]:
-        x = torch.rand(shape, requires_grad=True)
+    for batch in (1, 3):
+        x = image_of(layer, batch).requires_grad_()
         y = torch.rand_like(x).copy_(x).detach().requires_grad_()
         torch.testing.assert_close(compiled(x), layer(y))
         compiled(x).square().sum().backward()

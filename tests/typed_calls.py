@@ -69,6 +69,7 @@ class Head(nn.Module):
         self.caffe = upsample_ext.BilinearConvTranspose2d(
             3, factor=2, learnable=True, padding_mode="replicate", device="cpu", dtype=torch.float32
         )
+        self.lines = upsample_ext.LinearConvTranspose1d(3, factor=2, padding_mode="replicate")
         self.loss = upsample_ext.UpsampleCrossEntropyLoss(ignore_index=255, align_corners=True)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -76,6 +77,7 @@ class Head(nn.Module):
         assert_type(self.corners.forward(input), Tensor)
         assert_type(self.learned.forward(input, output_size=[8, 10]), Tensor)
         assert_type(self.loss.forward(input, classes), Tensor)
+        assert_type(self.lines.forward(input[0], output_size=[9]), Tensor)
         return self.caffe.forward(input)
 
 
@@ -86,6 +88,7 @@ assert_type(upsample_ext.revert(Head()), Head)
 assert_type(upsample_ext.conversions(Head()).converted, dict[str, str])
 
 upsample_ext.BilinearConvTranspose2d(3, 2, padding_mode="reflect")  # refused: arg-type
+upsample_ext.LinearConvTranspose1d(3, 2, padding_mode="reflect")  # refused: arg-type
 upsample_ext.DepthwiseConvTranspose2d(3, 3, 4, strides=2)  # refused: call-arg
 upsample_ext.convert([nn.Upsample()])  # refused: type-var
 

@@ -17,6 +17,7 @@ from upsample_ext.modules import (
     FOUND_AS,
     DepthwiseConvTranspose1d,
     DepthwiseConvTranspose2d,
+    DiagonalConvTranspose1d,
     DiagonalConvTranspose2d,
     StandIn,
     Upsample,
@@ -39,6 +40,10 @@ _RESIZES: dict[type[nn.Module], type[StandIn]] = {
 _DEPTHWISE: dict[type[nn.Module], type[StandIn]] = {
     nn.ConvTranspose1d: DepthwiseConvTranspose1d,
     nn.ConvTranspose2d: DepthwiseConvTranspose2d,
+}
+_DIAGONAL: dict[type[nn.Module], type[StandIn]] = {
+    nn.ConvTranspose1d: DiagonalConvTranspose1d,
+    nn.ConvTranspose2d: DiagonalConvTranspose2d,
 }
 _MODES = {nn.UpsamplingNearest2d: "nearest", nn.UpsamplingBilinear2d: "bilinear"}
 _CANDIDATES = (nn.Upsample, nn.ConvTranspose1d, nn.ConvTranspose2d)
@@ -80,11 +85,11 @@ def _replacement(module: nn.Module, fixed_diagonal: bool) -> type[StandIn] | str
         return _RESIZES[kind]
     if module.groups == module.in_channels == module.out_channels:
         return _DEPTHWISE[kind]
-    if kind is not nn.ConvTranspose2d or not _is_diagonal(module):
+    if not _is_diagonal(module):
         return "it mixes channels"
     if module.weight.requires_grad:
         return "it does not mix channels, but its weight requires grad, see fixed_diagonal"
-    return DiagonalConvTranspose2d if fixed_diagonal else "it does not mix channels, see fixed_diagonal"
+    return _DIAGONAL[kind] if fixed_diagonal else "it does not mix channels, see fixed_diagonal"
 
 
 def _is_diagonal(layer: nn.Module) -> bool:
@@ -128,11 +133,11 @@ def convert(module: ModuleType, *, inplace: bool = False, fixed_diagonal: bool =
     Args:
         module: the model.
         inplace: convert `module` itself; otherwise a deep copy is converted and `module` is unchanged.
-        fixed_diagonal: also convert each `nn.ConvTranspose2d` of one group whose weight needs no gradient
-            (`layer.requires_grad_(False)` says so) and is zero where it would mix channels, as FCN's bilinear
-            upsampling is usually written. It is then computed channel by channel, in eager code, as long as
-            the weight stays like that; zeros are not multiplied, so that an infinity in one channel does not
-            make NaN of the others.
+        fixed_diagonal: also convert each `nn.ConvTranspose1d` and `nn.ConvTranspose2d` of one group whose
+            weight needs no gradient (`layer.requires_grad_(False)` says so) and is zero where it would mix
+            channels, as FCN's bilinear upsampling is usually written. It is then computed channel by channel,
+            in eager code, as long as the weight stays like that; zeros are not multiplied, so that an
+            infinity in one channel does not make NaN of the others.
 
     Returns:
         The converted module: `module` itself if `inplace`. Conversions are logged by

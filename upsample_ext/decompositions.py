@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 
 from upsample_ext import _transforms  # noqa: F401  (the ops exist once the extension is loaded)
 from upsample_ext.deconv import _conv_transpose_by_pytorch, _margins
@@ -142,11 +143,48 @@ def _resample(
     if mode == "area":
         return getattr(_ATEN, f"adaptive_avg_pool{axes}d").default(input, output_size)
     name, corners = _name(mode, antialias, axes), _corners(mode, align_corners)
+    if antialias and axes != 2:
+        return _filtered(input, output_size, align_corners, scale_factors)
     if antialias and input.dtype in _HALVES:  # native has no such kernel on the CPU
         return _resize(name, input.float(), output_size, corners, scale_factors).to(input.dtype)
     if input.is_floating_point() or input.dtype is torch.uint8:
         return _resize(name, input, output_size, corners, scale_factors)
     return _picked(input, output_size, _name(mode, antialias, 1), scale_factors)
+
+
+def _filtered(input: Tensor, output_size: Sizes, align_corners: bool, scales: Scales) -> Tensor:
+    """Lines and volumes with antialias, which natively only images have: lines are images of one row, volumes
+    first resized slice by slice, and then, as images whose rows are slices, along the depth."""
+    name, corners, factors = "_upsample_bilinear2d_aa", (align_corners,), scales or [None] * len(output_size)
+    image = input.float() if input.dtype in _HALVES else input
+    if len(output_size) == 1:
+        image = _resize(name, image.unsqueeze(2), [1, *output_size], corners, (None, *factors)).squeeze(2)
+        return image.to(input.dtype)
+    channels, depth = image.shape[1:3]
+    image = _resize(name, image.flatten(1, 2), output_size[1:], corners, factors[1:])
+    image = image.unflatten(1, (channels, depth)).flatten(3)
+    size = [output_size[0], image.shape[3]]
+    image = _resize(name, image, size, corners, (factors[0], None)).unflatten(3, output_size[1:])
+    return image.to(input.dtype).contiguous(memory_format=suggest_memory_format(input))
+
+
+def _filtered_backward(grad_output: Tensor, input_size: Sizes, align_corners: bool, scales: Scales) -> Tensor:
+    """The gradient of `_filtered`: the same steps from the last to the first."""
+    op, factors = _ATEN._upsample_bilinear2d_aa_backward.default, scales or [None] * len(input_size)
+    grad = grad_output.float() if grad_output.dtype in _HALVES else grad_output
+
+    def step(grad: Tensor, size: Sizes, *scales: float | None) -> Tensor:
+        return op(grad, grad.shape[2:], [*grad.shape[:2], *size], align_corners, *scales)
+
+    if len(input_size) == 1:
+        grad = step(grad.unsqueeze(2), [1, *input_size], None, *factors).squeeze(2)
+        return grad.to(grad_output.dtype)
+    channels, (depth, *plane) = grad.shape[1], input_size
+    resized = grad.shape[3:]
+    grad = grad.flatten(3)
+    grad = step(grad, [depth, grad.shape[3]], factors[0], None).unflatten(3, resized)
+    grad = step(grad.flatten(1, 2), plane, *factors[1:]).unflatten(1, (channels, depth))
+    return grad.to(grad_output.dtype).contiguous(memory_format=suggest_memory_format(grad_output))
 
 
 def _picked(input: Tensor, output_size: Sizes, name: str, scales: Scales) -> Tensor:
@@ -172,6 +210,8 @@ def _resample_backward(
     shape = [*grad_output.shape[:2], *input_size]
     if mode == "area":
         return _mean_backward(grad_output, shape)
+    if antialias and axes != 2:
+        return _filtered_backward(grad_output, input_size, align_corners, scale_factors)
     backward = getattr(_ATEN, _name(mode, antialias, axes) + "_backward").default
     settings = (*_corners(mode, align_corners), *(scale_factors or [None] * axes))
     if antialias and grad_output.dtype in _HALVES:

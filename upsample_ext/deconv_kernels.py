@@ -84,6 +84,12 @@ def make_bilinear_weights(
     return kernel.repeat(num_channels, 1, 1, 1)
 
 
+def _make_linear_weights(size: int, num_channels: int, *, dtype: torch.dtype, device: Device) -> Tensor:
+    """The same for lines: ``(num_channels, 1, size)``."""
+    line = _bilinear_line("LinearConvTranspose1d", size, "centered", device)
+    return line.to(_checked_dtype("LinearConvTranspose1d", dtype)).repeat(num_channels, 1, 1)
+
+
 def caffe_upsample_params(factor: int) -> tuple[int, int, int]:
     """``(kernel_size, stride, padding)`` of Caffe's bilinear upsampling layer for an integer factor.
 

@@ -17,8 +17,9 @@ from torch.types import Device
 from upsample_ext._lazy_interpolate import interpolate
 from upsample_ext.cross_entropy import upsample_cross_entropy
 from upsample_ext.deconv import _depthwise, _depthwise_geometry, conv_transpose1d, conv_transpose2d
-from upsample_ext.deconv_fixed import PaddingMode, bilinear_conv_transpose2d
+from upsample_ext.deconv_fixed import PaddingMode, bilinear_conv_transpose2d, linear_conv_transpose1d
 from upsample_ext.deconv_kernels import (
+    _make_linear_weights,
     caffe_upsample_params,
     make_bilinear_weights,
 )
@@ -459,23 +460,51 @@ class DiagonalConvTranspose2d(_FixedWeight, nn.ConvTranspose2d):
     stands_for = nn.ConvTranspose2d
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        weight = self._readable_weight()
-        if weight is None or self.groups != 1 or not self._judged(weight, is_diagonal):
-            return nn.ConvTranspose2d.forward(self, input, output_size)
-        if self.padding_mode != "zeros":
-            raise ValueError("Only `zeros` padding mode is supported for ConvTranspose2d")
-        stride, padding, output_padding, _, dilation = _geometry(self, input, output_size)
-        kernels = weight.diagonal().movedim(-1, 0).unsqueeze(1)
-        channels = self.in_channels
-        return conv_transpose2d(
-            input, kernels, self.bias, stride, padding, output_padding, channels, dilation
-        )
+        return _by_diagonal(self, input, output_size, nn.ConvTranspose2d.forward, conv_transpose2d)
+
+
+class DiagonalConvTranspose1d(_FixedWeight, nn.ConvTranspose1d):
+    """An `nn.ConvTranspose1d` of one group whose fixed weight keeps the channels apart; made by `convert`.
+
+    As `DiagonalConvTranspose2d`, with a weight ``(C, C, kW)``.
+
+    Example:
+        >>> import torch, upsample_ext
+        >>> layer = torch.nn.ConvTranspose1d(3, 3, 4, stride=2, padding=1, bias=False).requires_grad_(False)
+        >>> tent = torch.tensor([0.25, 0.75, 0.75, 0.25])
+        >>> _ = layer.weight.zero_().diagonal().copy_(tent[:, None].expand(4, 3))
+        >>> type(upsample_ext.convert(layer, fixed_diagonal=True)) is upsample_ext.DiagonalConvTranspose1d
+        True
+    """
+
+    stands_for = nn.ConvTranspose1d
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return _by_diagonal(self, input, output_size, nn.ConvTranspose1d.forward, conv_transpose1d)
+
+
+def _by_diagonal(
+    layer: DiagonalConvTranspose1d | DiagonalConvTranspose2d,
+    input: Tensor,
+    output_size: list[int] | None,
+    native: Callable[..., Tensor],
+    convolve: Callable[..., Tensor],
+) -> Tensor:
+    """Depthwise with the diagonal of the layer's weight, as long as the weight has nothing else."""
+    weight = layer._readable_weight()
+    if weight is None or layer.groups != 1 or not layer._judged(weight, is_diagonal):
+        return native(layer, input, output_size)
+    if layer.padding_mode != "zeros":
+        raise ValueError(f"Only `zeros` padding mode is supported for {layer.stands_for.__name__}")
+    stride, padding, output_padding, _, dilation = _geometry(layer, input, output_size)
+    kernels = weight.diagonal().movedim(-1, 0).unsqueeze(1)
+    return convolve(input, kernels, layer.bias, stride, padding, output_padding, layer.in_channels, dilation)
 
 
 def is_diagonal(weight: Tensor) -> bool:
-    """Whether a weight ``(C, C, kH, kW)`` keeps the channels apart."""
+    """Whether a weight ``(C, C, kH, kW)`` or ``(C, C, kW)`` keeps the channels apart."""
     return (
-        weight.dim() == 4
+        weight.dim() in (3, 4)
         and weight.shape[0] == weight.shape[1]
         and weight.count_nonzero().item() == weight.diagonal().count_nonzero().item()
     )
@@ -490,7 +519,7 @@ def _check_depthwise(layer: nn.ConvTranspose1d | nn.ConvTranspose2d) -> None:
 
 
 def _geometry(
-    layer: nn.ConvTranspose2d, input: Tensor, output_size: list[int] | None
+    layer: nn.modules.conv._ConvTransposeNd, input: Tensor, output_size: list[int] | None
 ) -> tuple[Sequence[int], Sequence[int], Sequence[int], int, Sequence[int]]:
     """Stride, padding, output_padding, groups and dilation of a layer for this call."""
     assert isinstance(layer.padding, tuple)  # the word that its class allows is for other convolutions
@@ -500,7 +529,7 @@ def _geometry(
         list(layer.stride),
         list(layer.padding),
         list(layer.kernel_size),
-        2,
+        len(layer.kernel_size),
         list(layer.dilation),
     )
     return layer.stride, layer.padding, output_padding, layer.groups, layer.dilation
@@ -525,13 +554,122 @@ def _replicated_conv_transpose2d(
     return conv_transpose2d(input, weight, None, stride, padding, output_padding, groups, dilation)
 
 
+def _replicated_conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int,
+    dilation: Sequence[int],
+) -> Tensor:
+    """The same of lines, which are images of one row."""
+    row = input.contiguous().unsqueeze(-2)
+    along = ([1, *stride], [0, *padding], [0, *output_padding], groups, [1, *dilation])
+    return _replicated_conv_transpose2d(row, weight.unsqueeze(-2), *along).squeeze(-2)
+
+
 @lru_cache(maxsize=64)
-def _bilinear_weight(size: int, channels: int, dtype: torch.dtype) -> Tensor:
-    """(channels, 1, size, size) on the CPU, to compare a layer's weight with."""
-    return make_bilinear_weights(size, channels, dtype=dtype, device="cpu")
+def _bilinear_weight(axes: int, size: int, channels: int, dtype: torch.dtype) -> Tensor:
+    """(channels, 1, size, size) on the CPU, or (channels, 1, size), to compare a layer's weight with."""
+    make = make_bilinear_weights if axes == 2 else _make_linear_weights
+    return make(size, channels, dtype=dtype, device="cpu")
 
 
-class BilinearConvTranspose2d(_FixedWeight, nn.ConvTranspose2d):
+class _EnlargingConvTranspose(_FixedWeight, nn.modules.conv._ConvTransposeNd):
+    """The Caffe upsampling layer for images or lines, which a subclass names: see those."""
+
+    padding_mode: PaddingMode
+    _axes: int
+
+    def __init__(
+        self,
+        channels: int,
+        factor: int,
+        learnable: bool = False,
+        padding_mode: PaddingMode = "zeros",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if padding_mode not in ("zeros", "replicate"):
+            raise ValueError(
+                f"{type(self).__name__}: expected padding_mode to be 'zeros' or 'replicate', "
+                f"got {padding_mode!r}"
+            )
+        kernel_size, stride, padding = caffe_upsample_params(factor)
+        super().__init__(  # type: ignore[call-arg]  # of the torch.nn class that a subclass names
+            channels,
+            channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            groups=channels,
+            bias=False,
+            device=device,
+            dtype=dtype,
+        )
+        self.factor = factor
+        self.padding_mode = padding_mode  # set here, as the parent's constructor refuses "replicate"
+        self.weight.requires_grad_(learnable)
+
+    def reset_parameters(self) -> None:
+        """Sets the bilinear weights, without drawing random numbers."""
+        make = make_bilinear_weights if self._axes == 2 else _make_linear_weights
+        with torch.no_grad():
+            self.weight.copy_(
+                make(
+                    self.kernel_size[0], self.in_channels, dtype=self.weight.dtype, device=self.weight.device
+                )
+            )
+
+    def _has_native_twin(self) -> bool:
+        return self.padding_mode == "zeros"
+
+    @property
+    def learnable(self) -> bool:
+        return self.weight.requires_grad
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        images = self._axes == 2
+        if output_size is None and self._is_separable(input):
+            enlarge = bilinear_conv_transpose2d if images else linear_conv_transpose1d
+            return enlarge(input, self.factor, padding_mode=self.padding_mode)
+        geometry = _geometry(self, input, output_size)
+        if self.padding_mode == "zeros":
+            convolve = conv_transpose2d if images else conv_transpose1d
+            return convolve(input, self.weight, None, *geometry)
+        if images:
+            return _replicated_conv_transpose2d(input, self.weight, *geometry)
+        return _replicated_conv_transpose1d(input, self.weight, *geometry)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, factor={self.factor}, learnable={self.learnable}, "
+            f"padding_mode={self.padding_mode!r}"
+        )
+
+    def _is_separable(self, input: Tensor) -> bool:
+        """Whether 1-D passes may replace a convolution with the layer's weight."""
+        weight = self._readable_weight()
+        return (
+            weight is not None
+            and input.dtype == weight.dtype
+            and input.device == weight.device
+            and input.dim() in (self._axes + 1, self._axes + 2)
+            and input.shape[-self._axes - 1] == self.in_channels
+            and input.numel() > 0
+            and not torch._C._is_any_autocast_enabled()
+            and self._holds_bilinear(weight)
+        )
+
+    def _holds_bilinear(self, weight: Tensor) -> bool:
+        bilinear = _bilinear_weight(self._axes, self.kernel_size[0], self.in_channels, weight.dtype)
+        if weight.device.type in _READ_AT_ONCE:
+            return torch.equal(weight, bilinear)
+        return self._judged(weight, lambda weight: torch.equal(weight.cpu(), bilinear))
+
+
+class BilinearConvTranspose2d(_EnlargingConvTranspose, nn.ConvTranspose2d):
     """The Caffe upsampling layer, "Deconvolution" with a bilinear filler.
 
     Equal to ``nn.ConvTranspose2d(channels, channels, k, stride=factor, padding=p, groups=channels,
@@ -574,84 +712,41 @@ class BilinearConvTranspose2d(_FixedWeight, nn.ConvTranspose2d):
         tensor([0.5625, 0.9375, 1.3125, 1.1250])
     """
 
-    padding_mode: PaddingMode
+    _axes = 2
 
-    def __init__(
-        self,
-        channels: int,
-        factor: int,
-        learnable: bool = False,
-        padding_mode: PaddingMode = "zeros",
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        if padding_mode not in ("zeros", "replicate"):
-            raise ValueError(
-                "BilinearConvTranspose2d: expected padding_mode to be 'zeros' or 'replicate', "
-                f"got {padding_mode!r}"
-            )
-        kernel_size, stride, padding = caffe_upsample_params(factor)
-        super().__init__(
-            channels,
-            channels,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            groups=channels,
-            bias=False,
-            device=device,
-            dtype=dtype,
-        )
-        self.factor = factor
-        self.padding_mode = padding_mode  # set here, as the parent's constructor refuses "replicate"
-        self.weight.requires_grad_(learnable)
 
-    def reset_parameters(self) -> None:
-        """Sets the bilinear weights, without drawing random numbers."""
-        with torch.no_grad():
-            self.weight.copy_(
-                make_bilinear_weights(
-                    self.kernel_size[0], self.in_channels, dtype=self.weight.dtype, device=self.weight.device
-                )
-            )
+class LinearConvTranspose1d(_EnlargingConvTranspose, nn.ConvTranspose1d):
+    """`BilinearConvTranspose2d` for lines: enlarges them by an integer factor, with linear weights.
 
-    def _has_native_twin(self) -> bool:
-        return self.padding_mode == "zeros"
+    Equal to ``nn.ConvTranspose1d(channels, channels, k, stride=factor, padding=p, groups=channels,
+    bias=False)`` with ``k, factor, p = caffe_upsample_params(factor)`` and the weight set to the line of
+    `bilinear_kernel` for each channel. It is a subclass of `nn.ConvTranspose1d`, and its `state_dict` has the
+    same single key, `weight`, of shape `(channels, 1, k)`.
 
-    @property
-    def learnable(self) -> bool:
-        return self.weight.requires_grad
+    Input `(N, C, W)` or `(C, W)`, float64, float32, float16 or bfloat16; output `(..., factor * W)`.
 
-    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if output_size is None and self._is_separable(input):
-            return bilinear_conv_transpose2d(input, self.factor, padding_mode=self.padding_mode)
-        geometry = _geometry(self, input, output_size)
-        if self.padding_mode == "zeros":
-            return conv_transpose2d(input, self.weight, None, *geometry)
-        return _replicated_conv_transpose2d(input, self.weight, *geometry)
+    Args:
+        channels: C.
+        factor: the integer upsampling factor.
+        learnable: whether the weight is trained. Otherwise `weight` is a Parameter with
+            `requires_grad=False`, as that of `BilinearConvTranspose2d`.
+        padding_mode: `"zeros"` reads zeros beyond the line; `"replicate"` repeats its ends, and the layer
+            then equals `F.interpolate(scale_factor=factor, mode="linear", align_corners=False)`.
+        device: of the weight; default PyTorch's default device.
+        dtype: of the weight; default `torch.get_default_dtype()`.
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.in_channels}, factor={self.factor}, learnable={self.learnable}, "
-            f"padding_mode={self.padding_mode!r}"
-        )
+    Raises:
+        TypeError: factor is not an int.
+        ValueError: factor is below 1, or padding_mode is unknown.
 
-    def _is_separable(self, input: Tensor) -> bool:
-        """Whether the two 1-D passes may replace a convolution with the layer's weight."""
-        weight = self._readable_weight()
-        return (
-            weight is not None
-            and input.dtype == weight.dtype
-            and input.device == weight.device
-            and input.dim() in (3, 4)
-            and input.shape[-3] == self.in_channels
-            and input.numel() > 0
-            and not torch._C._is_any_autocast_enabled()
-            and self._holds_bilinear(weight)
-        )
+    The layer always applies its current weight, and takes `linear_conv_transpose1d` while that needs no
+    gradient and holds the linear values, with the limits said at `BilinearConvTranspose2d`.
 
-    def _holds_bilinear(self, weight: Tensor) -> bool:
-        bilinear = _bilinear_weight(self.kernel_size[0], self.in_channels, weight.dtype)
-        if weight.device.type in _READ_AT_ONCE:
-            return torch.equal(weight, bilinear)
-        return self._judged(weight, lambda weight: torch.equal(weight.cpu(), bilinear))
+    Example:
+        >>> import torch, upsample_ext
+        >>> layer = upsample_ext.LinearConvTranspose1d(1, factor=2)
+        >>> layer(torch.tensor([[[1.0, 2.0]]]))
+        tensor([[[0.7500, 1.2500, 1.7500, 1.5000]]])
+    """
+
+    _axes = 1

@@ -42,7 +42,7 @@ def interpolate(
     Args:
         input: ``(N, C, W)``, ``(N, C, H, W)`` or ``(N, C, D, H, W)``, as far as the mode takes it, any
             strides. float64, float32, float16 and bfloat16 in every mode, also where PyTorch has none of them
-            (float16 and bfloat16 with antialiasing); uint8 where PyTorch takes it; for nearest and
+            (float16 and bfloat16 with antialiasing on the CPU); uint8 where PyTorch takes it; for nearest and
             nearest-exact also bool and every integer type, which PyTorch refuses: label maps.
         size: output size in pixels, ``(W,)``, ``(H, W)`` or ``(D, H, W)``, or one int for all axes.
         scale_factor: multiplier of each axis, or one number for all. Exactly one of size and scale_factor.
@@ -53,7 +53,10 @@ def interpolate(
             sources is ``(in - 1) / (out - 1)``; False (or None) samples at half-pixel centres,
             ``source = (out_index + 0.5) * scale - 0.5``, which linear modes clamp at 0.
         recompute_scale_factor: True derives the scale from the sizes instead of using scale_factor itself.
-        antialias: True widens the filter of bilinear, bicubic and lanczos where they shrink the image.
+        antialias: True widens the filter of bilinear, bicubic and lanczos where they shrink the image; here
+            also that of linear and trilinear, which PyTorch refuses: each axis is filtered as bilinear's are.
+            On the CPU an axis whose size a factor keeps is copied, as by PyTorch, and its gradient too, where
+            PyTorch's CPU kernels filter the gradient by the factor, which is not that of their result.
 
     Returns:
         ``(N, C, *output_size)`` in the input's dtype and suggested memory format. The gradient is bit for

@@ -3,13 +3,36 @@
 
 #include <torch/library.h>
 
+#include <utility>
+
 #include "../ops/resample_modes.h"
 #include "copy_pixels.h"
+#include "pick_pixels.h"
 #include "run_resample.h"
 
 namespace upsample_ext {
 
 using at::Tensor;
+
+// The tables of both axes.
+template <class acc>
+static std::pair<AxisOfCall<acc>, AxisOfCall<acc>> tables_of(const ResampleSettings& settings,
+                                                             const Tensor& input, const Tensor& output) {
+  const auto axis = [&](int64_t d) {
+    return AxisOfCall<acc>::of(settings.spec(d, input.size(d + 1), output.size(d + 1), NativeRules::kCpu));
+  };
+  return {axis(1), axis(2)};
+}
+
+// Nearest; false if the images are in different orders.
+static bool add_picked(const Tensor& input, const Tensor& addend, const Tensor& output,
+                       const ResampleSettings& settings, bool stream) {
+  const auto add = [&](auto sum) {
+    const auto [height, width] = tables_of<decltype(sum)>(settings, input, output);
+    return pick_into_sum(input, addend, output, height.taps().index, width.taps().index, stream);
+  };
+  return input.scalar_type() == at::kDouble ? add(double{}) : add(float{});
+}
 
 static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corners, string_view mode) {
   const auto settings = ResampleSettings::of_plane("upsample_add", mode, align_corners);
@@ -17,6 +40,7 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
   if (output.numel() == 0) return output;
   Tensor addend = other.expand(output.sizes());
   bool stream = exceeds_cache(output);
+  if (settings.mode->picks() && add_picked(input, addend, output, settings, stream)) return output;
   if (!same_strides(addend, output)) {
     copy_pixels(addend, output);
     addend = output;
@@ -25,10 +49,8 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
   dispatch_floating("upsample_add", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
     const AddOperands operands{addend.const_data_ptr(), output.const_data_ptr()};
-    const auto axis = [&](int64_t d) {
-      return AxisOfCall<acc>::of(settings.spec(d, input.size(d + 1), output.size(d + 1), NativeRules::kCpu));
-    };
-    run_resample(active_level().add.of(storage_of<decltype(scalar)>{}), input, output, axis(1), axis(2),
+    const auto [height, width] = tables_of<acc>(settings, input, output);
+    run_resample(active_level().add.of(storage_of<decltype(scalar)>{}), input, output, height, width,
                  operands, stream);
   });
   return output;

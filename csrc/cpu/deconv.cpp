@@ -149,9 +149,18 @@ static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight
     return params_of(DeconvPass::kBackwardInput, result, output, weight, stride, padding, dilation,
                      replicate);
   };
-  if (has_small_pixels(params_with(grad_output))) result = planes_like(grad_input);
+  DeconvParams geometry = params_with(grad_output);
+  if (sums_in_double(grad_output, geometry.height, geometry.width)) {
+    return grad_input.copy_(backward_input_cpu(grad_output.to(at::kDouble), weight.to(at::kDouble),
+                                               input_size, stride, padding, dilation, replicate,
+                                               channels_last));
+  }
+  if (has_small_pixels(geometry)) {
+    result = planes_like(grad_input);
+    geometry = params_with(grad_output);
+  }
   with_kernel("conv_transpose2d_backward", grad_output.scalar_type(), [&](const auto& kernel) {
-    DeconvParams params = params_with(grad_output);
+    DeconvParams params = geometry;
     Tensor output = grad_output;
     if (kernel.choose(params) != DeconvLoops::kSliding) {
       output = readable(grad_output, result);

@@ -76,6 +76,12 @@ struct PickKernel {
   void (*rows)(const PickParams&, const void* from, void* to, int64_t begin, int64_t end);
 };
 
+// The same plus another image, of floating images; `picked` has room for a row.
+template <class acc>
+struct PickSumKernel {
+  void (*rows)(const PickParams&, const PickedSum&, int64_t begin, int64_t end, void* picked);
+};
+
 // A row of an image resized to its own size. The result may be the input itself.
 template <class acc>
 struct SameSizeKernel {
@@ -115,6 +121,7 @@ struct LevelKernels {
   PerDtype<ResampleKernel> resample;
   PerDtype<SameSizeKernel> same_size;
   PerDtype<AddKernel> add;
+  PerDtype<PickSumKernel> pick_sum;
   PerDtype<ThresholdKernel> threshold;
   PerDtype<DeconvKernel> deconv;
   PerDtype<ArgmaxKernel> argmax;

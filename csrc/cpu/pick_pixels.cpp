@@ -70,6 +70,7 @@ class PlannedPick {
     params_.plan = plan_->data();
   }
 
+  const PickParams& params() const { return params_; }
   int64_t planes() const { return planes_; }
   int64_t rows() const { return params_.rows; }
   int64_t row_bytes() const { return params_.to_pixels * params_.pixel_bytes; }
@@ -139,6 +140,42 @@ void pick_in_order(const Tensor& from, const Tensor& to, const int64_t* row, con
 }
 
 }  // namespace
+
+// A row is picked into cache, and added to the rows of the addend that it belongs to.
+bool pick_into_sum(const Tensor& from, const Tensor& addend, const Tensor& to, const int64_t* row,
+                   const int64_t* column, bool stream) {
+  if (!can_pick_into(to)) return false;
+  const PickLoops loops = choose_pick(layout_of(from), layout_of(to));
+  const bool pixels = loops == PickLoops::kPixels;
+  const bool in_order = pixels || loops == PickLoops::kRows;
+  if (!in_order || !(pixels ? layout_of(addend).by_pixel() : layout_of(addend).by_row())) return false;
+  const int64_t size = to.element_size(), height = to.size(2);
+  const Strides f = strides_of(from), a = strides_of(addend), t = strides_of(to);
+  const PlannedPick pick(from, to, row, column, pixels, 0, false);
+  const char *source = static_cast<const char*>(from.const_data_ptr()),
+             *other = static_cast<const char*>(addend.const_data_ptr());
+  char* target = static_cast<char*>(to.mutable_data_ptr());
+  dispatch_floating("upsample_add", to.scalar_type(), [&](auto scalar, auto) {
+    const auto& kernel = active_level().pick_sum.of(storage_of<decltype(scalar)>{});
+    parallel_for(
+        0, pick.rows(), std::max<int64_t>(1, kPickGrain / pick.row_bytes()), [&](int64_t begin, int64_t end) {
+          ScratchBuffer<kPickBlock> picked(pick.row_bytes());
+          for (int64_t i = begin; i < end;) {
+            const int64_t plane = i / height, first = i % height, last = std::min(height, first + end - i);
+            const int64_t n = plane / pick.planes(), c = plane % pick.planes();
+            const PickedSum sum{source + (n * f.batch + c * f.channel) * size,
+                                other + (n * a.batch + c * a.channel) * size,
+                                target + (n * t.batch + c * t.channel) * size,
+                                a.height * size,
+                                t.height * size,
+                                stream};
+            kernel.rows(pick.params(), sum, first, last, picked.data());
+            i += last - first;
+          }
+        });
+  });
+  return true;
+}
 
 bool can_pick_into(const Tensor& to) { return layout_of(to).by_pixel() || layout_of(to).by_row(); }
 

@@ -10,5 +10,9 @@ namespace upsample_ext {
 bool can_pick_into(const at::Tensor& to);
 void pick_pixels(const at::Tensor& from, const at::Tensor& to, const int64_t* row, const int64_t* column,
                  bool stream);
+// The same plus `addend`, which has the shape of `to`; of floating images whose rows, or pixels, are in one
+// order. Otherwise false, and nothing is written.
+bool pick_into_sum(const at::Tensor& from, const at::Tensor& addend, const at::Tensor& to, const int64_t* row,
+                   const int64_t* column, bool stream);
 
 }  // namespace upsample_ext

@@ -288,6 +288,15 @@ static AxisOfCall<acc> conv_transpose_table(const Tensor& kernel, const ConvTran
   return AxisTable<acc>::conv_transpose(axis, values.template const_data_ptr<acc>());
 }
 
+// Its transpose. Only an edge that is repeated has several taps of one output; of an interpolation these are
+// two, which stay as a resize has them.
+template <class acc>
+static AxisOfCall<acc> conv_transpose_gradient(const AxisOfCall<acc>& axis, bool replicate) {
+  AxisOfCall<acc> transposed = axis.transposed();
+  if (!replicate || axis.taps().interpolates) return transposed;
+  return transposed.table().merged();
+}
+
 static Tensor outer_product(const Tensor& kernel_h, const Tensor& kernel_w) {
   const Tensor column = kernel_h.to(at::kDouble).unsqueeze(1), row = kernel_w.to(at::kDouble);
   return (column * row).to(at::kFloat);
@@ -316,18 +325,24 @@ static Tensor separable_cpu(const Tensor& input, const Tensor& kernel_h, const T
 static Tensor separable_backward_cpu(const Tensor& grad_output, const Tensor& kernel_h,
                                      const Tensor& kernel_w, SymIntArrayRef input_size, SymIntArrayRef stride,
                                      SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate,
-                                     optional<bool> channels_last, bool) {
+                                     optional<bool> channels_last, bool as_resize) {
   const ConvTransposeArgs args{stride, padding, {}, dilation};
   Tensor grad_input =
       fresh(make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size, args, channels_last));
   if (grad_input.numel() == 0) return grad_input;
   const Deconv geometry = separable_geometry(grad_input, grad_output, kernel_h, kernel_w, args, replicate);
+  if (sums_in_double(grad_output, geometry.height, geometry.width)) {
+    return grad_input.copy_(separable_backward_cpu(grad_output.to(at::kDouble), kernel_h, kernel_w,
+                                                   input_size, stride, padding, dilation, replicate,
+                                                   channels_last, as_resize));
+  }
   dispatch_floating("fixed_conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
     const auto height = conv_transpose_table<acc>(kernel_h, geometry.height);
     const auto width = conv_transpose_table<acc>(kernel_w, geometry.width);
-    resample<decltype(scalar)>(grad_output, grad_input, height.transposed(), width.transposed(),
-                               exceeds_cache(grad_input), height.taps());
+    resample<decltype(scalar)>(grad_output, grad_input, conv_transpose_gradient(height, replicate),
+                               conv_transpose_gradient(width, replicate), exceeds_cache(grad_input),
+                               height.taps());
   });
   return grad_input;
 }

@@ -94,6 +94,11 @@ static Tensor backward_input_cuda(const Tensor& grad_output, const Tensor& weigh
   const OnDeviceOf on(grad_output);
   const Tensor output = in_order_of(grad_output, grad_input);
   DeconvParams params = deconv_params(grad_input, output, weight.sizes().slice(2), args, replicate);
+  if (sums_in_double(grad_output, params.height, params.width)) {
+    return grad_input.copy_(backward_input_cuda(grad_output.to(at::kDouble), weight.to(at::kDouble),
+                                                input_size, stride, padding, dilation, replicate,
+                                                channels_last));
+  }
   params.output = read_only(output);
   params.input = grad_input.mutable_data_ptr();
   const ReadWeight read(params, weight, grad_output.scalar_type());

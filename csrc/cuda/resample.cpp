@@ -210,6 +210,9 @@ class FixedKernels {
         across_(kernel_w.to(sum_type(input.scalar_type())).contiguous()) {}
 
   SeparableKernel choice() const { return choose_separable(height_, width_); }
+  bool gradient_in_double(const Tensor& grad_output) const {
+    return sums_in_double(grad_output, height_, width_);
+  }
   template <class Axis, class acc>
   Axis height() const {
     return Axis(height_, down_.const_data_ptr<acc>());
@@ -251,13 +254,18 @@ static Tensor separable_cuda(const Tensor& input, const Tensor& kernel_h, const 
 static Tensor separable_backward_cuda(const Tensor& grad_output, const Tensor& kernel_h,
                                       const Tensor& kernel_w, SymIntArrayRef input_size,
                                       SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-                                      bool replicate, optional<bool> channels_last, bool) {
+                                      bool replicate, optional<bool> channels_last, bool as_resize) {
   const ConvTransposeArgs args{stride, padding, {}, dilation};
   Tensor grad_input =
       make_separable_grad_input(grad_output, kernel_h, kernel_w, input_size, args, channels_last);
   const OnDeviceOf on(grad_output);
   const Tensor output = in_order_of(grad_output, grad_input);
   const FixedKernels kernel(kernel_h, kernel_w, grad_input, output, args, replicate);
+  if (kernel.gradient_in_double(grad_output)) {
+    return grad_input.copy_(separable_backward_cuda(grad_output.to(at::kDouble), kernel_h, kernel_w,
+                                                    input_size, stride, padding, dilation, replicate,
+                                                    channels_last, as_resize));
+  }
   dispatch_floating("fixed_conv_transpose2d_backward", grad_output.scalar_type(), [&](auto scalar, auto sum) {
     typedef storage_of<decltype(scalar)> T;
     typedef decltype(sum) acc;

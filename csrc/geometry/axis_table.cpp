@@ -273,6 +273,26 @@ AxisTable<T> AxisTable<T>::transposed() const {
 }
 
 template <class T>
+AxisTable<T> AxisTable<T>::merged() const {
+  AxisTable table(taps_.in_size, taps_.out_size, tap_count());
+  int64_t count = 0;
+  for (int64_t o = 0; o < taps_.out_size; ++o) {
+    for (int64_t t = taps_.offset[o]; t < taps_.offset[o + 1];) {
+      const int64_t source = taps_.index[t];
+      MergedTaps<T> taps;
+      for (; t < taps_.offset[o + 1] && taps_.index[t] == source; ++t) taps.add(taps_.weight[t]);
+      taps.each([&](T weight) {
+        table.index()[count] = source;
+        table.weight()[count++] = weight;
+      });
+    }
+    table.offset()[o + 1] = count;
+  }
+  table.classify();
+  return table;
+}
+
+template <class T>
 AxisTable<T> AxisTable<T>::interleaved(int64_t channels) const {
   AxisTable table(taps_.in_size * channels, checked_product(taps_.out_size, channels),
                   checked_product(tap_count(), channels));

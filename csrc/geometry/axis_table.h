@@ -40,6 +40,9 @@ class AxisTable {
   static AxisTable chain(const AxisStage* stages, size_t count);
   // A^T; the taps of each row in ascending order of the old row.
   AxisTable transposed() const;
+  // The same map, of whose taps the adjacent ones of a row that are on the same source are merged
+  // (MergedTaps): where an edge sample is repeated, its gradient has many of each output.
+  AxisTable merged() const;
   // The same map for pixels of `channels` adjacent values: column o * channels + c reads index * channels +
   // c.
   AxisTable interleaved(int64_t channels) const;

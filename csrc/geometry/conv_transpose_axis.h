@@ -70,6 +70,13 @@ struct ConvTransposeAxis {
     return i >= in_size ? i + 1 : in_size;
   }
 
+  // Whether an edge sample stands for so many positions that its gradient, the sum of theirs, wants a wider
+  // type: terms of either sign that add up to more, on the way, than to the sum.
+  bool repeats_edge_often() const {
+    constexpr int64_t kFew = 4;
+    return begin() < -kFew || end() > in_size + kFew;
+  }
+
   // The output that tap k carries position i to; may lie outside.
   UPSAMPLE_HOST_DEVICE int64_t target(int64_t i, int64_t k) const {
     return i * stride - padding + k * dilation;

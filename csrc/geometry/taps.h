@@ -66,6 +66,31 @@ int64_t most_taps(const Axis& axis) {
   }
 }
 
+// Taps of one output on the same source as one tap, whose weight is their sum. Beside it there is one of
+// weight 0 where their weights do not have one sign: an infinity then becomes NaN, as it does tap by tap.
+template <class T>
+class MergedTaps {
+ public:
+  UPSAMPLE_HOST_DEVICE void add(T weight) {
+    const int sign = (weight > T(0)) - (weight < T(0));
+    one_sign_ = count_ == 0 || (one_sign_ && sign == sign_);
+    sign_ = sign;
+    sum_ = count_++ == 0 ? static_cast<double>(weight) : sum_ + static_cast<double>(weight);
+  }
+  // Calls f(weight) for each tap.
+  template <class F>
+  UPSAMPLE_HOST_DEVICE void each(F&& f) const {
+    if (count_ > 0) f(static_cast<T>(sum_));
+    if (!one_sign_) f(T(0));
+  }
+
+ private:
+  double sum_ = 0.0;
+  int64_t count_ = 0;
+  int sign_ = 0;
+  bool one_sign_ = true;
+};
+
 // Which device's rules a resize follows where native's CPU and CUDA kernels differ.
 enum class NativeRules : uint8_t {
   // An axis whose size does not change is copied, whatever its scale factor and the other axis are. The

@@ -55,6 +55,13 @@ std::array<c10::SymInt, 2> conv_transpose_size(const char* op, const at::Tensor&
 std::vector<c10::SymInt> output_padding_of(const char* op, const at::Tensor& grad_output,
                                            c10::SymIntArrayRef input_size, c10::SymIntArrayRef kernel_size,
                                            const ConvTransposeArgs& args);
+// Whether a gradient of float32 is computed in float64, see ConvTransposeAxis::repeats_edge_often. (The
+// rounding of half types is larger than that of their sums.)
+inline bool sums_in_double(const at::Tensor& grad_output, const ConvTransposeAxis& height,
+                           const ConvTransposeAxis& width) {
+  return grad_output.scalar_type() == at::kFloat &&
+         (height.repeats_edge_often() || width.repeats_edge_often());
+}
 // One axis (0: height, 1: width) of a call whose numbers have been checked, for kernels.
 ConvTransposeAxis conv_transpose_axis(int axis, int64_t in_size, int64_t out_size, int64_t kernel_size,
                                       const ConvTransposeArgs& args, bool replicate);

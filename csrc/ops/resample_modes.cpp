@@ -40,7 +40,7 @@ ResampleSettings::ResampleSettings(const char* op, int64_t image_axes, string_vi
   TORCH_CHECK(mode->takes_axes(axes), op, ": expected an image of ", least + 2, least == most ? "" : " to 5",
               " dimensions for mode '", name, "', got ", axes + 2);
   TORCH_CHECK_VALUE(!antialias || mode->antialiased, op,
-                    ": expected antialias with bilinear, bicubic or lanczos, got ", name);
+                    ": expected antialias with linear modes, bicubic or lanczos, got ", name);
   TORCH_CHECK_VALUE(antialias || mode->plain, op, ": expected ", name, " with antialias");
   TORCH_CHECK_VALUE(!align_corners || mode->aligns, op,
                     ": expected align_corners with linear modes or bicubic, got ", name);

@@ -28,7 +28,7 @@ struct NamedMode {
   const char* name;
   Mode mode;
   int64_t least_axes, most_axes;  // of an image
-  bool plain, antialiased;        // whether there is the one, and the other (of two axes)
+  bool plain, antialiased;        // whether there is the one, and the other (natively of two axes alone)
   Dtypes dtypes;
   bool aligns;  // has align_corners
 
@@ -48,8 +48,8 @@ constexpr NamedMode kModes[] = {
     {"bilinear", Mode::kLinear, 2, 2, true, true, Dtypes::kFloatingAndBytes, true},
     {"nearest", Mode::kNearest, 1, 3, true, false, Dtypes::kAll, false},
     {"nearest-exact", Mode::kNearestExact, 1, 3, true, false, Dtypes::kAll, false},
-    {"linear", Mode::kLinear, 1, 1, true, false, Dtypes::kFloating, true},
-    {"trilinear", Mode::kLinear, 3, 3, true, false, Dtypes::kFloating, true},
+    {"linear", Mode::kLinear, 1, 1, true, true, Dtypes::kFloating, true},
+    {"trilinear", Mode::kLinear, 3, 3, true, true, Dtypes::kFloating, true},
     {"bicubic", Mode::kCubic, 2, 2, true, true, Dtypes::kFloatingAndBytes, true},
     {"lanczos", Mode::kLanczos, 2, 2, false, true, Dtypes::kFloatingAndBytes, false},
     {"area", Mode::kArea, 1, 3, true, false, Dtypes::kFloating, false},

@@ -104,6 +104,11 @@ constexpr LevelKernels level_kernels(const char* name) {
   level.add.f16 = fused_kernel<half_t, Add<half_t>>();
   level.add.bf16 = fused_kernel<bfloat16_t, Add<bfloat16_t>>();
 
+  level.pick_sum.f64.rows = pick_into_sum<double>;
+  level.pick_sum.f32.rows = pick_into_sum<float>;
+  level.pick_sum.f16.rows = pick_into_sum<half_t>;
+  level.pick_sum.bf16.rows = pick_into_sum<bfloat16_t>;
+
   level.threshold.f32 = fused_kernel<float, Threshold>();
   level.threshold.f16 = fused_kernel<half_t, Threshold>();
   level.threshold.bf16 = fused_kernel<bfloat16_t, Threshold>();

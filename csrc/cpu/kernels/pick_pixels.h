@@ -6,7 +6,7 @@
 // one by one.
 #pragma once
 
-#include "simd.h"
+#include "epilogue.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
@@ -347,6 +347,42 @@ inline void pick_rows(const PickParams& p, const void* from, void* to, int64_t b
     y += twice ? 2 : 1;
   }
   if (p.stream) end_stream();
+}
+
+// to[i] = picked[i] + other[i], in acc and rounded once.
+template <class T>
+inline void add_row(const T* picked, const T* other, T* to, int64_t count, bool streams) {
+  using acc = acc_of<T>;
+  int64_t i = 0;
+  const auto sum = [&] {
+    __builtin_prefetch(other + i + kReadAhead / static_cast<int64_t>(sizeof(T)));
+    return load(picked + i) + load(other + i);
+  };
+  if (streams && streamable<acc>(to)) {
+    for (; i + lanes<acc> <= count; i += lanes<acc>) stream(to + i, sum());
+  }
+  for (; i + lanes<acc> <= count; i += lanes<acc>) store(to + i, sum());
+  if (i < count) {
+    store_part(to + i, load_part(picked + i, count - i) + load_part(other + i, count - i), count - i);
+  }
+}
+
+// Rows begin .. end of a plane of a sum. A row is picked into `picked`, which stays in cache, once for all
+// result rows that take it; p.to_row and p.stream are not used.
+template <class T>
+void pick_into_sum(const PickParams& p, const PickedSum& sum, int64_t begin, int64_t end, void* picked) {
+  const PickPlan& plan = *static_cast<const PickPlan*>(p.plan);
+  const int64_t count = p.to_pixels * p.pixel_bytes / static_cast<int64_t>(sizeof(T));
+  char* const row = static_cast<char*>(picked);
+  for (int64_t y = begin; y < end; ++y) {
+    if (y == begin || p.row[y] != p.row[y - 1]) {
+      pick_row<1>(p, plan, static_cast<const char*>(sum.from) + p.row[y] * p.from_row, row);
+    }
+    add_row(reinterpret_cast<const T*>(row),
+            reinterpret_cast<const T*>(static_cast<const char*>(sum.other) + y * sum.other_row),
+            reinterpret_cast<T*>(static_cast<char*>(sum.to) + y * sum.to_row), count, sum.stream);
+  }
+  if (sum.stream) end_stream();
 }
 
 }  // namespace UPSAMPLE_LEVEL

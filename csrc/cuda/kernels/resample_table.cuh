@@ -80,9 +80,11 @@ __global__ void __launch_bounds__(kBuildThreads, kBuildBlocks)
     for (int64_t o = first; o < last; ++o) row.next += first_tap_at(table, o, i) - table.begin[o];
     transposed.begin[i] = row.next;
     for (int64_t o = first; o < last; ++o) {
+      MergedTaps<acc> taps;
       for (int64_t t = first_tap_at(table, o, i); t < table.end[o] && table.index[t] == i; ++t) {
-        row(o, table.weight[t]);
+        taps.add(table.weight[t]);
       }
+      taps.each([&](acc weight) { row(o, weight); });
     }
     transposed.end[i] = row.next;
   }
