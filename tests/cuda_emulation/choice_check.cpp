@@ -92,6 +92,11 @@ void check_forward() {
   forward<half_t>("x2 of rows that are not aligned", {2, 3, 8, 9, false, 1}, {2, 3, 16, 18}, K::kStaged);
   forward<float>("x2 of an input with gaps of one", {2, 3, 8, 8, false, 1}, {2, 3, 16, 16}, K::kVector);
   forward<float>("x3", {2, 3, 8, 8}, {2, 3, 24, 24}, K::kVector);
+  forward<half_t>("x4 along the width", {2, 3, 8, 8}, {2, 3, 11, 32}, K::kQuadrupled);
+  forward<double>("x4 of two a vector", {2, 3, 8, 8}, {2, 3, 32, 32}, K::kVector);
+  forward<uint8_t>("x2 of bytes", {2, 3, 8, 8}, {2, 3, 16, 16}, K::kDoubled);
+  forward<uint8_t>("x2 of rows of 24 bytes", {2, 3, 8, 12}, {2, 3, 16, 24}, K::kStaged);
+  forward<uint8_t>("channels-last of 3 bytes", {2, 3, 8, 8, true}, {2, 3, 11, 16, true}, K::kPixels);
   forward<float>("odd width", {2, 3, 8, 8}, {2, 3, 11, 13}, K::kStaged);
   forward<float>("odd width with gaps", {2, 3, 8, 8}, {2, 3, 11, 13, false, 3}, K::kScattered);
   forward<float>("output at an odd address", {2, 3, 8, 8}, {2, 3, 24, 24, false, 0, 4}, K::kScattered);
@@ -105,7 +110,11 @@ void check_forward() {
   add<float>("channels-last, the same", {2, 16, 8, 8, true}, {2, 16, 24, 24, true}, 4,
              K::kChannelsLastSingle);
   threshold<float>("x2", {2, 3, 8, 8}, {2, 3, 16, 16}, K::kDoubled);
+  threshold<float>("x4", {2, 3, 8, 8}, {2, 3, 32, 32}, K::kQuadrupled);
+  threshold<float>("x4 of an input with gaps of one", {2, 3, 8, 8, false, 1}, {2, 3, 32, 32}, K::kVector);
   threshold<half_t>("x2, rows of 12 bytes", {2, 3, 8, 6}, {2, 3, 16, 12}, K::kStaged);
+  threshold<float>("channels-last", {2, 16, 8, 8, true}, {2, 16, 24, 24, true}, K::kChannelsLast);
+  threshold<float>("channels-last of 8", {2, 8, 8, 8, true}, {2, 8, 24, 24, true}, K::kPixels);
 }
 
 void check_backward() {

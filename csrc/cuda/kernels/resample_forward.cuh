@@ -13,12 +13,12 @@
 //   layout of the result          kernel          V                       index
 //   channels side by side         channels-last   16 bytes, if they       32 bits
 //     in input and output                         divide all, else 1
-//   the same, few channels        planar, pixels  16 bytes (8 of bytes)   32 bits
+//   the same, few channels        planar, pixels  16 bytes                32 bits
 //     without a gap, rows aligned
-//   elements of a row side by     planar vector   16 bytes (8 of bytes)   32 bits
-//     side, rows aligned            (doubled: factor 2 along the width)
-//   the same, not aligned         staged          4, and 16 bytes stored  32 bits
-//     (resample_staged.cuh)
+//   elements of a row side by     planar vector   16 bytes                32 bits
+//     side, rows aligned            (enlarged: factor 2 or 4 along the width)
+//   the same, not aligned         staged          up to 4 (8 of bytes),   32 bits
+//     (resample_staged.cuh)                         and 16 bytes stored
 //   any other                     planar          up to 4, scattered      32 bits
 //   too large for 32 bits         planar          2, scattered            64 bits
 #pragma once
@@ -191,6 +191,7 @@ enum class ForwardKernel {
   kPixels,
   kVector,
   kDoubled,
+  kQuadrupled,
   kStaged,
   kScattered,
 };
@@ -198,8 +199,8 @@ enum class ForwardKernel {
 template <class T, class Config = ForwardConfig, class Epilogue, class acc, class Axis>
 ForwardKernel choose_forward(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue) {
   typedef typename Epilogue::result result;
-  constexpr int V = Config::template kValues<T, result>;
-  constexpr int64_t kIn = V * sizeof(T), kOut = V * sizeof(result);
+  constexpr int V = Config::template kValues<result>;
+  constexpr int64_t kIn = V * sizeof(T) < 16 ? V * sizeof(T) : 16, kOut = V * sizeof(result);
   if (p.batch == 0) return ForwardKernel::kNone;
   if (!fits_32_bits(p)) return ForwardKernel::kBeyond32Bits;
   const bool aligned_operands = epilogue.vectors_start_at(kOut);
@@ -218,10 +219,13 @@ ForwardKernel choose_forward(const ResampleParams<acc, Axis>& p, const Epilogue&
                       aligned_strides<result>(p.output, kOut, p.out.batch, p.out.channel, p.out.height);
   if (!vector) return can_be_staged<result>(p) ? ForwardKernel::kStaged : ForwardKernel::kScattered;
   if constexpr (!Axis::kMayLackTaps) {
-    if (doubles(p.width) && p.in.width == 1 &&
-        aligned_strides<T>(p.input, kIn / 2, p.in.batch, p.in.channel, p.in.height)) {
-      return ForwardKernel::kDoubled;
-    }
+    const auto enlarges = [&](int factor) {
+      const int64_t bytes = smaller(16, V / factor * static_cast<int64_t>(sizeof(T)));
+      return multiplies(p.width, factor) && p.in.width == 1 &&
+             aligned_strides<T>(p.input, bytes, p.in.batch, p.in.channel, p.in.height);
+    };
+    if (enlarges(2)) return ForwardKernel::kDoubled;
+    if (V >= 4 && enlarges(4)) return ForwardKernel::kQuadrupled;
   }
   return ForwardKernel::kVector;
 }
@@ -230,8 +234,8 @@ template <class T, class Config = ForwardConfig, class Epilogue, class acc, clas
 cudaError_t launch_resample(const ResampleParams<acc, Axis>& p, const Epilogue& epilogue,
                             const Device& device) {
   typedef typename Epilogue::result result;
-  constexpr int V = Config::template kValues<T, result>;
-  constexpr int kFew = V < 4 ? V : 4;
+  constexpr int V = Config::template kValues<result>;
+  constexpr int kFew = V < 4 ? V : 4, kStagedColumns = V < 8 ? kFew : V / 2;
   switch (choose_forward<T, Config>(p, epilogue)) {
     case ForwardKernel::kNone:
       return cudaSuccess;
@@ -251,8 +255,13 @@ cudaError_t launch_resample(const ResampleParams<acc, Axis>& p, const Epilogue& 
         return launch_planar<T, V, true, DoubledColumns, int32_t, Config>(p, epilogue, device);
       }
       break;
+    case ForwardKernel::kQuadrupled:
+      if constexpr (!Axis::kMayLackTaps && V >= 4) {
+        return launch_planar<T, V, true, QuadrupledColumns, int32_t, Config>(p, epilogue, device);
+      }
+      break;
     case ForwardKernel::kStaged:
-      return launch_staged<T, kFew>(p, epilogue, device);
+      return launch_staged<T, kStagedColumns>(p, epilogue, device);
     case ForwardKernel::kScattered:
       return launch_planar<T, kFew, false, PlanarColumns, int32_t, Config>(p, epilogue, device);
   }
