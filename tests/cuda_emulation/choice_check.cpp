@@ -1,8 +1,11 @@
 // Which CUDA kernel a call takes: the tables at the top of the kernels' headers, as assertions. No memory is
 // read; test_cuda_emulation.py builds and runs it.
 #include <cstdio>
+#include <initializer_list>
+#include <vector>
 
 #include "../../csrc/cuda/kernels/argmax.cuh"
+#include "../../csrc/cuda/kernels/concat.cuh"
 #include "../../csrc/cuda/kernels/cross_entropy_backward.cuh"
 #include "../../csrc/cuda/kernels/cross_entropy_forward.cuh"
 #include "../../csrc/cuda/kernels/deconv_backward_input.cuh"
@@ -115,6 +118,51 @@ void check_forward() {
   threshold<half_t>("x2, rows of 12 bytes", {2, 3, 8, 6}, {2, 3, 16, 12}, K::kStaged);
   threshold<float>("channels-last", {2, 16, 8, 8, true}, {2, 16, 24, 24, true}, K::kChannelsLast);
   threshold<float>("channels-last of 8", {2, 8, 8, 8, true}, {2, 8, 24, 24, true}, K::kPixels);
+}
+
+// Concat of images with some layout, of which the first is followed by the others: how many one launch takes.
+template <class T>
+void concat(const char* what, const Image& output, std::initializer_list<Image> inputs, ConcatKernel expected,
+            int64_t expected_count) {
+  std::vector<ResampleParams<acc_of<T>, LinearAxis<acc_of<T>>>> images;
+  int64_t first = 0;
+  for (const Image& input : inputs) {
+    auto p = params_of<acc_of<T>>(input, output);
+    const NativeRules rules = cuda_rules(input.height, input.width, output.height, output.width);
+    p.height = LinearAxis<acc_of<T>>(input.height, output.height, false, 0.0, rules);
+    p.width = LinearAxis<acc_of<T>>(input.width, output.width, false, 0.0, rules);
+    p.output = address(first * output.strides().channel * static_cast<int64_t>(sizeof(T)));
+    first += input.channels;
+    images.push_back(p);
+  }
+  expect("concat", what, expected, choose_concat<T>(images[0]));
+  expect("concat, images", what, expected_count,
+         count_images<T>(images.data(), static_cast<int64_t>(images.size())));
+}
+
+void check_concat() {
+  using K = ConcatKernel;
+  const Image output{2, 40, 16, 16}, pixels{2, 40, 16, 16, true};
+  concat<float>("a copy, x2, x4, x16", output, {{2, 3, 16, 16}, {2, 5, 8, 8}, {2, 8, 4, 4}, {2, 4, 1, 1}},
+                K::kPlanar, 4);
+  concat<half_t>("channels-last into planar", output, {{2, 3, 8, 8}, {2, 8, 4, 4, true}}, K::kPlanar, 2);
+  concat<float>("a copy that cannot be read in vectors", output, {{2, 3, 8, 8}, {2, 8, 16, 16, true}},
+                K::kPlanar, 1);
+  concat<float>("more than eight", output,
+                {{2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8}},
+                K::kPlanar, 8);
+  concat<float>("odd widths", {2, 40, 15, 15}, {{2, 3, 8, 8}, {2, 3, 8, 8}}, K::kAlone, 1);
+  concat<float>("channels-last", pixels, {{2, 8, 16, 16, true}, {2, 16, 8, 8, true}}, K::kChannelsLast, 2);
+  concat<half_t>("channels-last, slices not aligned", pixels, {{2, 8, 8, 8, true}, {2, 3, 8, 8, true}},
+                 K::kChannelsLast, 1);
 }
 
 void check_backward() {
@@ -351,6 +399,7 @@ void check_cross_entropy() {
 int main() {
   using namespace upsample_ext::gpu;
   check_forward();
+  check_concat();
   check_backward();
   check_nearest();
   check_tables();
