@@ -16,6 +16,7 @@ from fused_expressions import (
     same_bits,
 )
 from image_layouts import LAYOUTS
+from kernel_backend import EMULATED
 from resample_cases import RESIZES
 
 from upsample_ext import upsample_concat
@@ -90,6 +91,27 @@ def test_of_images_in_different_orders(layout, dtype, device, level):
         ]
         check_concat(inputs, size)
         check_concat(inputs[::-1], size)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_images_share_launches(layout, dtype, device, level):
+    """On CUDA: copied, by factors whose taps are known, by others; more images than a launch has room for."""
+    extents = [(16, 16), (8, 8), (4, 4), (2, 3), (16, 16), (1, 1), (40, 40), (3, 8), (16, 16), (16, 4)]
+    inputs = [randn(2, 16, *extent, dtype=dtype, device=device, layout=layout) for extent in extents]
+    check_concat(inputs)
+    check_concat(inputs[1:], (16, 16))
+
+
+@pytest.mark.skipif(not EMULATED, reason="asks the emulation which kernels would run")
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_one_launch(layout, monkeypatch, tmp_path):
+    launches = tmp_path / "launches"
+    launches.write_text("")
+    monkeypatch.setenv("CUSIM_ONLY_RECORD", str(launches))
+    inputs = [randn(2, 16, 16 // f, 16 // f, dtype=torch.float16, layout=layout) for f in (1, 2, 4, 8)]
+    upsample_concat(inputs)
+    assert len(launches.read_text().splitlines()) == 1
 
 
 def test_takes_the_size_of_the_first_where_none_is_given(device):

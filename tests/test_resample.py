@@ -171,6 +171,18 @@ def test_the_same_size_is_a_copy_but_for_infinities(layout, dtype, device, level
                 assert torch.equal(ours.signbit(), native.signbit()) or dtype in HALVES
 
 
+@pytest.mark.parametrize("dtype", [*FLOATS, torch.uint8])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_any_strides_of_the_input_give_the_same_bits(dtype, factor, device, level):
+    """By powers of two, where some kernels know the taps of columns side by side."""
+    for h, w in ((3, 16), (5, 4), (2, 70)):
+        x = image((2, 3, h, w), dtype, device)
+        of_columns_apart = x.mT.contiguous().mT
+        for size in ((factor * h, factor * w), (h + 1, factor * w)):
+            expected = upsample_ext.upsample_bilinear2d(of_columns_apart, size)
+            assert torch.equal(upsample_ext.upsample_bilinear2d(x, size), expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.uint8])
 @pytest.mark.parametrize(
     "scale_factor",

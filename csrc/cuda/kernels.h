@@ -19,6 +19,13 @@ template <class T, class acc, class Axis>
 cudaError_t resample_threshold(const ResampleParams<acc, Axis>& params,
                                const ThresholdOperands<acc>& operands, const Device& device);
 
+// Several images, with results of one height, in one launch; images_of_launch says how many of them it can
+// be, from the first on.
+template <class T, class acc, class Axis>
+int64_t images_of_launch(const ResampleParams<acc, Axis>* images, int64_t count);
+template <class T, class acc, class Axis>
+cudaError_t resample_images(const ResampleParams<acc, Axis>* images, int64_t count, const Device& device);
+
 // input = A_h^T output A_w: the gradient.
 template <class T, class acc, class Axis>
 cudaError_t resample_backward(const ResampleParams<acc, Axis>& params, const Device& device);

@@ -22,6 +22,7 @@ struct LinearAxis {
   T scale;               // source samples per output sample
   T copied_weight1;      // of the second tap where the axis copies
 
+  LinearAxis() = default;
   // scale_factor <= 0 means "not given": the scale is then the ratio of the sizes.
   UPSAMPLE_HOST_DEVICE LinearAxis(int64_t in, int64_t out, bool corners, double scale_factor,
                                   NativeRules rules)

@@ -161,7 +161,9 @@ class Case:
     pattern: str  # of the demangled name
     marks: str  # of the loop's instructions
     moved: float  # or, of a reduction, the bytes that could be moved in the cycles it is to take
-    share: float = 1.0  # of turns that take the longest path; the others take the shortest
+    # Of turns that take the longest path; the others take the shortest. The longest of a forward resize loads
+    # two source rows, of which a turn needs one over the factor.
+    share: float = 1.0
 
 
 _ROW = 512  # bytes of a warp, 16 a lane
@@ -173,9 +175,9 @@ def _cases():
     for dtype, of, values in (("float32", "float", 4), ("float16", ".*half_t", 8)):
         planar, channels = f"resample_planar<{of}, {values}, true", f"resample_channels_last<{of}, {values}"
         forward, nearest = "resample_forward", "resample_nearest"
-        yield Case(f"forward {dtype} x2 nchw", forward, f"{planar}.*Doubled.*{_LINEAR}", "STG", x2, 0.5)
-        yield Case(f"forward {dtype} x4 nchw", forward, f"{planar}.*PlanarC.*{_LINEAR}", "STG", x4, 0.25)
-        yield Case(f"forward {dtype} x2 nhwc", forward, f"{channels}.*{_LINEAR}", "STG", x2, 0.5)
+        yield Case(f"forward {dtype} x2 nchw", forward, f"{planar}.*Doubled.*{_LINEAR}", "STG", x2, 1 / 4)
+        yield Case(f"forward {dtype} x4 nchw", forward, f"{planar}.*Quadrupled.*{_LINEAR}", "STG", x4, 1 / 8)
+        yield Case(f"forward {dtype} x2 nhwc", forward, f"{channels}.*{_LINEAR}", "STG", x2, 1 / 4)
         word = f"Moved<{16 // values}>"
         yield Case(f"nearest {dtype} x2 nchw", nearest, f"pick_rows<.*{word}", "STG", x2, 0.5)
         yield Case(f"nearest backward {dtype} x2 nchw", nearest, f"sum_doubled<{of}>", "LDG", x2)
@@ -183,6 +185,16 @@ def _cases():
         yield Case(f"deconv backward {dtype} k4 s2", "deconv_backward_input", doubled, "LDG.E.128", x2)
         weight = rf"sum_weight_slices_doubled<{of}>"  # which loads each row of grad_output twice
         yield Case(f"deconv weight {dtype} k4 s2", "deconv_backward_weight", weight, "LDG.E.128", x2 / 2)
+        # Of bytes, for which a warp reads 16 values a lane.
+        bits = rf"resample_planar<{of}, 16, true"
+        for factor, name in ((2, "Doubled"), (4, "Quadrupled")):
+            moved = _ROW * (1 + 16 / values / factor**2)
+            pattern = f"{bits}.*{name}.*{_LINEAR[:-6]}Threshold<"
+            yield Case(
+                f"threshold {dtype} x{factor} nchw", "threshold", pattern, "STG", moved, 1 / factor / 2
+            )
+    bytes_x2 = f"resample_planar<unsigned char, 16, true.*Doubled.*{_LINEAR}"
+    yield Case("forward uint8 x2 nchw", "resample_forward", bytes_x2, "STG", x2, 1 / 4)
     yield Case("nearest uint8 x2 nchw", nearest, r"pick_rows<.*Moved<1>", "STG", x2, 0.5)
     yield Case("nearest x2 nhwc", nearest, r"pick_pixels<.*Moved<16>, int>", "STG", x2, 0.5)
 

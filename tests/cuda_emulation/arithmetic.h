@@ -38,6 +38,11 @@ static inline unsigned min(unsigned a, int b) { return min(a, static_cast<unsign
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline float __fadd_rd(float a, float b) {
+  const double exact = static_cast<double>(a) + b;  // of numbers within 2^29 of each other
+  const auto rounded = static_cast<float>(exact);
+  return rounded > exact ? nextafterf(rounded, -INFINITY) : rounded;
+}
 static inline float __fsub_rn(float a, float b) { return a - b; }
 static inline float __fdiv_rn(float a, float b) { return a / b; }
 static inline float __frcp_rn(float a) { return 1.0f / a; }

@@ -1,8 +1,11 @@
 // Which CUDA kernel a call takes: the tables at the top of the kernels' headers, as assertions. No memory is
 // read; test_cuda_emulation.py builds and runs it.
 #include <cstdio>
+#include <initializer_list>
+#include <vector>
 
 #include "../../csrc/cuda/kernels/argmax.cuh"
+#include "../../csrc/cuda/kernels/concat.cuh"
 #include "../../csrc/cuda/kernels/cross_entropy_backward.cuh"
 #include "../../csrc/cuda/kernels/cross_entropy_forward.cuh"
 #include "../../csrc/cuda/kernels/deconv_backward_input.cuh"
@@ -92,6 +95,11 @@ void check_forward() {
   forward<half_t>("x2 of rows that are not aligned", {2, 3, 8, 9, false, 1}, {2, 3, 16, 18}, K::kStaged);
   forward<float>("x2 of an input with gaps of one", {2, 3, 8, 8, false, 1}, {2, 3, 16, 16}, K::kVector);
   forward<float>("x3", {2, 3, 8, 8}, {2, 3, 24, 24}, K::kVector);
+  forward<half_t>("x4 along the width", {2, 3, 8, 8}, {2, 3, 11, 32}, K::kQuadrupled);
+  forward<double>("x4 of two a vector", {2, 3, 8, 8}, {2, 3, 32, 32}, K::kVector);
+  forward<uint8_t>("x2 of bytes", {2, 3, 8, 8}, {2, 3, 16, 16}, K::kDoubled);
+  forward<uint8_t>("x2 of rows of 24 bytes", {2, 3, 8, 12}, {2, 3, 16, 24}, K::kStaged);
+  forward<uint8_t>("channels-last of 3 bytes", {2, 3, 8, 8, true}, {2, 3, 11, 16, true}, K::kPixels);
   forward<float>("odd width", {2, 3, 8, 8}, {2, 3, 11, 13}, K::kStaged);
   forward<float>("odd width with gaps", {2, 3, 8, 8}, {2, 3, 11, 13, false, 3}, K::kScattered);
   forward<float>("output at an odd address", {2, 3, 8, 8}, {2, 3, 24, 24, false, 0, 4}, K::kScattered);
@@ -105,7 +113,56 @@ void check_forward() {
   add<float>("channels-last, the same", {2, 16, 8, 8, true}, {2, 16, 24, 24, true}, 4,
              K::kChannelsLastSingle);
   threshold<float>("x2", {2, 3, 8, 8}, {2, 3, 16, 16}, K::kDoubled);
+  threshold<float>("x4", {2, 3, 8, 8}, {2, 3, 32, 32}, K::kQuadrupled);
+  threshold<float>("x4 of an input with gaps of one", {2, 3, 8, 8, false, 1}, {2, 3, 32, 32}, K::kVector);
   threshold<half_t>("x2, rows of 12 bytes", {2, 3, 8, 6}, {2, 3, 16, 12}, K::kStaged);
+  threshold<float>("channels-last", {2, 16, 8, 8, true}, {2, 16, 24, 24, true}, K::kChannelsLast);
+  threshold<float>("channels-last of 8", {2, 8, 8, 8, true}, {2, 8, 24, 24, true}, K::kPixels);
+}
+
+// Concat of images with some layout, of which the first is followed by the others: how many one launch takes.
+template <class T>
+void concat(const char* what, const Image& output, std::initializer_list<Image> inputs, ConcatKernel expected,
+            int64_t expected_count) {
+  std::vector<ResampleParams<acc_of<T>, LinearAxis<acc_of<T>>>> images;
+  int64_t first = 0;
+  for (const Image& input : inputs) {
+    auto p = params_of<acc_of<T>>(input, output);
+    const NativeRules rules = cuda_rules(input.height, input.width, output.height, output.width);
+    p.height = LinearAxis<acc_of<T>>(input.height, output.height, false, 0.0, rules);
+    p.width = LinearAxis<acc_of<T>>(input.width, output.width, false, 0.0, rules);
+    p.output = address(first * output.strides().channel * static_cast<int64_t>(sizeof(T)));
+    first += input.channels;
+    images.push_back(p);
+  }
+  expect("concat", what, expected, choose_concat<T>(images[0]));
+  expect("concat, images", what, expected_count,
+         count_images<T>(images.data(), static_cast<int64_t>(images.size())));
+}
+
+void check_concat() {
+  using K = ConcatKernel;
+  const Image output{2, 40, 16, 16}, pixels{2, 40, 16, 16, true};
+  concat<float>("a copy, x2, x4, x16", output, {{2, 3, 16, 16}, {2, 5, 8, 8}, {2, 8, 4, 4}, {2, 4, 1, 1}},
+                K::kPlanar, 4);
+  concat<half_t>("channels-last into planar", output, {{2, 3, 8, 8}, {2, 8, 4, 4, true}}, K::kPlanar, 2);
+  concat<float>("a copy that cannot be read in vectors", output, {{2, 3, 8, 8}, {2, 8, 16, 16, true}},
+                K::kPlanar, 1);
+  concat<float>("more than eight", output,
+                {{2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8},
+                 {2, 1, 8, 8}},
+                K::kPlanar, 8);
+  concat<float>("odd widths", {2, 40, 15, 15}, {{2, 3, 8, 8}, {2, 3, 8, 8}}, K::kAlone, 1);
+  concat<float>("channels-last", pixels, {{2, 8, 16, 16, true}, {2, 16, 8, 8, true}}, K::kChannelsLast, 2);
+  concat<half_t>("channels-last, slices not aligned", pixels, {{2, 8, 8, 8, true}, {2, 3, 8, 8, true}},
+                 K::kChannelsLast, 1);
 }
 
 void check_backward() {
@@ -342,6 +399,7 @@ void check_cross_entropy() {
 int main() {
   using namespace upsample_ext::gpu;
   check_forward();
+  check_concat();
   check_backward();
   check_nearest();
   check_tables();

@@ -94,7 +94,7 @@ OPS = {
 # The launchers of the others, and why they are not: a test compares both lists with what is there.
 UNMEASURED = {
     "add": "the forward resize, with another epilogue",
-    "concat": "the forward resize, and copies",
+    "concat": "the forward resize and copies, of several images",
     "chain": "one op of a single resize after the other",
     "threshold": "the forward resize, with another epilogue",
 }

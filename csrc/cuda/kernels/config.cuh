@@ -24,15 +24,12 @@ constexpr int64_t kChannelBytesOfBlock = 256;
 // ---- resize
 // -------------------------------------------------------------------------------------------------
 
-// resample_forward.cuh. Values of a thread that stores vectors: 16 bytes of the wider element, but no more
-// than 8 values, since each takes registers.
+// resample_forward.cuh. Values of a thread that stores vectors: 16 bytes of results.
 struct ForwardConfig {
   static constexpr int kThreads = 256;
   static constexpr int kBlocks = 2;
-  template <class T, class result>
-  static constexpr int kValues = 16 / (sizeof(T) > sizeof(result) ? sizeof(T) : sizeof(result)) < 8
-                                     ? 16 / (sizeof(T) > sizeof(result) ? sizeof(T) : sizeof(result))
-                                     : 8;
+  template <class result>
+  static constexpr int kValues = 16 / sizeof(result);
 };
 // resample_staged.cuh: results of a block in shared memory.
 constexpr int kStagedThreads = 256;

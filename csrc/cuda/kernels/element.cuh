@@ -56,14 +56,27 @@ template <>
 struct Narrow<uint8_t> {
   // To the nearest, halves up.
   static __device__ __forceinline__ uint8_t of(float x) {
-    const float rounded = x + 0.5f;
-    return rounded >= 255.0f ? 255 : (rounded > 0.0f ? static_cast<uint8_t>(rounded) : 0);
+    return of_clamped(fminf(fmaxf(x + 0.5f, 0.0f), 255.0f));
+  }
+  // The whole part. Adding 2^23, downwards, leaves it in the last bits: there are few units for conversions.
+  static __device__ __forceinline__ uint8_t of_clamped(float x) {
+    return static_cast<uint8_t>(__float_as_uint(__fadd_rd(x, 0x1p23f)));
   }
 };
 template <>
 struct Narrow<bool> {
   static __device__ __forceinline__ bool of(bool x) { return x; }
 };
+
+// Of what lies between values of T, which nothing need clamp.
+template <class T>
+__device__ __forceinline__ T narrow_blended(acc_of<T> x) {
+  return Narrow<T>::of(x);
+}
+template <>
+__device__ __forceinline__ uint8_t narrow_blended<uint8_t>(float x) {
+  return Narrow<uint8_t>::of_clamped(x + 0.5f);
+}
 
 // w0 * a + w1 * b, the only form in which any kernel interpolates between two values.
 template <class acc>
@@ -136,9 +149,17 @@ __device__ __forceinline__ T load_written(const T* p) {
   memcpy(&value, &word, sizeof value);
   return value;
 }
+// As many loads as there are 16 bytes.
 template <int N, class T>
 __device__ __forceinline__ Pack<T, N> load_pack(const T* p) {
-  return load(reinterpret_cast<const Pack<T, N>*>(p));
+  constexpr int kPart = N < kWide<T> ? N : kWide<T>;
+  Pack<T, N> pack;
+#pragma unroll
+  for (int i = 0; i < N; i += kPart) {
+    const auto part = load(reinterpret_cast<const Pack<T, kPart>*>(p + i));
+    memcpy(pack.value + i, part.value, sizeof part);
+  }
+  return pack;
 }
 
 // One store.

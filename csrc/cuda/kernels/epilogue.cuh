@@ -22,12 +22,12 @@ struct Store {
 
   bool vectors_start_at(int64_t) const { return true; }
 
-  __device__ __forceinline__ T of(acc value, int64_t) const { return Narrow<T>::of(value); }
+  __device__ __forceinline__ T of(acc value, int64_t) const { return narrow_blended<T>(value); }
   template <int V>
   __device__ __forceinline__ Pack<T, V> of(const acc (&values)[V], int64_t) const {
     Pack<T, V> pack;
 #pragma unroll
-    for (int v = 0; v < V; ++v) pack.value[v] = Narrow<T>::of(values[v]);
+    for (int v = 0; v < V; ++v) pack.value[v] = narrow_blended<T>(values[v]);
     return pack;
   }
 };
@@ -66,11 +66,22 @@ struct Threshold {
   bool vectors_start_at(int64_t) const { return true; }
 
   __device__ __forceinline__ bool of(acc value, int64_t) const { return value > threshold; }
+  // Ones are put side by side as floats, in the last bits of a sum with 2^23: on the ALU, which has half as
+  // many units, selecting and packing bytes would take three instructions each.
   template <int V>
   __device__ __forceinline__ Pack<bool, V> of(const acc (&values)[V], int64_t) const {
+    static_assert(V == 1 || V % 4 == 0, "a value, or words");
+    if constexpr (V == 1) return {of(values[0], 0)};
+    const auto one = [&](int v) { return values[v] > threshold ? 1.0f : 0.0f; };
+    const auto two = [&](int v) {
+      return __float_as_uint(fused_multiply_add(256.0f, one(v + 1), 0x1p23f + one(v)));
+    };
     Pack<bool, V> pack;
 #pragma unroll
-    for (int v = 0; v < V; ++v) pack.value[v] = values[v] > threshold;
+    for (int v = 0; v < V; v += 4) {
+      const unsigned four = (two(v) & 0xffff) | two(v + 2) << 16;
+      memcpy(pack.value + v, &four, sizeof four);
+    }
     return pack;
   }
 };

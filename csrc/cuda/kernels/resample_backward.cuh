@@ -83,7 +83,7 @@ BackwardKernel choose_backward(const ResampleParams<acc, Axis>& p) {
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height);
   if (!vector) return BackwardKernel::kScattered;
   if constexpr (!Axis::kMayLackTaps) {
-    if (doubles(p.width)) return BackwardKernel::kDoubled;
+    if (multiplies(p.width, 2)) return BackwardKernel::kDoubled;
   }
   return BackwardKernel::kVector;
 }

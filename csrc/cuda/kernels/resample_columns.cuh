@@ -79,37 +79,47 @@ struct PixelColumns : PlanarColumns<T, V, Axis, Index> {
   }
 };
 
-// V neighbouring columns of a row that is twice as wide as its source, whose taps are known: (i - 1, i) with
-// weights 1/4 and 3/4, then (i, i + 1) with 3/4 and 1/4. A thread reads one vector of a row and one element
-// on either side, instead of two elements per column.
-template <class T, int V, class Axis, class Index>
-struct DoubledColumns {
+// V neighbouring columns of a row that is kFactor times as wide as its source, for a power of two, whose taps
+// are known: column kFactor * i + r is at i + (r + 0.5) / kFactor - 0.5. A thread reads the elements of a row
+// that lie under its columns, as vectors, and one on either side, instead of two elements per column.
+template <class T, int V, int kFactor, class Axis, class Index>
+struct EnlargedColumns {
   typedef acc_of<T> acc;
   typedef std::make_unsigned_t<Index> Offset;
+  static constexpr int kSources = V / kFactor;
   const T* plane;
   Offset left, middle, right;
 
-  __device__ __forceinline__ DoubledColumns(const T* source, const Axis& axis, Index, Index first, Index)
+  __device__ __forceinline__ EnlargedColumns(const T* source, const Axis& axis, Index, Index first, Index)
       : plane(source),
-        left(first == 0 ? 0 : first / 2 - 1),
-        middle(first / 2),
-        right(first / 2 + V / 2 < axis.in_size ? first / 2 + V / 2 : axis.in_size - 1) {}
+        left(first == 0 ? 0 : first / kFactor - 1),
+        middle(first / kFactor),
+        right(first / kFactor + kSources < axis.in_size ? first / kFactor + kSources : axis.in_size - 1) {}
 
   __device__ __forceinline__ void blended(const T* row, acc (&values)[V]) const {
-    const Pack<T, V / 2> inside = load_pack<V / 2>(row + middle);
-    acc source[V / 2 + 2];
+    const Pack<T, kSources> inside = load_pack<kSources>(row + middle);
+    acc source[kSources + 2];
     source[0] = widen(load(row + left));
 #pragma unroll
-    for (int i = 0; i < V / 2; ++i) source[i + 1] = widen(inside.value[i]);
-    source[V / 2 + 1] = widen(load(row + right));
+    for (int i = 0; i < kSources; ++i) source[i + 1] = widen(inside.value[i]);
+    source[kSources + 1] = widen(load(row + right));
 #pragma unroll
-    for (int i = 0; i < V / 2; ++i) {
-      values[2 * i] = blend(acc(0.25), source[i], acc(0.75), source[i + 1]);
-      values[2 * i + 1] = blend(acc(0.75), source[i + 1], acc(0.25), source[i + 2]);
+    for (int v = 0; v < V; ++v) {
+      constexpr acc kStep = acc(1) / kFactor;
+      const int i = (v + kFactor / 2) / kFactor, r = (v + kFactor / 2) % kFactor;  // from source[i] on
+      const acc weight1 = (acc(r) + acc(0.5)) * kStep;
+      values[v] = blend(acc(1) - weight1, source[i], weight1, source[i + 1]);
     }
-    if (middle == 0) values[0] = blend(acc(1), source[1], acc(0), source[2]);  // clamped to the first centre
+    if (middle == 0) {  // clamped to the first centre
+#pragma unroll
+      for (int v = 0; v < kFactor / 2; ++v) values[v] = blend(acc(1), source[1], acc(0), source[2]);
+    }
   }
 };
+template <class T, int V, class Axis, class Index>
+using DoubledColumns = EnlargedColumns<T, V, 2, Axis, Index>;
+template <class T, int V, class Axis, class Index>
+using QuadrupledColumns = EnlargedColumns<T, V, 4, Axis, Index>;
 
 // V channels of one column.
 template <class T, int V, class Axis, class Index>

@@ -21,11 +21,12 @@ bool fits_32_bits(const ResampleParams<acc, Axis>& p) {
          extent(p.width.out_size, p.out.width) < kMost && results < 2 * kMost && sources < 2 * kMost;
 }
 
-// Whether DoubledColumns equal the axis to the last bit: beyond these sizes float32 rounds coordinates.
+// Whether EnlargedColumns by this factor, a power of two, equal the axis to the last bit: beyond these sizes
+// float32 rounds coordinates.
 template <class T, class Index>
-bool doubles(const LinearAxis<T, Index>& axis) {
-  return !axis.align_corners && axis.scale == T(0.5) && axis.out_size == 2 * axis.in_size &&
-         axis.in_size > 1 && axis.in_size < (1 << 21);
+bool multiplies(const LinearAxis<T, Index>& axis, int factor) {
+  return !axis.align_corners && axis.scale == T(1) / static_cast<T>(factor) &&
+         axis.out_size == factor * axis.in_size && axis.in_size > 1 && axis.out_size < (1 << 22);
 }
 
 inline bool aligned(const void* p, int64_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
