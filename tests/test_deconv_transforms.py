@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_versions import enable_compiled_autograd
 
 import upsample_ext
+from upsample_ext import deconv_kernels, modules
 
 OPS = torch.ops.upsample_ext
 SHAPE, KERNEL = (2, 3, 4, 5), (3, 4)
@@ -162,6 +163,19 @@ def test_the_bilinear_line_is_kept_only_where_it_may_be():
         assert upsample_ext.bilinear_conv_transpose2d(x, 9).device == x.device
     found = torch.func.vmap(lambda x: upsample_ext.bilinear_conv_transpose2d(x, 17))(x[None])
     torch.testing.assert_close(found[0], upsample_ext.bilinear_conv_transpose2d(x, 17))
+
+
+def test_kernels_that_are_kept_are_no_fakes():
+    """Also where an exporter to ONNX, which knows PyTorch's ops alone, is the first to need them."""
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+    line = (2, torch.float32, torch.device("cpu"))
+    weight = (2, 4, 3, torch.float32)
+    for make, arguments in ((deconv_kernels._cached_line, line), (modules._bilinear_weight, weight)):
+        make.cache_clear()
+        with FakeTensorMode():
+            kept = make(*arguments)
+        assert not isinstance(kept, FakeTensor) and kept is make(*arguments)
 
 
 # ---- subclasses --------------------------------------------------------------------------------------------

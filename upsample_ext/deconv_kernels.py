@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.types import Device
+from torch.utils._python_dispatch import _disable_current_modes
 
 from upsample_ext import _native
 from upsample_ext._numbers import as_int
@@ -131,7 +132,8 @@ def _bilinear_line(op: str, size: int, convention: Convention, device: Device) -
 
 @functools.lru_cache(maxsize=64)
 def _cached_line(factor: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False), torch.no_grad():
+    # Without the modes of an exporter, under which this would be a fake tensor, and be kept
+    with _disable_current_modes(), torch.inference_mode(False), torch.no_grad():
         size = caffe_upsample_params(factor)[0]
         position = torch.arange(size, dtype=torch.float64, device=device)
         return _line_values(position, size, "centered").to(dtype)

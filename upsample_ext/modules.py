@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.types import Device
+from torch.utils._python_dispatch import _disable_current_modes
 
 from upsample_ext._lazy_interpolate import interpolate
 from upsample_ext.cross_entropy import upsample_cross_entropy
@@ -573,7 +574,8 @@ def _replicated_conv_transpose1d(
 def _bilinear_weight(axes: int, size: int, channels: int, dtype: torch.dtype) -> Tensor:
     """(channels, 1, size, size) on the CPU, or (channels, 1, size), to compare a layer's weight with."""
     make = make_bilinear_weights if axes == 2 else _make_linear_weights
-    return make(size, channels, dtype=dtype, device="cpu")
+    with _disable_current_modes():  # it is kept
+        return make(size, channels, dtype=dtype, device="cpu")
 
 
 class _EnlargingConvTranspose(_FixedWeight, nn.modules.conv._ConvTransposeNd):
