@@ -21,8 +21,8 @@ struct IdentityAxis {
   UPSAMPLE_HOST_DEVICE Index end(Index i) const { return i + 1; }
 };
 
-// The size up to which all centres of an axis, o + 0.5, are numbers of float32: one of that size that stays is
-// its own nearest-exact axis. Beyond it, rounding moves them.
+// The size up to which all centres of an axis, o + 0.5, are numbers of float32: one of that size that stays
+// is its own nearest-exact axis. Beyond it, rounding moves them.
 constexpr int64_t kMostExactCentres = int64_t{1} << 23;
 
 // mode="nearest" and, if `exact`, "nearest-exact": the coordinate of the output's corner or centre, rounded
