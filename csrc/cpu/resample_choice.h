@@ -103,7 +103,8 @@ Conversion choose_conversion(const ResampleParams<acc>& p, bool may_unpack) {
 enum class SeparableLoops { kTables, kTapByTap };
 
 // In float32, results of a small kernel take fewer operations tap by tap: channels-last ones, and those of
-// planes with at most two taps along each axis.
+// planes with at most two taps along each axis. (Planes by the kernel of a bilinear layer stay to the bit
+// what interpolation gives.)
 template <class T>
 SeparableLoops choose_separable(const Deconv& p) {
   constexpr int64_t kLeastChannels = 16, kMostTaps = 32, kLeastWidth = 16, kMostStride = 4;
@@ -112,8 +113,12 @@ SeparableLoops choose_separable(const Deconv& p) {
     return axis.stride > 1 && axis.stride <= kMostStride && axis.dilation == 1 &&
            axis.kernel_size <= 2 * axis.stride;
   };
+  const auto may_be_bilinear = [](const ConvTransposeAxis& axis) {
+    return axis.kernel_size == 2 * axis.stride - axis.stride % 2;  // as caffe_upsample_params
+  };
   const bool by_row = p.in.width == 1 && p.out.width == 1 && p.width.in_size >= kLeastWidth &&
-                      has_two_taps(p.height) && has_two_taps(p.width);
+                      has_two_taps(p.height) && has_two_taps(p.width) &&
+                      !(may_be_bilinear(p.height) && may_be_bilinear(p.width));
   const bool faster = by_row || (by_pixel && p.height.kernel_size * p.width.kernel_size <= kMostTaps);
   return std::is_same_v<T, float> && !p.height.replicate && faster ? SeparableLoops::kTapByTap
                                                                    : SeparableLoops::kTables;
