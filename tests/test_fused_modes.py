@@ -250,3 +250,27 @@ def test_larger_than_the_cache():
     )
     assert torch.equal(upsample_threshold(x, scale_factor=8, mode="nearest"), mask)
     assert torch.equal(upsample_argmax(x, scale_factor=8, mode="nearest"), classes)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "transposed"])
+@pytest.mark.parametrize(
+    ("shape", "size"), [((1, 3, 1, 160), (1, 1)), ((2, 3, 160, 1), (3, 1)), ((1, 17, 64, 200), (2, 3))]
+)
+def test_area_that_shrinks_by_far(shape, size, layout, dtype, level):
+    """More taps along an axis than the fused kernels take."""
+    x = LAYOUTS[layout](torch.randn(shape).to(dtype))
+    resized = F.interpolate(x.float(), size, mode="area")
+    index, score = upsample_argmax(x, size, mode="area", return_score=True)
+    best = resized.gather(1, index.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(best, resized.amax(1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(score, resized.softmax(1).amax(1))
+    mask = upsample_threshold(x, size, threshold=0.01, mode="area")
+    clear = (resized - 0.01).abs() > 1e-5
+    assert mask.dtype is torch.bool and torch.equal(mask[clear], resized[clear] > 0.01)
+    other = torch.randn(resized.shape).to(dtype)
+    torch.testing.assert_close(upsample_add(x, other, mode="area"), (resized + other.float()).to(dtype))
+    torch.testing.assert_close(
+        upsample_concat([x, other], size, mode="area").float()[:, : shape[1]],
+        resized.to(dtype).float(),
+    )

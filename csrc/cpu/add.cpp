@@ -41,6 +41,12 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
   Tensor addend = other.expand(output.sizes());
   bool stream = exceeds_cache(output);
   if (settings.mode->picks() && add_picked(input, addend, output, settings, stream)) return output;
+  const auto [rows, columns] = tables_of<float>(settings, input, output);
+  if (has_many_taps(rows.taps(), columns.taps())) {
+    const c10::SymInt size[] = {output.size(2), output.size(3)};
+    const Tensor wide = input.scalar_type() == at::kDouble ? input : input.to(at::kFloat);
+    return output.copy_(resize_plane(wide, size, settings).add_(addend));
+  }
   if (!same_strides(addend, output)) {
     copy_pixels(addend, output);
     addend = output;

@@ -85,8 +85,13 @@ static void argmax_into(const Tensor& input, const Tensor& index, const Tensor& 
       return AxisOfCall<float>::of(settings.spec(d, input.size(d + 1), index.size(d), NativeRules::kCpu));
     };
     const bool enlarges = index.numel() > input.size(0) * input.size(2) * input.size(3);
-    if (settings.mode->picks() && enlarges) return argmax_of_copies(input, index, score, axis(1), axis(2));
-    argmax_into(input, index, score, axis(1), axis(2));
+    const auto height = axis(1), width = axis(2);
+    if (settings.mode->picks() && enlarges) return argmax_of_copies(input, index, score, height, width);
+    if (!has_many_taps(height.taps(), width.taps())) return argmax_into(input, index, score, height, width);
+    const c10::SymInt size[] = {index.size(1), index.size(2)};
+    argmax_into(resize_plane(input.to(at::kFloat), size, settings), index, score,
+                AxisOfCall<float>::of(copied_axis(index.size(1))),
+                AxisOfCall<float>::of(copied_axis(index.size(2))));
   });
 }
 

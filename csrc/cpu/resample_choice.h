@@ -99,6 +99,14 @@ Conversion choose_conversion(const ResampleParams<acc>& p, bool may_unpack) {
   return {false, !x_by_row, !y_by_row && may_unpack};
 }
 
+// Whether an axis has more taps than the kernels with an epilogue, or those of chains, take: as area has
+// where it shrinks by far. The image is then resized by itself.
+template <class acc>
+bool has_many_taps(const AxisTaps<acc>& height, const AxisTaps<acc>& width) {
+  constexpr int64_t kMostFusedTaps = 4;
+  return height.max_taps > kMostFusedTaps || width.max_taps > kMostFusedTaps;
+}
+
 // A transposed convolution whose kernel is separable, in two passes by tables or as one of each tap.
 enum class SeparableLoops { kTables, kTapByTap };
 

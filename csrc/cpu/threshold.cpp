@@ -2,6 +2,7 @@
 #include "../ops/threshold.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/gt.h>
 #include <torch/library.h>
 
 #include "../ops/resample_modes.h"
@@ -38,6 +39,9 @@ static Tensor threshold_cpu(const Tensor& input, SymIntArrayRef output_size, boo
         const Tensor mask = at::empty(input.sizes(), output.options(), output.suggest_memory_format());
         run(mask, Axis::of(copied_axis(input.size(2))), Axis::of(copied_axis(input.size(3))));
         pick_pixels(mask, output, height.taps().index, width.taps().index, exceeds_cache(output));
+      } else if (has_many_taps(height.taps(), width.taps())) {
+        Tensor mask = output;
+        at::gt_out(mask, resize_plane(input.to(at::kFloat), output_size, settings), threshold);
       } else {
         run(output, height, width);
       }
