@@ -274,3 +274,16 @@ def test_area_that_shrinks_by_far(shape, size, layout, dtype, level):
         upsample_concat([x, other], size, mode="area").float()[:, : shape[1]],
         resized.to(dtype).float(),
     )
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "area"])
+@pytest.mark.parametrize("channels", [3, 17])
+def test_transposed_images_to_one_pixel(channels, mode, level):
+    """Planes of one column look like pixels to the kernels: no more rows may be written than there are."""
+    for _ in range(20):
+        x = torch.randn(1, channels, 4, 6).transpose(2, 3)
+        resized, other = F.interpolate(x, 1, mode=mode), torch.randn(1, channels, 1, 1)
+        torch.testing.assert_close(upsample_add(x, other, mode=mode), resized + other)
+        assert torch.equal(upsample_threshold(x, 1, threshold=9.0, mode=mode), resized > 9.0)
+        assert torch.equal(upsample_argmax(x, 1, mode=mode), resized.argmax(1))
+        torch.testing.assert_close(interpolate(x, 1, mode=mode), resized)

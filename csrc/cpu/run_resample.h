@@ -121,15 +121,16 @@ class PlannedWidth {
   int64_t plan_bytes_;
 };
 
-// The kernel's view of an image pair, in the order that it wants them, and its plan.
+// The kernel's view of an image pair, in the order that it wants them, and its plan. `by_rows`: rows of
+// planes are counted, also where planes of one column look like pixels.
 template <class acc>
 class PlannedResample {
  public:
   PlannedResample(const ResampleKernel<acc>& kernel, const ResampleParams<acc>& seen,
-                  const AxisOfCall<acc>& width)
+                  const AxisOfCall<acc>& width, bool by_rows = false)
       : params_(seen) {
     params_.width = width.taps();
-    const PixelOrder order = choose_order(params_, kernel.lanes);
+    const PixelOrder order = by_rows ? PixelOrder::kPlanar : choose_order(params_, kernel.lanes);
     params_.channels_last = order == PixelOrder::kChannelsLast;
     params_.split = order == PixelOrder::kSplit ? choose_split(params_) : Split::kNone;
     if (params_.channels_last) {
@@ -208,7 +209,7 @@ class ConvertedResample {
     if (conversion.unpacks_y) params.y_strides = dense_strides(out_width_), params.stream = false;
     // The block at the end may have fewer channels: planar rows do not depend on them, but vectors over the
     // channels of a pixel and interleaved rows do.
-    planned_.emplace(kernel, params, seen_width);
+    planned_.emplace(kernel, params, seen_width, !conversion.by_pixel);
     const int64_t rest = channels_ % block_channels_;
     if (rest > 0 && conversion.by_pixel) {
       params.channels = rest;
