@@ -41,21 +41,21 @@ static Tensor add_cpu(const Tensor& input, const Tensor& other, bool align_corne
   Tensor addend = other.expand(output.sizes());
   bool stream = exceeds_cache(output);
   if (settings.mode->picks() && add_picked(input, addend, output, settings, stream)) return output;
-  const auto [rows, columns] = tables_of<float>(settings, input, output);
-  if (has_many_taps(rows.taps(), columns.taps())) {
-    const c10::SymInt size[] = {output.size(2), output.size(3)};
-    const Tensor wide = input.scalar_type() == at::kDouble ? input : input.to(at::kFloat);
-    return output.copy_(resize_plane(wide, size, settings).add_(addend));
-  }
-  if (!same_strides(addend, output)) {
-    copy_pixels(addend, output);
-    addend = output;
-    stream = false;  // in place: a cache line is read, then written back
-  }
   dispatch_floating("upsample_add", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
-    const AddOperands operands{addend.const_data_ptr(), output.const_data_ptr()};
     const auto [height, width] = tables_of<acc>(settings, input, output);
+    if (has_many_taps(height.taps(), width.taps())) {
+      const c10::SymInt size[] = {output.size(2), output.size(3)};
+      const Tensor wide = input.to(c10::CppTypeToScalarType<acc>::value);
+      output.copy_(resize_plane(wide, size, settings).add_(addend));
+      return;
+    }
+    if (!same_strides(addend, output)) {
+      copy_pixels(addend, output);
+      addend = output;
+      stream = false;  // in place: a cache line is read, then written back
+    }
+    const AddOperands operands{addend.const_data_ptr(), output.const_data_ptr()};
     run_resample(active_level().add.of(storage_of<decltype(scalar)>{}), input, output, height, width,
                  operands, stream);
   });

@@ -41,6 +41,12 @@ inline bool interpolates(const ResampleParams<acc>& p) {
          p.width.in_size >= column_plan(p).needed;
 }
 
+// A row without taps, as between the rows that the gradient of a downsampling reaches.
+template <class acc>
+inline bool is_zero(const ResampleParams<acc>& p, int64_t oy) {
+  return p.height.offset[oy] == p.height.offset[oy + 1];
+}
+
 // Copies of two source rows that are shorter than a vector.
 template <class T, class acc>
 struct PaddedRows {
@@ -75,7 +81,8 @@ inline RowGroup<T, E, acc> group_rows(const ResampleParams<acc>& p, E finish, co
     group.weight1[r] = p.height.weight[t + 1];
     group.streams = group.streams && streamable<acc>(group.out[r]);
   }
-  group.ahead = oy < end ? (p.height.index[p.height.offset[oy]] - index[0]) * p.x_strides.height : 0;
+  group.ahead =
+      oy < end && !is_zero(p, oy) ? (p.height.index[p.height.offset[oy]] - index[0]) * p.x_strides.height : 0;
   return group;
 }
 
@@ -291,11 +298,7 @@ int64_t planar_scratch_bytes(const ResampleParams<acc>& p) {
   return kRowBatch * planar_row_bytes(p);
 }
 
-// A row without taps, as between the rows that the gradient of a downsampling reaches.
-template <class acc>
-inline bool is_zero(const ResampleParams<acc>& p, int64_t oy) {
-  return p.height.offset[oy] == p.height.offset[oy + 1];
-}
+// A row without taps.
 template <class E, class acc>
 inline void zero_row(const ResampleParams<acc>& p, E finish, typename E::result* out) {
   if (E::kUnchanged && p.y_strides.width == 1) {
