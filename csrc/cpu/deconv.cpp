@@ -26,13 +26,6 @@ static void with_kernel(const char* op, at::ScalarType dtype, F&& f) {
                     [&](auto scalar, auto) { f(active_level().deconv.of(storage_of<decltype(scalar)>{})); });
 }
 
-// Minimum number of multiply-adds per parallel task.
-constexpr int64_t kDeconvGrain = 1 << 20;
-
-static int64_t grain_size(int64_t multiply_adds_per_row) {
-  return std::max<int64_t>(1, kDeconvGrain / std::max<int64_t>(1, multiply_adds_per_row));
-}
-
 // The geometry of a call and the strides of its three tensors; `input` and `output` are the images of the
 // forward op. A kernel writes one of the three; the caller fills in the pointers, mutable for that one.
 static DeconvParams params_of(DeconvPass pass, const Tensor& input, const Tensor& output,
@@ -87,8 +80,12 @@ static Tensor in_planes(const Tensor& image) {
 static void* read_only(const Tensor& t) { return const_cast<void*>(t.const_data_ptr()); }
 
 // Multiply-adds of one channel of one image of the batch: about one per source and tap.
+// Of a plane: what is written, or as much as the multiply-adds cost if they are what takes the time.
 static int64_t plane_work(const DeconvParams& p) {
-  return p.height.in_size * p.width.in_size * p.height.kernel_size * p.width.kernel_size;
+  constexpr int64_t kMultiplyAddsPerElement = 8;
+  const int64_t input = p.height.in_size * p.width.in_size;
+  const int64_t multiply_adds = input * p.height.kernel_size * p.width.kernel_size;
+  return std::max({input, p.height.out_size() * p.width.out_size(), multiply_adds / kMultiplyAddsPerElement});
 }
 
 template <class Kernel>
@@ -99,7 +96,7 @@ static void run(const Kernel& kernel, DeconvParams& params) {
   const int64_t scratch_bytes = kernel.scratch_bytes(params);
   const int64_t rows = kernel.rows(params);
   const int64_t work = params.batch * params.channels * plane_work(params);
-  parallel_for(0, rows, grain_size(work / std::max<int64_t>(1, rows)), [&](int64_t begin, int64_t end) {
+  parallel_for(0, rows, grain_of(rows, std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
     ScratchBuffer<16384> scratch(scratch_bytes);
     kernel.run(params, begin, end, scratch.data());
   });
@@ -212,7 +209,7 @@ static Tensor channel_sum_cpu(const Tensor& input) {
   params.channels_last = params.channels > 1 && params.in.channel == 1;
   with_kernel("channel_sum", input.scalar_type(), [&](const auto& kernel) {
     const int64_t rows = kernel.channel_sum_rows(params);
-    parallel_for(0, rows, grain_size(input.numel() / std::max<int64_t>(1, rows)),
+    parallel_for(0, rows, grain_of(rows, input.numel()),
                  [&](int64_t begin, int64_t end) { kernel.channel_sum(params, begin, end); });
   });
   return output;

@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <exception>
 
+#include "grain.h"
+
 #if AT_PARALLEL_OPENMP && !defined(_OPENMP)
 extern "C" {
 void GOMP_parallel(void (*region)(void*), void* data, unsigned num_threads, unsigned flags);
@@ -23,9 +25,10 @@ int omp_get_thread_num();
 
 namespace upsample_ext {
 
-// Calls f(first, last) for parts of begin .. end, of at least `grain_size` where there is more than one.
+// Calls f(first, last) for parts of begin .. end, of at least `grain_size` where there is more than one, as
+// parallel_for below.
 template <class F>
-void parallel_for(int64_t begin, int64_t end, int64_t grain_size, const F& f) {
+void parallel_parts(int64_t begin, int64_t end, int64_t grain_size, const F& f) {
 #if AT_PARALLEL_OPENMP && !defined(_OPENMP)
   struct Region {
     int64_t begin, end, grain_size;
@@ -66,6 +69,19 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain_size, const F& f) {
 #else
   at::parallel_for(begin, end, grain_size, f);
 #endif
+}
+
+// Calls f(first, last) for parts of begin .. end, of at least `grain_size` where there is more than one.
+template <class F>
+void parallel_for(int64_t begin, int64_t end, int64_t grain_size, const F& f) {
+  if (end - begin <= grain_size || at::in_parallel_region()) return parallel_parts(begin, end, grain_size, f);
+  const auto start = TakenCores::Clock::now();
+  auto done = start;
+  parallel_parts(begin, end, grain_size, [&](int64_t first, int64_t last) {
+    f(first, last);
+    if (first == begin) done = TakenCores::Clock::now();
+  });
+  TakenCores::report(start, done);
 }
 
 }  // namespace upsample_ext

@@ -20,17 +20,6 @@
 
 namespace upsample_ext {
 
-// Elements read or written, whichever is more, that a thread gets at least, and of a call that takes several:
-// about 0.05 and 0.15 ms. Where every core is taken, threads wait for each other for as long as the system
-// lets another program run, many times that.
-constexpr int64_t kGrain = 1 << 17, kLeastShared = 3 * kGrain;
-
-// How many of `units` units of equal work, of `elements` elements in all, a thread gets at least.
-inline int64_t grain_of(int64_t units, int64_t elements) {
-  if (elements < kLeastShared) return std::max<int64_t>(1, units);
-  return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(kGrain) * units / elements));
-}
-
 // Scratch of a thread above which it can pay to copy only the columns that are read.
 constexpr int64_t kMuchScratch = 4 << 20;
 
