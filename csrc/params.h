@@ -16,6 +16,9 @@ struct bfloat16_t {
 
 struct Strides {
   int64_t batch, channel, height, width;
+
+  // Whether the elements of a column are adjacent, and those of a row are not.
+  bool by_column() const { return height == 1 && width != 1; }
 };
 
 // to[c, y, x] = from[c, y, column[x]], or from[c, y, x] where there is no list of columns.

@@ -131,6 +131,11 @@ void copy(const Tensor& from, const Tensor& to, CopyRow row, bool stream) {
     if (row) copy(to, to, row, stream);
     return;
   }
+  const Strides from_strides = strides_of(from), to_strides = strides_of(to);
+  if (to.size(1) > 1 && ((from_strides.by_column() && to_strides.channel == 1) ||
+                         (to_strides.by_column() && from_strides.channel == 1))) {
+    return copy(from.transpose(2, 3), to.transpose(2, 3), row, stream);
+  }
   const CopyDimensions loops(from.sizes().data(), from.strides().data(), to.strides().data(), to.dim());
   if (loops.in_rows()) {
     copy_rows(loops, static_cast<const char*>(from.const_data_ptr()),

@@ -16,15 +16,17 @@ struct ImageLayout {
     return channels > 1 && strides.channel == 1 && (width == 1 || strides.width == channels);
   }
   bool by_row() const { return width == 1 || strides.width == 1; }
+  bool by_column() const { return height == 1 || strides.height == 1; }
 };
 
 enum class PickLoops {
-  kRows,          // elements of a plane's row (pick_pixels.h)
-  kPixels,        // the same with pixels of all channels in place of elements
-  kRowsTurned,    // elements, a block of rows at a time, which then becomes one of pixels
-  kPixelsTurned,  // pixels, which then become rows of planes
-  kOneByOne,      // from any strides, where a copy of the whole image would be the larger part
-  kFromOrdered    // from a copy of the whole image in the order of the result
+  kRows,           // elements of a plane's row (pick_pixels.h)
+  kPixels,         // the same with pixels of all channels in place of elements
+  kRowsTurned,     // elements, a block of rows at a time, which then becomes one of pixels
+  kPixelsTurned,   // pixels, which then become rows of planes
+  kColumnsTurned,  // elements of a plane's column, a block of columns at a time, which then become rows
+  kOneByOne,       // from any strides, where a copy of the whole image would be the larger part
+  kFromOrdered     // from a copy of the whole image in the order of the result
 };
 
 // `to` is dense, by rows or by pixels.
@@ -33,7 +35,8 @@ inline PickLoops choose_pick(const ImageLayout& from, const ImageLayout& to) {
   if (pixels ? from.by_pixel() : from.by_row()) return pixels ? PickLoops::kPixels : PickLoops::kRows;
   if (from.by_pixel()) return PickLoops::kPixelsTurned;
   if (from.by_row()) return PickLoops::kRowsTurned;
-  return from.elements() > to.elements() ? PickLoops::kOneByOne : PickLoops::kFromOrdered;
+  if (from.elements() <= to.elements()) return PickLoops::kFromOrdered;
+  return from.by_column() && !pixels ? PickLoops::kColumnsTurned : PickLoops::kOneByOne;
 }
 
 }  // namespace upsample_ext

@@ -19,7 +19,7 @@ using at::Tensor;
 namespace {
 
 // Bytes of the result that a thread gets at least, and that are picked before they change their order.
-constexpr int64_t kPickGrain = 1 << 19, kPickBlock = 1 << 15;
+constexpr int64_t kPickGrain = 1 << 19, kPickBlock = 1 << 15, kCacheLine = 64;
 
 ImageLayout layout_of(const Tensor& image) {
   return {image.size(0), image.size(1), image.size(2), image.size(3), strides_of(image)};
@@ -118,6 +118,33 @@ void pick_and_turn(const Tensor& from, const Tensor& to, const int64_t* row, con
                });
 }
 
+// Between columns and rows of planes: some columns are picked, and then become rows.
+void pick_and_transpose(const Tensor& from, const Tensor& to, const int64_t* row, const int64_t* column) {
+  const Tensor from_turned = from.transpose(2, 3), to_turned = to.transpose(2, 3);
+  const int64_t size = to.element_size(), planes = to.size(0) * to.size(1), length = to.size(2),
+                count = to.size(3);
+  const int64_t columns = std::min(count, std::max(kCacheLine, kPickBlock / length) / size);
+  const int64_t blocks = (count + columns - 1) / columns;
+  const Strides f = strides_of(from), t = strides_of(to);
+  const PlannedPick pick(from_turned, to_turned, column, row, false, length * size, false);
+  const char* source = static_cast<const char*>(from.const_data_ptr());
+  char* target = static_cast<char*>(to.mutable_data_ptr());
+  parallel_for(0, planes * blocks, std::max<int64_t>(1, kPickGrain / (columns * length * size)),
+               [&](int64_t begin, int64_t end) {
+                 ScratchBuffer<kPickBlock> picked(columns * length * size);
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t plane = i / blocks, n = plane / to.size(1), c = plane % to.size(1);
+                   const int64_t first = i % blocks * columns, last = std::min(count, first + columns);
+                   // As if the whole plane were there, of which only these columns are written.
+                   pick.rows_of_plane(source + (n * f.batch + c * f.channel) * size,
+                                      static_cast<char*>(picked.data()) - first * length * size, first, last);
+                   char* const block = target + (n * t.batch + c * t.channel + first * t.width) * size;
+                   active_level().copy(
+                       {picked.data(), block, 1, length, last - first, {0, 0, 1, length}, t, nullptr}, size);
+                 }
+               });
+}
+
 // Both in the order of `to`.
 void pick_in_order(const Tensor& from, const Tensor& to, const int64_t* row, const int64_t* column,
                    bool pixels, bool stream) {
@@ -191,6 +218,8 @@ void pick_pixels(const Tensor& from, const Tensor& to, const int64_t* row, const
       return pick_and_turn(from, to, row, column, false);
     case PickLoops::kPixelsTurned:
       return pick_and_turn(from, to, row, column, true);
+    case PickLoops::kColumnsTurned:
+      return pick_and_transpose(from, to, row, column);
     case PickLoops::kOneByOne:
       if (size == 1) return pick_one_by_one<uint8_t>(from, to, row, column);
       if (size == 2) return pick_one_by_one<uint16_t>(from, to, row, column);

@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "cpu/copy_choice.h"
+#include "cpu/grain.h"
 #include "cpu/logits_choice.h"
 #include "cpu/pick_choice.h"
 #include "cpu/resample_choice.h"
@@ -213,7 +214,9 @@ int wrong_copies() {
       {"copy some columns of pixels to planes", 3, Order::kPixels, Order::kPlanes, false,
        CopyLoops::kPixelsToPlanes, true},
       {"copy columns to rows", 3, Order::kColumns, Order::kPlanes, false, CopyLoops::kColumnsToRows},
-      {"copy rows to columns", 3, Order::kPlanes, Order::kColumns, false, CopyLoops::kRows},
+      {"copy rows to columns", 3, Order::kPlanes, Order::kColumns, false, CopyLoops::kRowsToColumns},
+      {"copy some columns of rows to columns", 3, Order::kPlanes, Order::kColumns, false, CopyLoops::kRows,
+       true},
       {"copy elements with gaps", 3, Order::kGaps, Order::kPlanes, false, CopyLoops::kRows},
       {"copy one channel", 1, Order::kPixels, Order::kPlanes, true, CopyLoops::kRows},
   };
@@ -250,7 +253,7 @@ int wrong_picks() {
       {"pick of rows into pixels", Order::kPlanes, Order::kPixels, 16, PickLoops::kRowsTurned},
       {"pick of pixels into rows", Order::kPixels, Order::kPlanes, 16, PickLoops::kPixelsTurned},
       {"pick of columns, up", Order::kColumns, Order::kPlanes, 16, PickLoops::kFromOrdered},
-      {"pick of columns, down", Order::kColumns, Order::kPlanes, 4, PickLoops::kOneByOne},
+      {"pick of columns, down", Order::kColumns, Order::kPlanes, 4, PickLoops::kColumnsTurned},
       {"pick of columns into pixels, down", Order::kColumns, Order::kPixels, 4, PickLoops::kOneByOne},
   };
   int wrong = 0;
@@ -437,6 +440,23 @@ int wrong_strips() {
          differs("rows of the same height", 1, group(tall, 3));
 }
 
+// ---- threads ----------------------------------------------------------------------------------------------
+
+// How many of 100 units a thread gets, before and after it had to wait for other programs.
+int wrong_grains() {
+  using std::chrono::milliseconds;
+  const auto now = TakenCores::Clock::now();
+  TakenCores::report(now - milliseconds(10), now);
+  TakenCores::report(now - milliseconds(20), now - milliseconds(10));  // parts of unequal work
+  const int wrong = differs<int64_t>("little work", 100, grain_of(100, 1 << 16)) +
+                    differs<int64_t>("work of 80 us", 12, grain_of(100, 1 << 18)) +
+                    differs<int64_t>("much work", 1, grain_of(100, 1 << 24));
+  TakenCores::report(now - milliseconds(10000), now - milliseconds(9999));
+  return wrong + differs<int64_t>("work of 80 us, cores taken", 100, grain_of(100, 1 << 18)) +
+         differs<int64_t>("work of 160 us, cores taken", 25, grain_of(100, 1 << 19)) +
+         differs<int64_t>("much work, cores taken", 1, grain_of(100, 1 << 24));
+}
+
 }  // namespace
 }  // namespace upsample_ext
 
@@ -444,6 +464,6 @@ int main() {
   using namespace upsample_ext;
   return report([] {
     return wrong_orders() + wrong_conversions() + wrong_copies() + wrong_picks() + wrong_deconvs() +
-           wrong_sliding_lanes() + wrong_separables() + wrong_logits() + wrong_strips();
+           wrong_sliding_lanes() + wrong_separables() + wrong_logits() + wrong_strips() + wrong_grains();
   });
 }

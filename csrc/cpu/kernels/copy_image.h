@@ -79,24 +79,40 @@ inline void transpose_block(From from, T* to, int64_t to_stride) {
   for (int j = 0; j < kSize; ++j) store_bits(to + j * to_stride, rows[j]);
 }
 
-// to[j * to_stride + i] = from(i)[j], i < rows, j < columns.
+// How many rows, `stride` bytes apart, are read at a time so that their lines stay in a cache of 8 ways of 4
+// KiB.
+inline int64_t rows_that_fit(int64_t stride) {
+  constexpr int64_t kWays = 8, kWayBytes = 4096;
+  return kWays * larger(1, kWayBytes / larger(1, stride & -stride));
+}
+
+// to[j * to_stride + i] = from(i)[j], i < rows, j < columns. Several blocks of rows are taken together, so
+// that a cache line is written at once: rows of the result are often a power of two apart, and few of their
+// lines fit in the first cache.
 template <class T, class From>
 inline void transpose(From from, T* to, int64_t to_stride, int64_t rows, int64_t columns) {
-  constexpr int64_t kSize = WordBlock<T>::kSize;
+  constexpr int64_t kSize = WordBlock<T>::kSize, kLine = 64 / static_cast<int64_t>(sizeof(T));
+  const int64_t stride =
+      rows > 1 ? reinterpret_cast<const char*>(from(1)) - reinterpret_cast<const char*>(from(0)) : 0;
+  const int64_t most = larger(kSize, smaller(kLine, rows_that_fit(stride)));
   const auto one_by_one = [&](int64_t row, int64_t row_end, int64_t column) {
     for (int64_t j = column; j < columns; ++j) {
       for (int64_t i = row; i < row_end; ++i) to[j * to_stride + i] = from(i)[j];
     }
   };
   int64_t i = 0;
-  for (; i + kSize <= rows; i += kSize) {
+  while (i + kSize <= rows) {
+    const int64_t end = i + smaller(most, (rows - i) / kSize * kSize);
     int64_t j = 0;
     for (; j + kSize <= columns; j += kSize) {
-      transpose_block<T>([&](int64_t r) { return from(i + r) + j; }, to + j * to_stride + i, to_stride);
+      for (int64_t k = i; k < end; k += kSize) {
+        transpose_block<T>([&](int64_t r) { return from(k + r) + j; }, to + j * to_stride + k, to_stride);
+      }
       // The next rows are often far from these in memory, where no hardware prefetcher expects them.
-      for (int64_t r = kSize; r < smaller(2 * kSize, rows - i); ++r) __builtin_prefetch(from(i + r) + j);
+      for (int64_t k = end; k < smaller(2 * end - i, rows); ++k) __builtin_prefetch(from(k) + j);
     }
-    one_by_one(i, i + kSize, j);
+    one_by_one(i, end, j);
+    i = end;
   }
   one_by_one(i, rows, 0);
 }
@@ -139,7 +155,8 @@ inline void copy_row(const CopyParams& p, const Word* from, Word* to) {
 enum class CopyLoops {
   kPixelsToPlanes,  // a row of adjacent channels transposed into rows of planes,
   kPlanesToPixels,  //   and back
-  kColumnsToRows,   // a plane transposed
+  kColumnsToRows,   // a plane transposed,
+  kRowsToColumns,   //   and back
   kRows             // row by row, element by element where they are not adjacent
 };
 inline CopyLoops choose_copy(const CopyParams& p) {
@@ -148,8 +165,9 @@ inline CopyLoops choose_copy(const CopyParams& p) {
   if (pixels && !p.column && p.from_strides.width == 1 && p.to_strides.channel == 1) {
     return CopyLoops::kPlanesToPixels;
   }
-  const bool turns = p.height > 1 && p.from_strides.height == 1 && p.to_strides.width == 1;
-  return turns ? CopyLoops::kColumnsToRows : CopyLoops::kRows;
+  if (p.height > 1 && p.from_strides.height == 1 && p.to_strides.width == 1) return CopyLoops::kColumnsToRows;
+  const bool to_columns = p.width > 1 && p.to_strides.height == 1 && p.from_strides.width == 1 && !p.column;
+  return to_columns ? CopyLoops::kRowsToColumns : CopyLoops::kRows;
 }
 
 template <class Word>
@@ -174,6 +192,11 @@ void copy_image(const CopyParams& p) {
         return from_plane + (p.column ? p.column[x] : x) * p.from_strides.width;
       };
       transpose(column, to_plane, p.to_strides.height, p.width, p.height);
+      continue;
+    }
+    if (loops == CopyLoops::kRowsToColumns) {
+      const auto row = [&](int64_t y) { return from_plane + y * p.from_strides.height; };
+      transpose(row, to_plane, p.to_strides.width, p.height, p.width);
       continue;
     }
     for (int64_t y = 0; y < p.height; ++y) {

@@ -23,13 +23,14 @@ struct PickPlan {
   bytes16* second_index;  // of 16 bytes further on, where there is one
   int64_t block_count;
   bool is_copy;  // every pixel is that of its own place
-  // Of vectors of words: the first word of a block's window, or of both of them, and the words it takes.
+  // Of vectors of words, of which a pixel is one or a few: the first word of a block's window, or of both of
+  // them, and the words it takes.
   int64_t* bases;  // none where there are no such blocks
   char* indices;
   bool two_windows;
 };
 
-// Words whose vectors a level can permute, as what.
+// Words whose vectors a level can permute, and how.
 template <class Word>
 struct Words {
   static constexpr int64_t kLanes = 0;
@@ -63,23 +64,31 @@ struct Words<uint16_t> {
 };
 #endif
 
-// f(Word{}) of the word that a pixel is, if vectors of it can be permuted and a row has as many.
-template <class F>
-inline bool as_words(const PickParams& p, F&& f) {
-  const auto is = [&](auto word) {
-    using W = Words<decltype(word)>;
-    return p.pixel_bytes == static_cast<int64_t>(sizeof word) && W::kLanes > 0 && p.to_pixels >= W::kLanes;
-  };
-  if (is(uint16_t{})) return f(uint16_t{});
-  if (is(uint32_t{})) return f(uint32_t{});
-  if (is(uint64_t{})) return f(uint64_t{});
-  return false;
-}
-
 // A shorter row is first copied into a buffer of this many bytes, from which blocks can be loaded.
 constexpr int64_t kLeastPickBytes = 32;
 // Larger pixels are copied one by one, and so are images of so few rows that a plan does not pay.
 constexpr int64_t kMostPickBytes = 24, kLeastPlannedRows = 12, kLeastRowsOfWords = 4;
+
+// The words of a row of the result.
+template <class Word>
+inline int64_t words_of_row(const PickParams& p) {
+  return p.to_pixels * p.pixel_bytes / static_cast<int64_t>(sizeof(Word));
+}
+
+// f(Word{}) of the largest word that a pixel is a few of, if vectors of it can be permuted and a row has as
+// many.
+template <class F>
+inline bool as_words(const PickParams& p, F&& f) {
+  const auto is = [&](auto word) {
+    using W = Words<decltype(word)>;
+    return p.pixel_bytes % static_cast<int64_t>(sizeof word) == 0 && p.pixel_bytes <= kMostPickBytes &&
+           W::kLanes > 0 && words_of_row<decltype(word)>(p) >= W::kLanes;
+  };
+  if (is(uint64_t{})) return f(uint64_t{});
+  if (is(uint32_t{})) return f(uint32_t{});
+  if (is(uint16_t{})) return f(uint16_t{});
+  return false;
+}
 
 inline int64_t pick_block_count(const PickParams& p) { return (p.to_pixels * p.pixel_bytes + 15) / 16; }
 inline int64_t pick_block_start(const PickParams& p, int64_t block) {
@@ -105,21 +114,28 @@ inline bool plan_words(const PickParams& p, PickPlan& plan, char* memory) {
   if constexpr (kLanes == 0) {
     return false;
   } else {
-    const int64_t count = (p.to_pixels + kLanes - 1) / kLanes;
-    int64_t* bases = reinterpret_cast<int64_t*>(memory + count * kVectorBytes);
+    const int64_t pixel = p.pixel_bytes / static_cast<int64_t>(sizeof(Word)), words = words_of_row<Word>(p);
+    const int64_t count = (words + kLanes - 1) / kLanes;
+    // A block's words are taken from its first pixel to its last, both whole: equal pixels begin again.
     int64_t windows = 1;
     for (int64_t b = 0; b < count; ++b) {
-      const int64_t* column = p.column + smaller(b * kLanes, p.to_pixels - kLanes);
-      const int64_t reach = column[kLanes - 1] - column[0];
+      const int64_t start = smaller(b * kLanes, words - kLanes);
+      const int64_t past = (p.column[(start + kLanes - 1) / pixel] + 1) * pixel;
+      const int64_t reach = past - 1 - p.column[start / pixel] * pixel;
       if (reach >= 2 * kLanes) return false;
       if (reach >= kLanes) windows = 2;
     }
-    const int64_t last = larger(0, p.from_pixels - windows * kLanes);  // base that a row has room for
+    int64_t* bases = reinterpret_cast<int64_t*>(memory + count * kVectorBytes);
+    const int64_t last = larger(0, p.from_pixels * pixel - windows * kLanes);  // base that a row has room for
     for (int64_t b = 0; b < count; ++b) {
-      const int64_t* column = p.column + smaller(b * kLanes, p.to_pixels - kLanes);
-      bases[b] = smaller(column[0], last);
+      const int64_t start = smaller(b * kLanes, words - kLanes);
+      bases[b] = smaller(p.column[start / pixel] * pixel, last);
       Word* index = reinterpret_cast<Word*>(memory + b * kVectorBytes);
-      for (int64_t i = 0; i < kLanes; ++i) index[i] = static_cast<Word>(column[i] - bases[b]);
+      int64_t x = start / pixel, part = start % pixel;
+      for (int64_t i = 0; i < kLanes; ++i) {
+        index[i] = static_cast<Word>(p.column[x] * pixel + part - bases[b]);
+        if (++part == pixel) part = 0, ++x;
+      }
     }
     plan.block_count = count;
     plan.bases = bases;
@@ -197,7 +213,7 @@ inline void pick_vectors(const PickParams& p, const PickPlan& plan, const char* 
       v = W::pick(v, index);
     }
     const int64_t start =
-        smaller(b * W::kLanes, p.to_pixels - W::kLanes) * static_cast<int64_t>(sizeof(Word));
+        smaller(b * W::kLanes, words_of_row<Word>(p) - W::kLanes) * static_cast<int64_t>(sizeof(Word));
     for (int r = 0; r < kRows; ++r) store(to + r * p.to_row + start, v);
   }
 }
