@@ -221,8 +221,8 @@ def _fixed_line(kernel, padding_mode="zeros"):
         line = x[:, :, 0]
         weight = _tensor(kernel, x).expand(3, -1)[:, None]
         beyond = 0 if padding_mode == "zeros" else margin
-        if beyond:  # as an image: torch 2.5 cannot pad lines of float16
-            line = F.pad(line[:, :, None], (beyond, beyond, 0, 0), mode="replicate")[:, :, 0]
+        if beyond:  # torch 2.5 cannot pad float16
+            line = line[:, :, torch.arange(-beyond, x.size(3) + beyond).clamp(0, x.size(3) - 1)]
         return F.conv_transpose1d(
             line, weight, None, stride, padding + beyond * stride, output_padding, 3, dilation
         )

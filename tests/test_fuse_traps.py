@@ -77,6 +77,18 @@ class SquareLoss(torch.autograd.Function):
         return 2 * g * ctx.saved_tensors[0]
 
 
+class SquareLossInTwoSteps(SquareLoss):
+    """The same, whose forward is given no context."""
+
+    @staticmethod
+    def forward(y):
+        return (y * y).sum()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+
 # ---- the input changes before the image is computed --------------------------------------------------------
 
 
@@ -1370,6 +1382,7 @@ READ_BY = {
     "activation": lambda y, t: y.sigmoid().sin().sum(),
     "another resize": lambda y, t: F.cross_entropy(up(y), t),
     "custom function": lambda y, t: SquareLoss.apply(y),
+    "custom function in two steps": lambda y, t: SquareLossInTwoSteps.apply(y),
     "loss, then the image": lambda y, t: F.cross_entropy(y, t) + y.sum(),
     "sum with itself": lambda y, t: y + y.detach(),
 }

@@ -22,6 +22,16 @@ native_rounds_as_now = since_torch((2, 11), "F.interpolate rounds some float32 c
 # 2.6 was not tried; 2.7 has it right.
 nested_vmap_rules = since_torch((2, 7), "vmap rules of custom ops fail inside other transforms or modes")
 
+# torch.compile of torch 2.5 makes the gradient of a channels-last image contiguous, natively too. 2.6 was not
+# tried; 2.7 keeps its strides.
+COMPILED_GRADIENTS_KEEP_STRIDES = TORCH >= (2, 7)
+
+# A checkpoint inside a graph that writes to what it has computed: torch 2.14 cannot cut its graph in two,
+# natively either ("node source not in graph").
+cuts_written_checkpoints = pytest.mark.skipif(
+    TORCH >= (2, 14), reason=f"torch {torch.__version__}: cannot compile checkpoints that write"
+)
+
 # 2.10 was not tried.
 fake_out_of_a_gpu = since_torch((2, 11), "out= with a fake tensor of a GPU asks for a driver")
 

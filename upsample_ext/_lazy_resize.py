@@ -16,9 +16,12 @@ Four decisions carry it:
 """
 
 import contextlib
+import inspect
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from types import CodeType
 from typing import Any, NamedTuple
 
 import torch
@@ -434,6 +437,26 @@ class Resize(Pending):
             )
 
 
+def _is_argument_of_a_function(tensor: Tensor) -> bool:
+    """Whether the forward of an autograd.Function runs now that was given the tensor: the function's node
+    leads to that of the tensor already. (PyTorch before 2.14 also holds the tensor until then.)"""
+    frame = sys._getframe().f_back
+    while frame is not None:
+        names, rest, _, values = inspect.getargvalues(frame)
+        arguments = [*(values.get(name) for name in names), *(values.get(rest, ()) if rest else ())]
+        if any(argument is tensor for argument in arguments):
+            has_context = isinstance(arguments[0], torch._C._FunctionBase)
+            if has_context or frame.f_code in _forward_codes(torch.autograd.Function):
+                return True
+        frame = frame.f_back
+    return False
+
+
+def _forward_codes(function: Any) -> set[CodeType | None]:
+    own = getattr(inspect.unwrap(function.forward), "__code__", None)
+    return {own}.union(*map(_forward_codes, function.__subclasses__()))
+
+
 class LazyResize(Tensor):
     """A resized image that does not exist until something needs all of it."""
 
@@ -456,6 +479,9 @@ class LazyResize(Tensor):
         """Makes this very object the plain tensor `image`, which must be known to nothing else. Not if C++
         code holds it, whose tensor would remain the lazy one."""
         if self._use_count() != 1 or image._use_count() != 1:  # type: ignore[attr-defined]
+            return False
+        # In whose forward no gradients are recorded
+        if self.requires_grad and not torch.is_grad_enabled() and _is_argument_of_a_function(self):
             return False
         torch._C._swap_tensor_impl(self, image)
         del self._lazy
