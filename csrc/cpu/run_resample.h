@@ -392,16 +392,20 @@ void run_resample(const ResampleKernel<acc>& kernel, const at::Tensor& input, co
   params.y_strides = strides_of(output);
   params.height = height.taps();
   params.width = width.taps();
+  const bool few_pixels = reads_few_pixels(params.height, params.width);
+  const auto run_on_pixels_read = [&] {
+    const auto read = PixelsRead<acc>::of(input, height, width);
+    params.height_forward = {};
+    run_resample<acc>(kernel, read.image, output, read.height, read.width, params);
+  };
   const Conversion conversion = choose_conversion(params, !kernel.reads_y);
+  // (Of a column that is read, a conversion copies all rows.)
+  if (conversion.packs_x && params.x_strides.by_column() && few_pixels) return run_on_pixels_read();
   if (conversion.any()) {
     return ConvertedResample<acc>(kernel, input, output, height, width, params, conversion).run();
   }
   const PlannedResample<acc> planned(kernel, params, width);
-  if (planned.scratch_bytes() > kMuchScratch && reads_few_pixels(params.height, params.width)) {
-    const auto read = PixelsRead<acc>::of(input, height, width);
-    params.height_forward = {};
-    return run_resample<acc>(kernel, read.image, output, read.height, read.width, params);
-  }
+  if (planned.scratch_bytes() > kMuchScratch && few_pixels) return run_on_pixels_read();
   const int64_t rows = planned.params().rows();
   parallel_for(0, rows, grain_of(rows, std::max({elements_read(params), output.numel(), 32 * rows})),
                [&](int64_t begin, int64_t end) {

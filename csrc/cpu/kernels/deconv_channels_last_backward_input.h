@@ -101,9 +101,10 @@ inline void backward_input_channels_last(const DeconvParams& p, int64_t begin, i
                           SlidingLines<T, acc>{scratch.lines, lines, step, period * p.channels, q * step});
         });
       }
-      for (int64_t q = slid ? last : first; q < last; q += kPixelGroup) {
-        fetch(q, kPixelGroup);
-        sum_taps(scratch.taps, count, step, q, smaller(q + kPixelGroup, last), p.channels, plan.bias, in,
+      const int64_t group = count > kMostTapsOfRun ? kPixelGroup : kMostPixelsOfRun;
+      for (int64_t q = slid ? last : first; q < last; q += group) {
+        fetch(q, group);
+        sum_taps(scratch.taps, count, step, q, smaller(q + group, last), p.channels, plan.bias, in,
                  p.in.width);
       }
     }

@@ -6,8 +6,8 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-// A row of outputs from the source rows that reach it. Takes a group of pixels of each phase in turn, so that
-// the image is written from left to right.
+// A row of outputs from the source rows that reach it. Takes some pixels of each phase in turn, so that the
+// image is written from left to right.
 template <bool kStreams, class T, class acc>
 inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
                         const ChannelsLastScratch<T, acc>& scratch, int64_t rows, T* out) {
@@ -31,17 +31,32 @@ inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
       }
     }
   }
-  const auto sum_group = [&](auto pixels, int64_t q) {
-    constexpr int kPixels = decltype(pixels)::value;
-    if (!kStreams) fetch_ahead<1>(out + (q + kPixelGroup) * out_step, kPixels * out_step);
-    for (int64_t f = 0; f < plan.width.count; ++f) {
-      sum_channels<kPixels, kStreams>(scratch.taps + rows * first[f], rows * (first[f + 1] - first[f]),
-                                      p.in.width, q, p.channels, plan.bias, out + f * p.out.width, out_step);
-    }
+  const auto taps_of_pixel = [&](int64_t f) {
+    return f < plan.width.count ? rows * (first[f + 1] - first[f]) : 0;
   };
-  int64_t q = begin;
-  for (; q + kPixelGroup <= end; q += kPixelGroup) sum_group(Constant<kPixelGroup>{}, q);
-  for (; q < end; ++q) sum_group(Constant<1>{}, q);
+  // Phase f, and the next one if both are summed at once: the first that is not.
+  const auto sum_phases = [&](int64_t f, int64_t q, int64_t q_end) {
+    const PixelTap<T, acc>* list = scratch.taps + rows * first[f];
+    T* const to = out + f * p.out.width;
+    int64_t next = f + 1;
+    const bool is_run =
+        p.channels >= lanes<acc> &&
+        with_phase_pair(taps_of_pixel(f), taps_of_pixel(f + 1), p.out.width, [&](auto pair) {
+          sum_run<kStreams>(pair, list, p.in.width, q, q_end, p.channels, plan.bias, to, out_step);
+          if (pair.kBoth) ++next;
+        });
+    if (!is_run) {
+      sum_taps<kStreams>(list, taps_of_pixel(f), p.in.width, q, q_end, p.channels, plan.bias, to, out_step);
+    }
+    return next;
+  };
+  // So many pixels that the lines of all their phases are complete before they leave the first cache.
+  constexpr int64_t kRunBytes = 8192, kLeastRun = 8;
+  const int64_t run = larger(kLeastRun, kRunBytes / (out_step * static_cast<int64_t>(sizeof(T))));
+  for (int64_t q = begin; q < end; q += run) {
+    const int64_t q_end = smaller(q + run, end);
+    for (int64_t f = 0; f < plan.width.count;) f = sum_phases(f, q, q_end);
+  }
   // The pixels before and after them, each with a separate list.
   const int64_t inner_begin = begin < end ? begin * stride : 0, inner_end = begin < end ? end * stride : 0;
   for (int64_t ox = 0; ox < plan.out_width; ++ox) {

@@ -21,6 +21,17 @@ inline vec<acc_of<T>> load_channels(const T* p, int64_t left) {
 // How a vector of sums is written: whole, only its first elements, or past the caches.
 enum class Write : uint8_t { kWhole, kPart, kStream };
 
+template <Write kWrite, class T, class V>
+inline void write_channels(T* at, V sums, int64_t left) {
+  if constexpr (kWrite == Write::kPart) {
+    store_part(at, sums, left);
+  } else if constexpr (kWrite == Write::kStream) {
+    stream(at, sums);
+  } else {
+    store(at, sums);
+  }
+}
+
 // out = start + sum over taps, for kPixels pixels and kVectors vectors of channels, `apart` elements from one
 // to the next. The vectors of `start` and of the weights are read whole.
 template <int kPixels, int kVectors, Write kWrite, class T, class U, class acc>
@@ -44,14 +55,7 @@ inline void sum_pixels(const PixelTap<T, acc>* taps, int64_t count, int64_t step
   }
   for (int i = 0; i < kPixels; ++i) {
     for (int v = 0; v < kVectors; ++v) {
-      U* at = out + (first + i) * out_step + c + v * apart;
-      if constexpr (kWrite == Write::kPart) {
-        store_part(at, sums[i][v], left);
-      } else if constexpr (kWrite == Write::kStream) {
-        stream(at, sums[i][v]);
-      } else {
-        store(at, sums[i][v]);
-      }
+      write_channels<kWrite>(out + (first + i) * out_step + c + v * apart, sums[i][v], left);
     }
   }
 }
@@ -86,6 +90,80 @@ inline void sum_channels(const PixelTap<T, acc>* taps, int64_t count, int64_t st
 }
 
 constexpr int64_t kPixelGroup = 4;
+// Of a run (sum_run_of_channels).
+constexpr int64_t kMostTapsOfRun = 4, kMostPixelsOfRun = 32;
+
+// Of two neighbouring phases, or one: the taps of a pixel of the first and then those of the second, and how
+// far apart their outputs are.
+template <int kFirst, int kSecond>
+struct PhasePair {
+  static constexpr bool kBoth = kSecond > 0;
+  int64_t apart;
+};
+
+// Channels c .. c + lanes of pixels first .. end of both phases, whose weights and pointers stay in
+// registers, which inlined they do not.
+template <Write kWrite, int kFirst, int kSecond, class T, class U, class acc>
+[[gnu::noinline]] void sum_run_of_channels(PhasePair<kFirst, kSecond> pair, const PixelTap<T, acc>* taps,
+                                           int64_t step, int64_t first, int64_t end, const acc* start, U* out,
+                                           int64_t out_step, int64_t c) {
+  constexpr int kTaps = kFirst + kSecond;
+  vec<acc> weight[kTaps];
+  const T* source[kTaps];
+  for (int t = 0; t < kTaps; ++t) {
+    weight[t] = load(taps[t].weight + c);
+    source[t] = taps[t].source + first * step + c;
+  }
+  const vec<acc> start_sum = load(start + c);
+  U* at = out + first * out_step + c;
+  for (int64_t q = 0; q < (end - first) * step; q += step, at += out_step) {
+    const auto sum_of = [&](int begin, int count) {
+      vec<acc> sum = start_sum;
+      for (int t = begin; t < begin + count; ++t) {
+        sum = multiply_add_vector(weight[t], load(source[t] + q), sum);
+      }
+      return sum;
+    };
+    write_channels<kWrite>(at, sum_of(0, kFirst), 0);
+    if constexpr (kSecond > 0) write_channels<kWrite>(at + pair.apart, sum_of(kFirst, kSecond), 0);
+  }
+}
+
+// All channels, at least a vector of them, of pixels first .. end of both phases. The last vector may overlap
+// the one before it: a masked store is slow.
+template <bool kStreams, class Pair, class T, class U, class acc>
+inline void sum_run(Pair pair, const PixelTap<T, acc>* taps, int64_t step, int64_t first, int64_t end,
+                    int64_t channels, const acc* start, U* out, int64_t out_step) {
+  constexpr Write kWrite = kStreams ? Write::kStream : Write::kWhole;
+  for (int64_t c = 0; c < channels; c += lanes<acc>) {
+    sum_run_of_channels<kWrite>(pair, taps, step, first, end, start, out, out_step,
+                                smaller(c, channels - lanes<acc>));
+  }
+}
+
+// f(PhasePair) of phases of `first` and `second` taps; false if there are no loops for the first. Without any
+// for the second, the first is taken alone.
+template <class F>
+inline bool with_phase_pair(int64_t first, int64_t second, int64_t apart, F&& f) {
+  const auto with_first = [&](auto taps, auto half, auto twice) {
+    constexpr int kFirst = decltype(taps)::value, kHalf = decltype(half)::value,
+                  kTwice = decltype(twice)::value;
+    if (second == kFirst) {
+      f(PhasePair<kFirst, kFirst>{apart});
+    } else if (kHalf > 0 && second == kHalf) {
+      f(PhasePair<kFirst, kHalf>{apart});
+    } else if (kTwice > 0 && second == kTwice) {
+      f(PhasePair<kFirst, kTwice>{apart});
+    } else {
+      f(PhasePair<kFirst, 0>{apart});
+    }
+    return true;
+  };
+  if (first == 1) return with_first(Constant<1>{}, Constant<0>{}, Constant<2>{});
+  if (first == 2) return with_first(Constant<2>{}, Constant<1>{}, Constant<4>{});
+  if (first == 4) return with_first(Constant<4>{}, Constant<2>{}, Constant<0>{});
+  return false;
+}
 
 // Prefetches lines that will soon be read (into the L2 cache: rows are longer than L1) or written (kWrite =
 // 1): the groups of pixels jump between phases, rows and channels, which the hardware prefetcher does not
@@ -97,14 +175,19 @@ inline void fetch_ahead(const T* p, int64_t count) {
 }
 
 // All channels of pixels begin .. end.
-template <class T, class U, class acc>
+template <bool kStreams = false, class T, class U, class acc>
 inline void sum_taps(const PixelTap<T, acc>* taps, int64_t count, int64_t step, int64_t begin, int64_t end,
                      int64_t channels, const acc* start, U* out, int64_t out_step) {
+  constexpr int64_t kLeastRun = 2 * kPixelGroup;
+  const auto run = [&](auto alone) {
+    sum_run<kStreams>(alone, taps, step, begin, end, channels, start, out, out_step);
+  };
+  if (end - begin >= kLeastRun && channels >= lanes<acc> && with_phase_pair(count, 0, 0, run)) return;
   int64_t q = begin;
   for (; q + kPixelGroup <= end; q += kPixelGroup) {
-    sum_channels<kPixelGroup>(taps, count, step, q, channels, start, out, out_step);
+    sum_channels<kPixelGroup, kStreams>(taps, count, step, q, channels, start, out, out_step);
   }
-  for (; q < end; ++q) sum_channels<1>(taps, count, step, q, channels, start, out, out_step);
+  for (; q < end; ++q) sum_channels<1, kStreams>(taps, count, step, q, channels, start, out, out_step);
 }
 
 // Calls sum(count, q) for groups of neighbouring pixels from begin to end, of `pixel_bytes` each on the
