@@ -127,11 +127,12 @@ static void pick(const Tensor& input, const Tensor& output, const std::array<Axi
               exceeds_cache(output));
 }
 
-// Shrinking bytes of few channels is native's strength, which computes in integers of 16 bits. (To a single
-// pixel it fails by an internal assertion.)
+// Shrinking bytes of few channels is native's strength, which computes in integers of 16 bits, and so are
+// pixels of 4 bytes. (To a single pixel it fails by an internal assertion.)
 static bool native_is_faster(const Tensor& input, const Tensor& output) {
   const bool to_one_pixel = output.size(2) == 1 && output.size(3) == 1;
-  return input.size(1) <= 4 && output.numel() < input.numel() && !to_one_pixel;
+  const bool of_four = input.size(1) == 4 && input.stride(1) == 1 && input.stride(3) == 4;
+  return input.size(1) <= 4 && (of_four || output.numel() < input.numel()) && !to_one_pixel;
 }
 
 static Tensor resample_bytes_natively(const Tensor& input, const Tensor& output,

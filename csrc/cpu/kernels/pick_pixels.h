@@ -307,15 +307,27 @@ inline void pick_large_pixels(const PickParams& p, const char* from, char* to) {
   }
 }
 
+// Pixels of sizeof(Word) bytes, or up to twice as many: its first word, and its last.
+template <class Word>
+inline void pick_two_words(const PickParams& p, const char* from, char* to) {
+  const int64_t size = p.pixel_bytes, last = size - static_cast<int64_t>(sizeof(Word));
+  for (int64_t x = 0; x < p.to_pixels; ++x) {
+    const char* source = from + p.column[x] * size;
+    const Word head = load_bits<Word>(source), tail = load_bits<Word>(source + last);
+    store_bits(to + x * size, head);
+    store_bits(to + x * size + last, tail);
+  }
+}
+
 inline void pick_small_pixels(const PickParams& p, const char* from, char* to) {
   const int64_t size = p.pixel_bytes;
   if (size == 1) return pick_words<uint8_t>(p, from, to);
   if (size == 2) return pick_words<uint16_t>(p, from, to);
   if (size == 4) return pick_words<uint32_t>(p, from, to);
   if (size == 8) return pick_words<uint64_t>(p, from, to);
-  for (int64_t x = 0; x < p.to_pixels; ++x) {
-    for (int64_t i = 0; i < size; ++i) to[x * size + i] = from[p.column[x] * size + i];
-  }
+  if (size > 8) return pick_two_words<uint64_t>(p, from, to);
+  if (size > 4) return pick_two_words<uint32_t>(p, from, to);
+  pick_two_words<uint16_t>(p, from, to);
 }
 
 template <int kRows>
