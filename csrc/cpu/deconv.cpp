@@ -79,8 +79,8 @@ static Tensor in_planes(const Tensor& image) {
 
 static void* read_only(const Tensor& t) { return const_cast<void*>(t.const_data_ptr()); }
 
-// Multiply-adds of one channel of one image of the batch: about one per source and tap.
-// Of a plane: what is written, or as much as the multiply-adds cost if they are what takes the time.
+// The work of a plane, in elements: what is read or written, or what its multiply-adds, about one per source
+// and tap, cost if they are what takes the time.
 static int64_t plane_work(const DeconvParams& p) {
   constexpr int64_t kMultiplyAddsPerElement = 8;
   const int64_t input = p.height.in_size * p.width.in_size;

@@ -116,7 +116,7 @@ template <Write kWrite, int kFirst, int kSecond, class T, class U, class acc>
   }
   const vec<acc> start_sum = load(start + c);
   U* at = out + first * out_step + c;
-  for (int64_t q = 0; q < (end - first) * step; q += step, at += out_step) {
+  for (int64_t pixel = first, q = 0; pixel < end; ++pixel, q += step, at += out_step) {
     const auto sum_of = [&](int begin, int count) {
       vec<acc> sum = start_sum;
       for (int t = begin; t < begin + count; ++t) {
