@@ -481,7 +481,7 @@ class LazyResize(Tensor):
         if self._use_count() != 1 or image._use_count() != 1:  # type: ignore[attr-defined]
             return False
         # In whose forward no gradients are recorded
-        if self.requires_grad and not torch.is_grad_enabled() and _is_argument_of_a_function(self):
+        if not torch.is_grad_enabled() and self.requires_grad and _is_argument_of_a_function(self):
             return False
         torch._C._swap_tensor_impl(self, image)
         del self._lazy
