@@ -328,6 +328,22 @@ def test_bytes_are_within_one_of_native(mode, antialias, level, device):
             assert ours.stride() == native.stride() and ours.dtype == torch.uint8
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_antialiased_bytes_are_rounded_once(channels, align_corners, level, device):
+    """Closer to the exact result than native, which rounds twice: enlarged, and with rows summed first."""
+    for in_size, size in itertools.product([(40, 50), (33, 5)], [(80, 75), (24, 99), (41, 3), (20, 60)]):
+        x = torch.randint(0, 256, (2, channels, *in_size), dtype=torch.uint8)
+        exact = F.interpolate(x.double(), size, None, "bilinear", align_corners, antialias=True)
+        for image in (x, x.contiguous(memory_format=torch.channels_last)):
+            ours = upsample_ext.interpolate(
+                image.to(device), size, None, "bilinear", align_corners, antialias=True
+            ).cpu()
+            by_native = channels in (3, 4) and image is not x and size[1] < in_size[1] and device == "cpu"
+            by_native = by_native or (size[0] >= in_size[0] and size[1] < in_size[1] and device == "cpu")
+            assert (ours - exact).abs().max() <= (1.01 if by_native else 0.55)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4, 5])
 def test_bytes_of_an_image_become_one_pixel(channels):
     """Natively three channels end in an internal assertion."""

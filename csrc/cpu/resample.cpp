@@ -127,12 +127,30 @@ static void pick(const Tensor& input, const Tensor& output, const std::array<Axi
               exceeds_cache(output));
 }
 
-// Shrinking bytes of few channels is native's strength, which computes in integers of 16 bits, and so are
-// pixels of 4 bytes. (To a single pixel it fails by an internal assertion.)
+// Whether each pixel of an image is a few bytes, which native takes at once, in integers of 16 bits.
+static bool has_pixels_of_bytes(const Tensor& image) {
+  return (image.size(1) == 3 || image.size(1) == 4) && image.stride(1) == 1 &&
+         image.stride(3) == image.size(1);
+}
+
+// Where native's kernels are the faster ones for bytes and a mode whose weights may be negative. (To a single
+// pixel they fail by an internal assertion.)
 static bool native_is_faster(const Tensor& input, const Tensor& output) {
   const bool to_one_pixel = output.size(2) == 1 && output.size(3) == 1;
-  const bool of_four = input.size(1) == 4 && input.stride(1) == 1 && input.stride(3) == 4;
-  return input.size(1) <= 4 && (of_four || output.numel() < input.numel()) && !to_one_pixel;
+  return input.size(1) <= 4 && (has_pixels_of_bytes(input) || output.numel() < input.numel()) &&
+         !to_one_pixel;
+}
+
+// The same of the linear filter, which sums rows first here, and natively columns.
+static bool native_filters_faster(const Tensor& input, const Tensor& output) {
+  constexpr int64_t kFewBytes = 1 << 15;  // less than what a call of native's costs
+  const bool to_one_pixel = output.size(2) == 1 && output.size(3) == 1;
+  const int64_t in_width = input.size(3), out_width = output.size(3);
+  const bool shrinks_height = output.size(2) < input.size(2);
+  if (input.size(1) > 4 || out_width >= in_width || to_one_pixel) return false;
+  if (!has_pixels_of_bytes(input) || !shrinks_height) return !shrinks_height && 5 * out_width < 2 * in_width;
+  const bool about_halves = 5 * out_width >= 2 * in_width && 5 * out_width <= 3 * in_width;
+  return !about_halves && input.numel() > kFewBytes;
 }
 
 static Tensor resample_bytes_natively(const Tensor& input, const Tensor& output,
@@ -201,6 +219,16 @@ static bool copied(const ResampleSettings& settings, const Tensor& from, const T
   return true;
 }
 
+// Whether no axis shrinks, in size or by its factor, and coordinates are those of half-pixel centres.
+static bool enlarges_by_centres(const ResampleSettings& settings, const Tensor& input, const Tensor& output) {
+  for (int64_t axis = 1; axis <= 2; ++axis) {
+    const int64_t dimension = axis + 1;
+    if (output.size(dimension) < input.size(dimension)) return false;
+    if (settings.scale_or_none(axis).value_or(1.0) < 1.0) return false;
+  }
+  return !settings.align_corners;
+}
+
 static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
                            bool align_corners, OptionalScales scale_factors) {
   const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
@@ -214,7 +242,15 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
     dtype == at::kDouble ? pick<double>(input, output, specs) : pick<float>(input, output, specs);
     return output;
   }
-  if (bytes && !settings.mode->is_bilinear(antialias)) {
+  if (bytes && antialias && settings.mode->mode == Mode::kLinear) {
+    if (enlarges_by_centres(settings, input, output)) {  // the filter is then that of bilinear
+      upsample_into(input, output, false, settings.scale_or_none(1), settings.scale_or_none(2),
+                    exceeds_cache(output));
+      return output;
+    }
+    // Between its passes native rounds; to clamp there is nothing.
+    if (native_filters_faster(input, output)) return resample_bytes_natively(input, output, settings);
+  } else if (bytes && !settings.mode->is_bilinear(antialias)) {
     if (native_is_faster(input, output)) return resample_bytes_natively(input, output, settings);
     resample_bytes(input, output, specs);
     return output;
