@@ -422,6 +422,12 @@ static py::tuple table_as_lists(const AxisTable<double>& table) {
                         std::vector<double>(taps.weight, taps.weight + table.tap_count()));
 }
 
+static void record_resize_of_plane(const at::Tensor& output, const at::Tensor& input, const std::string& mode,
+                                   bool align_corners, std::optional<double> scale_h,
+                                   std::optional<double> scale_w) {
+  record_resize(output, input, ResampleSettings::of_plane("resample", mode, align_corners, scale_h, scale_w));
+}
+
 static py::tuple bilinear_table(int64_t in_size, int64_t out_size, bool align_corners,
                                 std::optional<double> scale) {
   TORCH_CHECK_VALUE(in_size > 0 && out_size > 0, "bilinear_table: expected sizes greater than 0, got ",
@@ -550,6 +556,9 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
         py::arg("align_corners"), py::arg("threshold"), py::arg("mode"));
 
   m.def("upsample_bilinear2d_out", torch::wrap_pybind_function_no_gil(upsample_out));
+
+  m.def("record_resize", record_resize_of_plane, py::arg("output"), py::arg("input"), py::arg("mode"),
+        py::arg("align_corners"), py::arg("scale_h"), py::arg("scale_w"));
 
   m.def("bilinear_table", bilinear_table, py::arg("in_size"), py::arg("out_size"), py::arg("align_corners"),
         py::arg("scale") = py::none());

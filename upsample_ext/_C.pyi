@@ -80,6 +80,16 @@ def upsample_bilinear2d_out(
     /,
 ) -> None: ...
 
+# Makes `output`, to autograd, the resized input, whatever it holds
+def record_resize(
+    output: Tensor,
+    input: Tensor,
+    mode: str,
+    align_corners: bool,
+    scale_h: float | None,
+    scale_w: float | None,
+) -> None: ...
+
 # The matrix of one axis in compressed rows: offsets, indices, weights
 def bilinear_table(
     in_size: int, out_size: int, align_corners: bool, scale: float | None = None

@@ -32,6 +32,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from upsample_ext import _events, _recipe
+from upsample_ext._library import C
 from upsample_ext._recipe import Recipe
 
 _is_compiling = torch.compiler.is_compiling
@@ -88,7 +89,8 @@ def as_meta(like: Tensor | Image) -> Tensor:
 
 
 class _Node(torch.autograd.Function):
-    """Puts a lazy resize into the graph. Its backward runs where a C++ caller used the tensor itself."""
+    """Puts a lazy resize of any recipe into the graph. Its backward runs where a C++ caller used the tensor
+    itself."""
 
     @staticmethod
     def forward(ctx: Any, source: Tensor, recipe: Recipe, like: Tensor | Image) -> Tensor:
@@ -467,11 +469,17 @@ class LazyResize(Tensor):
     def make(
         source: Tensor, recipe: Recipe, like: Tensor | Image, origin: Origin | None = None
     ) -> "LazyResize":
-        if source.requires_grad and torch.is_grad_enabled():
-            self = _apply_node(source, recipe, like)
-        else:
+        if not source.requires_grad or not torch.is_grad_enabled():
             source = source.detach() if source.requires_grad else source
             self = _wrapper(like, source.device)
+        elif _recipe.is_one_resize(recipe):
+            self = _wrapper(like, source.device)
+            stage = recipe.stages[0]
+            C.record_resize(
+                self, source, stage.mode, stage.align_corners, *(stage.scale_factors or (None, None))
+            )
+        else:
+            self = _apply_node(source, recipe, like)
         self._lazy = Resize(self, source, recipe, like, origin)
         return self
 
@@ -554,9 +562,9 @@ class LazyResize(Tensor):
         if func in _ASKS_FOR_GRADIENT and _gradients_arrive_here(func, args, kwargs):
             with _without_torch_function():
                 return func(*args, **kwargs)
-        images = [_with_images(arg, func) for arg in args]
+        images = [arg if type(arg) in _WITHOUT_IMAGES else _with_images(arg, func) for arg in args]
         result = func(*images, **_with_images(kwargs, func)) if kwargs else func(*images)
-        for written in (args[0] if args else None, kwargs.get("out")):
+        for written in (*args[:1], kwargs.get("out")) if kwargs else args[:1]:
             if type(written) is LazyResize:
                 written._lazy.take_over_writes()
                 if result is written._lazy.plain:
@@ -620,6 +628,10 @@ def _gradients_arrive_here(func: Any, args: tuple[Any, ...], kwargs: dict[str, A
         if resize is not None:
             resize.check_gradient_arrives(func)
     return any(resize is not None and resize.keeps_gradient for resize in resizes)
+
+
+# Types of most arguments that are not lazy tensors, to be told at once
+_WITHOUT_IMAGES = frozenset((Tensor, int, float, bool, type(None), str, torch.dtype))
 
 
 def _with_images(value: Any, func: Any) -> Any:

@@ -48,6 +48,11 @@ class Recipe(NamedTuple):
 _NOTHING_ELSE = Recipe(())[1:]
 
 
+def is_one_resize(recipe: Recipe) -> bool:
+    """Whether the image is a resize of all of the source, and of nothing but that; most are."""
+    return len(recipe.stages) == 1 and recipe[1:] == _NOTHING_ELSE and recipe.stages[0].crop is None
+
+
 def select(source: Tensor, recipe: Recipe) -> Tensor:
     """The images and channels of the source that the recipe needs."""
     if recipe.images is not None:
@@ -104,7 +109,7 @@ def _cropped(map: Tensor, stage: Stage) -> Tensor:
 
 def image(source: Tensor, recipe: Recipe) -> Tensor:
     """The image itself, bit for bit what the calls that were put off would have returned."""
-    if len(recipe.stages) == 1 and recipe[1:] == _NOTHING_ELSE:  # most of them
+    if is_one_resize(recipe):
         return _resize(source, recipe.stages[0])
     resized = _resize(before_last(source, recipe), recipe.stages[-1])
     return finish(without_indexed_axes(resized, recipe), recipe)

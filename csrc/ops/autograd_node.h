@@ -63,8 +63,17 @@ struct RuleNode final : CompilableNode<RuleNode<Rule>> {
   }
 };
 
+// Makes `output` the result of a new node, of which `fill` sets the rule's fields.
+template <class Rule, class Fill, class... Inputs>
+void record_node(const at::Tensor& output, Fill&& fill, const Inputs&... inputs) {
+  NodePointer<RuleNode<Rule>> node = make_node<RuleNode<Rule>>();
+  node->set_next_edges(torch::autograd::collect_next_edges(inputs...));
+  fill(node->rule);
+  torch::autograd::set_history(output, node);
+}
+
 // The forward half: calls the op below autograd, which checks its arguments, and creates a node if an input
-// requires grad. `fill` sets the rule's fields and is called only if the node is created.
+// requires grad. `fill` is called only if the node is created.
 template <class Rule, class Call, class Fill, class... Inputs>
 at::Tensor with_history(Call&& call, Fill&& fill, const Inputs&... inputs) {
   at::Tensor output;
@@ -72,12 +81,7 @@ at::Tensor with_history(Call&& call, Fill&& fill, const Inputs&... inputs) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     output = call();
   }
-  if (torch::autograd::compute_requires_grad(inputs...)) {
-    NodePointer<RuleNode<Rule>> node = make_node<RuleNode<Rule>>();
-    node->set_next_edges(torch::autograd::collect_next_edges(inputs...));
-    fill(node->rule);
-    torch::autograd::set_history(output, node);
-  }
+  if (torch::autograd::compute_requires_grad(inputs...)) record_node<Rule>(output, fill, inputs...);
   return output;
 }
 

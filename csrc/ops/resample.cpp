@@ -231,6 +231,10 @@ struct UpsampleRule {
   bool align_corners;
   optional<double> scale_h, scale_w;
 
+  static UpsampleRule of(const Tensor& input, bool align_corners, optional<double> scale_h,
+                         optional<double> scale_w) {
+    return {input.sym_size(2), input.sym_size(3), align_corners, scale_h, scale_w};
+  }
   template <class F>
   void visit(F&& f) {
     f(height), f(width), f(align_corners), f(scale_h), f(scale_w);
@@ -242,15 +246,21 @@ struct UpsampleRule {
   }
 };
 
+void record_upsample(const Tensor& output, const Tensor& input, bool align_corners, optional<double> scale_h,
+                     optional<double> scale_w) {
+  using Rule = UpsampleRule<true>;
+  record_node<Rule>(
+      output, [&](Rule& rule) { rule = Rule::of(input, align_corners, scale_h, scale_w); }, input);
+}
+
 template <bool kForward>
 static Tensor upsample_autograd(const Tensor& input, SymIntArrayRef size, bool align_corners,
                                 optional<double> scale_h, optional<double> scale_w) {
   const auto& op = kForward ? upsample_op() : upsample_backward_op();
   using Rule = UpsampleRule<kForward>;
-  Tensor output = with_history<Rule>(
-      [&] { return op.call(input, size, align_corners, scale_h, scale_w); },
-      [&](Rule& rule) { rule = Rule{input.sym_size(2), input.sym_size(3), align_corners, scale_h, scale_w}; },
-      input);
+  Tensor output =
+      with_history<Rule>([&] { return op.call(input, size, align_corners, scale_h, scale_w); },
+                         [&](Rule& rule) { rule = Rule::of(input, align_corners, scale_h, scale_w); }, input);
   if (has_tangent(input)) {
     set_tangent(output, op.call(input._fw_grad(0), size, align_corners, scale_h, scale_w));
   }

@@ -25,6 +25,10 @@ void prepare_upsample_out(const at::Tensor& input, c10::SymIntArrayRef output_si
 // strided views of one storage), so that the launcher must not write before it has read.
 bool may_share_elements(const at::Tensor& out, const at::Tensor& input);
 
+// Makes `output`, to autograd, the resized input, whatever it holds.
+void record_upsample(const at::Tensor& output, const at::Tensor& input, bool align_corners,
+                     std::optional<double> scale_h, std::optional<double> scale_w);
+
 // The image itself, or a copy in the memory order of `other` if one of the two is channels-last and the other
 // planar: no kernel handles two orders at once.
 at::Tensor in_order_of(const at::Tensor& image, const at::Tensor& other);

@@ -220,6 +220,16 @@ struct ResampleRule {
   std::vector<double> scales;
   bool channels_last;  // of the input: natively the memory format of the gradient of an area's mean
 
+  static ResampleRule of(const Tensor& input, string_view mode, bool antialias, bool align_corners,
+                         OptionalScales scale_factors) {
+    return {input.sym_sizes().slice(2).vec(),
+            find_mode(mode) - kModes,
+            antialias,
+            align_corners,
+            scale_factors.has_value(),
+            scale_factors ? scale_factors->vec() : std::vector<double>(),
+            input.suggest_memory_format() == at::MemoryFormat::ChannelsLast};
+  }
   template <class F>
   void visit(F&& f) {
     f(size), f(mode), f(antialias), f(align_corners), f(has_scales), f(scales), f(channels_last);
@@ -235,6 +245,20 @@ struct ResampleRule {
   }
 };
 
+void record_resize(const Tensor& output, const Tensor& input, const ResampleSettings& settings) {
+  const auto scale_h = settings.scale_or_none(1), scale_w = settings.scale_or_none(2);
+  if (settings.is_bilinear()) return record_upsample(output, input, settings.align_corners, scale_h, scale_w);
+  using Rule = ResampleRule<true>;
+  const double factors[] = {settings.scales[1], settings.scales[2]};
+  const OptionalScales scales = scale_h || scale_w ? OptionalScales(factors) : std::nullopt;
+  record_node<Rule>(
+      output,
+      [&](Rule& rule) {
+        rule = Rule::of(input, settings.mode->name, settings.antialias, settings.align_corners, scales);
+      },
+      input);
+}
+
 template <bool kForward>
 static Tensor resample_autograd(const Tensor& input, SymIntArrayRef size, string_view mode, bool antialias,
                                 bool align_corners, OptionalScales scale_factors) {
@@ -242,16 +266,7 @@ static Tensor resample_autograd(const Tensor& input, SymIntArrayRef size, string
   using Rule = ResampleRule<kForward>;
   Tensor output = with_history<Rule>(
       [&] { return op.call(input, size, mode, antialias, align_corners, scale_factors); },
-      [&](Rule& rule) {
-        rule.size = input.sym_sizes().slice(2).vec();
-        rule.mode = find_mode(mode) - kModes;
-        rule.channels_last = input.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
-        rule.antialias = antialias;
-        rule.align_corners = align_corners;
-        rule.has_scales = scale_factors.has_value();
-        if (rule.has_scales) rule.scales = scale_factors->vec();
-      },
-      input);
+      [&](Rule& rule) { rule = Rule::of(input, mode, antialias, align_corners, scale_factors); }, input);
   if (has_tangent(input)) {
     set_tangent(output, op.call(input._fw_grad(0), size, mode, antialias, align_corners, scale_factors));
   }

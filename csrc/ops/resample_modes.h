@@ -97,6 +97,9 @@ at::Tensor resize_plane_backward(const at::Tensor& grad_output, c10::SymIntArray
 at::Tensor copy_plane_backward(const at::Tensor& grad_output, const ResampleSettings& settings,
                                bool input_is_channels_last);
 
+// Makes `output`, to autograd, the resized image, whatever it holds.
+void record_resize(const at::Tensor& output, const at::Tensor& input, const ResampleSettings& settings);
+
 // Allocates the results in native's memory formats, after checking shapes and dtypes.
 at::Tensor make_resampled(const at::Tensor& input, c10::SymIntArrayRef output_size,
                           const ResampleSettings& settings);
