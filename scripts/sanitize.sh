@@ -53,13 +53,14 @@ fi
 preload=$(for library in $libraries; do "$compiler" -print-file-name="$library"; done | xargs)
 
 # Python and torch are not instrumented and hold on to much until the end: leaks are not asked for. Allocations that
-# must fail are to fail as they do for a user. The first fault or race ends the run; what is found goes to files, for
-# pytest keeps what a test prints. ThreadSanitizer wants its part of the address space free: no random addresses.
+# must fail are to fail as they do for a user. The first fault or race ends the run; what is found goes to files
+# or past pytest, which is not to keep what libraries print. ThreadSanitizer wants its part of the address space
+# free: no random addresses.
 rm -f report.*
 common=log_path=$PWD/report:allocator_may_return_null=1
 status=0
 LD_PRELOAD=$preload ASAN_OPTIONS=$common:detect_leaks=0 UBSAN_OPTIONS=$common:print_stacktrace=1 \
   TSAN_OPTIONS=$common:halt_on_error=1:report_signal_unsafe=0:ignore_noninstrumented_modules=1 \
-  setarch --addr-no-randomize python -m pytest -q "$@" || status=$?
+  setarch --addr-no-randomize python -m pytest -q --capture=sys "$@" || status=$?
 cat report.* 2>/dev/null || true
 exit "$status"
