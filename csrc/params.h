@@ -46,8 +46,9 @@ struct PickParams {
 constexpr int64_t kFewChannels = 4;
 
 // An x with pixels of a few adjacent channels where y has planes: its rows are split into those of planes,
-// or, if the columns that are read are far apart, its pixels are taken one by one.
-enum class Split { kNone, kRows, kPixels };
+// or, if the columns that are read are far apart, its pixels are taken one by one. kWords: pixels of four
+// bytes become such pixels, and are taken whole.
+enum class Split { kNone, kRows, kPixels, kWords };
 
 // The images of an op that resizes, in their roles of the forward pass, whichever of them is read and which
 // is written; and what an output reads along each axis.

@@ -10,6 +10,7 @@ namespace upsample_ext {
 enum class PixelOrder {
   kPlanar,       // vectors of neighbouring columns of one plane
   kInterleaved,  // the same of pixels of few channels, whose row is one plane's
+  kWords,        // the same of pixels of four bytes, each a lane
   kSplit,        // the same of pixels of few channels, whose rows are split into those of planes
   kChannelsLast  // vectors of the channels of a pixel
 };
@@ -37,12 +38,24 @@ Split choose_split(const ResampleParams<acc>& p) {
   return is_far_apart(p) ? Split::kNone : Split::kRows;
 }
 
-// `lanes`: values in a vector. In both images the channels of a pixel must be adjacent for any order but the
-// first; for an interleaved row the pixels must follow each other without a gap too, the pixels that are read
-// must not be far apart, of which most of a row's windows would be skipped, and there must be enough rows to
-// make up for a table of every value in a row.
+// Whether both images have pixels of four values, side by side, and rows are made of two source rows at most
+// once each: worth it for bytes, which a lane can hold. The columns that are read are not far apart.
 template <class acc>
-PixelOrder choose_order(const ResampleParams<acc>& p, int64_t lanes) {
+bool has_words(const ResampleParams<acc>& p, int64_t lanes) {
+  const auto two_taps = [](const AxisTaps<acc>& axis) { return axis.interpolates && axis.taps_per_row == 2; };
+  return p.channels == 4 && p.x_strides.channel == 1 && p.y_strides.channel == 1 && p.x_strides.width == 4 &&
+         p.y_strides.width == 4 && two_taps(p.height) && two_taps(p.width) &&
+         p.height.out_size >= p.height.in_size && p.width.in_size >= 2 * lanes &&
+         2 * p.width.out_size > p.width.in_size;
+}
+
+// `lanes`: values in a vector; `takes_words`: the kernel's. In both images the channels of a pixel must be
+// adjacent for any order but the first; for an interleaved row the pixels must follow each other without a
+// gap too, the pixels that are read must not be far apart, of which most of a row's windows would be skipped,
+// and there must be enough rows to make up for a table of every value in a row.
+template <class acc>
+PixelOrder choose_order(const ResampleParams<acc>& p, int64_t lanes, bool takes_words) {
+  if (takes_words && has_words(p, lanes)) return PixelOrder::kWords;
   if (choose_split(p) != Split::kNone) return PixelOrder::kSplit;
   if (p.channels <= 1 || p.x_strides.channel != 1 || p.y_strides.channel != 1) return PixelOrder::kPlanar;
   const auto dense = [&](int64_t width, int64_t stride) { return width == 1 || stride == p.channels; };

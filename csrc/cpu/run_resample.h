@@ -119,9 +119,12 @@ class PlannedResample {
                   const AxisOfCall<acc>& width, bool by_rows = false)
       : params_(seen) {
     params_.width = width.taps();
-    const PixelOrder order = by_rows ? PixelOrder::kPlanar : choose_order(params_, kernel.lanes);
+    const PixelOrder order =
+        by_rows ? PixelOrder::kPlanar : choose_order(params_, kernel.lanes, kernel.takes_words);
     params_.channels_last = order == PixelOrder::kChannelsLast;
-    params_.split = order == PixelOrder::kSplit ? choose_split(params_) : Split::kNone;
+    params_.split = order == PixelOrder::kSplit   ? choose_split(params_)
+                    : order == PixelOrder::kWords ? Split::kWords
+                                                  : Split::kNone;
     if (params_.channels_last) {
       kernel.build_plan(params_, nullptr);  // there is none; the kernel sees whether it takes these tables
     } else {
@@ -356,7 +359,7 @@ int64_t elements_read(const ResampleParams<acc>& p) {
 // Whether all pixels of a plane are one number in memory, such as those of the gradient of a sum, and so many
 // that one row in memory pays.
 inline bool is_expanded_plane(const at::Tensor& image) {
-  constexpr int64_t kMany = 1 << 13;
+  constexpr int64_t kMany = 1 << 11;
   return image.size(3) > 1 && image.stride(3) == 0 && (image.stride(2) == 0 || image.size(2) == 1) &&
          image.numel() > kMany;
 }

@@ -50,6 +50,7 @@ int wrong_orders() {
     Strides x, y;
     PixelOrder expected;
     int64_t height = 8;
+    bool takes_words = false;
   };
   const auto planar = [](int64_t channels, int64_t width) {
     return Strides{channels * 8 * width, 8 * width, width, 1};
@@ -70,6 +71,12 @@ int wrong_orders() {
       {"pixels of a vector", 16, 9, 18, by_pixel(16, 9), by_pixel(16, 18), PixelOrder::kChannelsLast},
       {"wide", 3, 12263, 18394, by_pixel(3, 12263), by_pixel(3, 18394), PixelOrder::kInterleaved},
       {"a line", 3, 12263, 18394, by_pixel(3, 12263), by_pixel(3, 18394), PixelOrder::kChannelsLast, 1},
+      {"pixels of 4 values", 4, 32, 18, by_pixel(4, 32), by_pixel(4, 18), PixelOrder::kInterleaved},
+      {"pixels of 4 bytes", 4, 32, 18, by_pixel(4, 32), by_pixel(4, 18), PixelOrder::kWords, 8, true},
+      {"... with gaps", 4, 32, 18, by_pixel(4, 32, 1), by_pixel(4, 18), PixelOrder::kChannelsLast, 8, true},
+      {"... of a short row", 4, 31, 18, by_pixel(4, 31), by_pixel(4, 18), PixelOrder::kInterleaved, 8, true},
+      {"... far apart", 4, 40, 20, by_pixel(4, 40), by_pixel(4, 20), PixelOrder::kInterleaved, 8, true},
+      {"pixels of 3 bytes", 3, 32, 18, by_pixel(3, 32), by_pixel(3, 18), PixelOrder::kInterleaved, 8, true},
   };
   int wrong = 0;
   for (const Choice& of : choices) {
@@ -82,7 +89,7 @@ int wrong_orders() {
     p.y_strides = of.y;
     p.height = height.taps();
     p.width = width.taps();
-    wrong += differs(of.what, of.expected, choose_order(p, 16));
+    wrong += differs(of.what, of.expected, choose_order(p, 16, of.takes_words));
   }
   return wrong;
 }

@@ -60,15 +60,19 @@ struct Case {
   bool splits = false;  // pixels to planes
 };
 
-// The layout of a case's images.
+// The layout of a case's images, in the order in which the kernel wants them.
 template <class acc>
-void lay_out(const Case& of, ResampleParams<acc>& p) {
+void lay_out(const Case& of, const ResampleKernel<acc>& kernel, ResampleParams<acc>& p) {
   const Layout layout = of.splits ? Layout::kChannelsLast : of.layout;
   p.x_strides = strides_of(layout, p.channels, p.height.in_size, p.width.in_size);
   p.y_strides = strides_of(of.layout, p.channels, p.height.out_size, p.width.out_size);
   p.channels_last = of.layout == Layout::kChannelsLast;
   p.stream = of.stream;
   if (of.splits) p.split = choose_split(p);
+  if (choose_order(p, kernel.lanes, kernel.takes_words) == PixelOrder::kWords) {
+    p.split = Split::kWords;
+    p.channels_last = false;
+  }
 }
 
 // Two threads' worth of rows, one after the other.
@@ -107,7 +111,7 @@ int wrong_fused_elements(const AxisTable<acc>& height, const AxisTable<acc>& wid
   p.channels = of.channels;
   p.height = height.taps();
   p.width = width.taps();
-  lay_out(of, p);
+  lay_out(of, active_level().resample.of(acc{}), p);
   const int64_t in_count = p.batch * p.x_strides.batch, out_count = p.batch * p.y_strides.batch;
   const auto each_output = [&](auto&& f) {
     for_each_element(p.y_strides, p.batch, p.channels, p.height.out_size, p.width.out_size, f);
@@ -172,7 +176,7 @@ int wrong_elements(const AxisTable<acc>& height, const AxisTable<acc>& width,
   p.height = height.taps();
   p.width = width.taps();
   p.height_forward = height_forward;
-  lay_out(of, p);
+  lay_out(of, kernel, p);
 
   const int64_t in_plane = p.height.in_size * p.width.in_size;
   std::vector<std::vector<int>> planes(kBatch * channels, std::vector<int>(in_plane));
@@ -239,6 +243,7 @@ int wrong_results(const char* type) {
       {"up, align_corners", linear(3, 10, true), linear(37, 129, true)},
       {"down", linear(12, 5), linear(71, 20)},
       {"down, a little", linear(9, 7), linear(150, 90)},
+      {"down, a little, along the width", linear(6, 7), linear(150, 90)},
       {"down, far", linear(8, 3), linear(300, 21)},
       {"one sample", linear(1, 3), linear(1, 17)},
       {"transposed convolution", deconv(4, false), deconv(19, false)},
@@ -261,7 +266,8 @@ int wrong_results(const char* type) {
       {Layout::kChannelsLast, 3, false},  {Layout::kChannelsLast, 32, true},
       {Layout::kChannelsLast, 37, false}, {Layout::kEverySecondColumn, 5, false},
       {Layout::kPlanar, 2, false, true},  {Layout::kPlanar, 3, true, true},
-      {Layout::kPlanar, 4, false, true},
+      {Layout::kPlanar, 4, false, true},  {Layout::kChannelsLast, 4, false},
+      {Layout::kChannelsLast, 4, true},
   };
   int wrong = 0;
   for (const Pair& pair : pairs) {

@@ -18,6 +18,7 @@ constexpr Kernel kernel_with_epilogue() {
   Kernel kernel{};
   kernel.lanes = lanes<acc>;
   kernel.reads_y = E::kReads;
+  kernel.takes_words = takes_words<T, E>;
   kernel.plan_bytes = resample_plan_bytes<acc>;
   kernel.build_plan = resample_build_plan<E, acc>;
   kernel.scratch_bytes = resample_scratch_bytes<T, E>;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "resample_split.h"
+#include "resample_words.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
@@ -28,8 +29,10 @@ void resample_build_plan(const ResampleParams<acc>& p, void* plan) {
 template <class T, class E, class acc = acc_of<T>>
 int64_t resample_scratch_bytes(const ResampleParams<acc>& p) {
   if (p.channels_last) return channels_last_scratch_bytes(p);
+  if (p.split == Split::kWords) return words_scratch_bytes(p);
   if (p.split != Split::kNone) return split_scratch_bytes<T, E>(p);
-  return widens_bytes<T, E>(p) ? planar_row_bytes(p) + fixed_rows_bytes(p, 1) : planar_scratch_bytes(p);
+  return widens_bytes<T, E>(p) ? planar_row_bytes(p) + fixed_rows_bytes(p.width.out_size, 1)
+                               : planar_scratch_bytes(p);
 }
 
 // Rows begin .. end of the work; scratch holds resample_scratch_bytes.
@@ -37,6 +40,8 @@ template <class T, class E, class acc = acc_of<T>>
 void resample_rows(const ResampleParams<acc>& p, int64_t begin, int64_t end, void* scratch) {
   if (p.channels_last) {
     resample_channels_last<T, E>(p, begin, end, static_cast<char*>(scratch));
+  } else if (p.split == Split::kWords) {
+    if constexpr (takes_words<T, E>) resample_words(p, begin, end, static_cast<char*>(scratch));
   } else if (p.split != Split::kNone) {
     resample_split<T, E>(p, begin, end, static_cast<char*>(scratch));
   } else if (widens_bytes<T, E>(p)) {

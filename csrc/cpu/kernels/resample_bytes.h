@@ -39,22 +39,19 @@ inline bool widens_bytes(const ResampleParams<acc>& p) {
          (p.x_strides.width == 1 || p.split == Split::kRows);
 }
 
-template <class acc>
-inline int64_t fixed_row_bytes(const ResampleParams<acc>& p) {
-  return (whole_vectors(p.width.out_size) + kVectorBytes) * static_cast<int64_t>(sizeof(int16_t));
-}
+// Numbers in a row of fixed-point numbers for `values` bytes of a result row.
+inline int64_t fixed_row_size(int64_t values) { return whole_vectors(values) + kVectorBytes; }
 
 // Of all that FixedRows keeps for `planes` rows that are made together.
-template <class acc>
-inline int64_t fixed_rows_bytes(const ResampleParams<acc>& p, int64_t planes) {
-  return 2 * planes * fixed_row_bytes(p);
+inline int64_t fixed_rows_bytes(int64_t values, int64_t planes) {
+  return 2 * planes * fixed_row_size(values) * static_cast<int64_t>(sizeof(int16_t));
 }
 
-typedef uint16_t vec_u16 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
-
-// out[i] = the integer part of above[i] + weight / 2^15 * (below[i] - above[i]), i < count.
+// out[i] = the integer part of above[i] + weight / 2^15 * (below[i] - above[i]), i < count; `join` makes
+// bytes of two vectors.
+template <class Join>
 inline void blend_fixed(const int16_t* above, const int16_t* below, int16_t weight, uint8_t* out,
-                        int64_t count, bool streams) {
+                        int64_t count, bool streams, const Join& join) {
   constexpr int64_t kHalf = kVectorBytes / 2;
   const vec_i16 w = vec_i16{} + weight;
   const auto blend = [&](int64_t i) {
@@ -66,14 +63,14 @@ inline void blend_fixed(const int16_t* above, const int16_t* below, int16_t weig
   int64_t i = 0;
   if (streams && reinterpret_cast<uintptr_t>(out) % kVectorBytes == 0) {
     for (; i + kVectorBytes <= count; i += kVectorBytes) {
-      stream_bits(out + i, join_bytes(blend(i), blend(i + kHalf)));
+      stream_bits(out + i, join(blend(i), blend(i + kHalf)));
     }
   }
   for (; i + kVectorBytes <= count; i += kVectorBytes) {
-    store_bits(out + i, join_bytes(blend(i), blend(i + kHalf)));
+    store_bits(out + i, join(blend(i), blend(i + kHalf)));
   }
   if (i == count) return;
-  const vec_u8 last = join_bytes(blend(i), blend(i + kHalf));
+  const vec_u8 last = join(blend(i), blend(i + kHalf));
   __builtin_memcpy(out + i, &last, static_cast<size_t>(count - i));
 }
 
@@ -84,77 +81,73 @@ inline int16_t fixed_weight(acc weight) {
   return static_cast<int16_t>(scaled < acc(INT16_MAX) ? scaled : acc(INT16_MAX));
 }
 
-// Rows of planes, each `plane` values after the one before.
-template <class acc>
-struct PlaneRows {
-  const acc* first;
-  int64_t plane;
-};
-
-// The two source rows that are blended, of `planes` planes at once.
+// The two source rows that are blended, of `planes` planes at once, for rows of `values` bytes.
 template <class acc>
 class FixedRows {
  public:
-  FixedRows(const ResampleParams<acc>& p, int64_t planes, char* scratch)
-      : p_(p), planes_(planes), row_values_(fixed_row_bytes(p) / static_cast<int64_t>(sizeof(int16_t))) {
-    for (int64_t i = 0; i < 2; ++i)
-      rows_[i] = reinterpret_cast<int16_t*>(scratch + i * planes * fixed_row_bytes(p));
+  FixedRows(const ResampleParams<acc>& p, int64_t planes, int64_t values, char* scratch)
+      : p_(p), planes_(planes), values_(values), size_(fixed_row_size(values)) {
+    for (int64_t i = 0; i < 2; ++i) rows_[i] = reinterpret_cast<int16_t*>(scratch) + i * planes * size_;
   }
 
-  // Result rows begin .. end. source_rows(i): source row i of all planes, padded, valid until the next call.
-  template <class SourceRows>
-  void write(uint8_t* out, int64_t begin, int64_t end, SourceRows&& source_rows) {
+  // Result rows begin .. end. make(i, to): source row i of plane c at to + c * size(), padded.
+  template <class Make, class Join>
+  void write(uint8_t* out, int64_t begin, int64_t end, const Make& make, const Join& join) {
     const TwoTapRows<acc> height(p_.height);
     for (int64_t oy = begin; oy < end;) {
       const int64_t first = height.first(oy), second = height.second(oy);
-      const int16_t* above = row_of(first, second, source_rows);
-      const int16_t* below = row_of(second, first, source_rows);
+      const int16_t* above = row_of(first, second, make);
+      const int16_t* below = row_of(second, first, make);
       const int rows = height.same_sources(oy, end, kMostRows);
       for (int64_t c = 0; c < planes_; ++c) {
         for (int r = 0; r < rows; ++r) {
-          blend_fixed(
-              above + c * row_values_, below + c * row_values_, fixed_weight(height.second_weight(oy + r)),
-              out + c * p_.y_strides.channel + (oy + r) * p_.y_strides.height, p_.width.out_size, p_.stream);
+          blend_fixed(above + c * size_, below + c * size_, fixed_weight(height.second_weight(oy + r)),
+                      out + c * p_.y_strides.channel + (oy + r) * p_.y_strides.height, values_, p_.stream,
+                      join);
         }
       }
       oy += rows;
     }
   }
+  int64_t size() const { return size_; }
 
  private:
   // Source row `row`, made unless it is there; `other` is not to be overwritten.
-  template <class SourceRows>
-  const int16_t* row_of(int64_t row, int64_t other, SourceRows&& source_rows) {
+  template <class Make>
+  const int16_t* row_of(int64_t row, int64_t other, const Make& make) {
     for (int i = 0; i < 2; ++i) {
       if (held_[i] == row) return rows_[i];
     }
     const int i = held_[0] == other ? 1 : 0;
     held_[i] = row;
-    const PlaneRows<acc> source = source_rows(row);
-    for (int64_t c = 0; c < planes_; ++c) {
-      write_columns<Put::kStore>(StoreFixed{}, rows_[i] + c * row_values_, source.first + c * source.plane,
-                                 column_plan(p_), p_.width);
-    }
+    make(row, rows_[i]);
     return rows_[i];
   }
 
   const ResampleParams<acc>& p_;
-  const int64_t planes_, row_values_;
+  const int64_t planes_, values_, size_;
   int16_t* rows_[2];
   int64_t held_[2] = {-1, -1};
 };
+
+// The horizontal pass of a padded row.
+template <class acc>
+inline void write_fixed_row(const ResampleParams<acc>& p, int16_t* to, const acc* row) {
+  write_columns<Put::kStore>(StoreFixed{}, to, row, column_plan(p), p.width);
+}
 
 // Rows are (n, c, result row); the scratch holds a row of acc and fixed_rows_bytes.
 template <class T, class acc>
 inline void widen_planes(const ResampleParams<acc>& p, int64_t begin, int64_t end, char* scratch) {
   acc* buffer = reinterpret_cast<acc*>(scratch);
   each_plane<T, uint8_t>(p, begin, end, [&](const T* in, uint8_t* out, int64_t first, int64_t last) {
-    FixedRows<acc> rows(p, 1, scratch + planar_row_bytes(p));
-    rows.write(out, first, last, [&](int64_t row) {
+    FixedRows<acc> rows(p, 1, p.width.out_size, scratch + planar_row_bytes(p));
+    const auto make = [&](int64_t row, int16_t* to) {
       const acc one = 1;
       blend_segment(buffer, in, p.x_strides.height, p.width.in_size, &row, &one, 1);
-      return PlaneRows<acc>{buffer, 0};
-    });
+      write_fixed_row(p, to, buffer);
+    };
+    rows.write(out, first, last, make, join_bytes);
   });
 }
 

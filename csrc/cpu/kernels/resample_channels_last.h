@@ -475,13 +475,19 @@ inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* i
 
 // ---- straight from the sources ----------------------------------------------------------------------------
 //
-// Where no two columns share a source (the gradient of nearest, area by whole factors), or none has two taps,
-// nothing is gained by a buffer.
+// Where a pixel has few sources, nothing is gained by a buffer: where no two columns share one (the gradient
+// of nearest, area by whole factors), and in the gradient of shrinking.
 
 template <class acc>
 inline bool needs_no_buffer(const ResampleParams<acc>& p) {
+  const double columns = static_cast<double>(p.width.out_size);
+  const double taps_across = static_cast<double>(p.width.offset[p.width.out_size]) / columns;
+  const double taps_down = static_cast<double>(p.height.offset[p.height.out_size]) / p.height.out_size;
+  // Vectors that are loaded and stored for a vector of the result: the buffer's, which are loaded again.
+  const double buffered = static_cast<double>(p.width.in_size) / columns * (taps_down + 1) + taps_across;
   const bool reads_once = p.width.offset[p.width.out_size] <= p.width.in_size;
-  return reads_once || (p.width.max_taps == 1 && p.height.max_taps == 1);
+  return reads_once ||
+         (p.height.max_taps <= 2 && p.width.max_taps <= 2 && taps_down * taps_across < buffered);
 }
 
 // At most kRows x kColumns taps each, of which there are `rows` and `columns`; 0: any number.
@@ -537,6 +543,10 @@ inline void sum_sources_of_row(const ResampleParams<acc>& p, E finish, const T* 
     typename E::result* pixel = row + o * p.y_strides.width;
     if (rows == 1 && columns == 1) {
       write_sums<1, 1>(finish, pixel, in, p, ty, rows, tx, columns, streams);
+    } else if (rows == 1 && columns == 2) {
+      write_sums<1, 2>(finish, pixel, in, p, ty, rows, tx, columns, streams);
+    } else if (rows == 2 && columns == 1) {
+      write_sums<2, 1>(finish, pixel, in, p, ty, rows, tx, columns, streams);
     } else if (rows == 2 && columns == 2) {
       write_sums<2, 2>(finish, pixel, in, p, ty, rows, tx, columns, streams);
     } else {

@@ -30,7 +30,8 @@ template <class T, class E, class acc>
 int64_t split_scratch_bytes(const ResampleParams<acc>& p) {
   if (p.split == Split::kPixels) return pixel_row_bytes(p);
   const int64_t rows = p.channels * planar_row_bytes(p);
-  return widens_bytes<T, E>(p) ? rows + fixed_rows_bytes(p, p.channels) : split_batch(p) * rows;
+  return widens_bytes<T, E>(p) ? rows + fixed_rows_bytes(p.width.out_size, p.channels)
+                               : split_batch(p) * rows;
 }
 
 // planes[c * plane + x] = channel c of pixel x, x < pixels, of the sum over the taps t of
@@ -158,12 +159,15 @@ inline void resample_split_image(const ResampleParams<acc>& p, E finish, const T
     if (widens_bytes<T, E>(p)) {
       const int64_t plane = planar_row_bytes(p) / static_cast<int64_t>(sizeof(acc));
       acc* planes = reinterpret_cast<acc*>(scratch);
-      FixedRows<acc> rows(p, p.channels, scratch + p.channels * planar_row_bytes(p));
-      return rows.write(out, begin, end, [&](int64_t row) {
+      FixedRows<acc> rows(p, p.channels, p.width.out_size, scratch + p.channels * planar_row_bytes(p));
+      const auto make = [&](int64_t row, int16_t* to) {
         const acc one = 1;
         split_rows(p, planes, plane, in, &row, &one, 1);
-        return PlaneRows<acc>{planes, plane};
-      });
+        for (int64_t c = 0; c < p.channels; ++c) {
+          write_fixed_row(p, to + c * rows.size(), planes + c * plane);
+        }
+      };
+      return rows.write(out, begin, end, make, join_bytes);
     }
   }
   const int64_t batch = split_batch(p);

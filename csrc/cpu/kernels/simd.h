@@ -66,6 +66,7 @@ typedef uint8_t packed_u8 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 4))
 typedef uint16_t packed_u16 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 2)));
 typedef uint32_t vec_u32 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
 typedef int16_t vec_i16 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
+typedef uint16_t vec_u16 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
 typedef uint8_t vec_u8 __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES)));
 
 template <class V>
@@ -444,7 +445,8 @@ inline vec_i16 multiply_fixed(vec_i16 a, vec_i16 b) {
 #elif UPSAMPLE_VECTOR_BYTES == 32
   return (vec_i16)_mm256_mulhrs_epi16((__m256i)a, (__m256i)b);
 #elif defined(__x86_64__)
-  return (vec_i16)_mm_mulhi_epi16((__m128i)(a + a), (__m128i)b);
+  const auto twice = (vec_u16)a + (vec_u16)a;  // beyond a row's end there are any values
+  return (vec_i16)_mm_mulhi_epi16((__m128i)twice, (__m128i)b);
 #else
   vec_i16 r;
   for (unsigned i = 0; i < sizeof r / sizeof r[0]; ++i)
@@ -468,6 +470,47 @@ inline vec_u8 join_bytes(vec_i16 a, vec_i16 b) {
   for (int i = 0; i < kHalf; ++i)
     r[i] = static_cast<uint8_t>(a[i]), r[kHalf + i] = static_cast<uint8_t>(b[i]);
   return r;
+#endif
+}
+
+// Bytes as two vectors of numbers, in an order that join_split_bytes undoes: on x86 within 16 bytes, where no
+// instruction crosses.
+struct SplitBytes {
+  vec_i16 low, high;
+};
+inline SplitBytes split_bytes(vec_u8 v) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const __m512i bytes = (__m512i)v, zero = _mm512_setzero_si512();
+  return {(vec_i16)_mm512_unpacklo_epi8(bytes, zero), (vec_i16)_mm512_unpackhi_epi8(bytes, zero)};
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  const __m256i bytes = (__m256i)v, zero = _mm256_setzero_si256();
+  return {(vec_i16)_mm256_unpacklo_epi8(bytes, zero), (vec_i16)_mm256_unpackhi_epi8(bytes, zero)};
+#else
+  typedef uint8_t half __attribute__((vector_size(sizeof v / 2)));
+  half parts[2];
+  __builtin_memcpy(parts, &v, sizeof v);
+  return {__builtin_convertvector(parts[0], vec_i16), __builtin_convertvector(parts[1], vec_i16)};
+#endif
+}
+// Each lane twice: what belongs to the bytes of a lane, in the order of split_bytes.
+inline SplitBytes repeat_words(vec_u32 v) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const __m512i words = (__m512i)v;
+  return {(vec_i16)_mm512_unpacklo_epi32(words, words), (vec_i16)_mm512_unpackhi_epi32(words, words)};
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  const __m256i words = (__m256i)v;
+  return {(vec_i16)_mm256_unpacklo_epi32(words, words), (vec_i16)_mm256_unpackhi_epi32(words, words)};
+#else
+  return {(vec_i16)vec_u32{v[0], v[0], v[1], v[1]}, (vec_i16)vec_u32{v[2], v[2], v[3], v[3]}};
+#endif
+}
+inline vec_u8 join_split_bytes(vec_i16 a, vec_i16 b) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec_u8)_mm512_packus_epi16((__m512i)a, (__m512i)b);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_u8)_mm256_packus_epi16((__m256i)a, (__m256i)b);
+#else
+  return join_bytes(a, b);
 #endif
 }
 
