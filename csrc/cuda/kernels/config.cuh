@@ -45,7 +45,8 @@ struct NearestConfig {
 
 // resample_backward_planar.cuh: sources of a tile, and its shared memory.
 constexpr int kPlanarThreads = 256;
-constexpr int kPlanarBlocks = 3;
+constexpr int kPlanarBlocks = 4;
+constexpr int kPlanarLoads = 4;  // of a thread, before their sums
 constexpr int kTileRows = 32;
 constexpr int kTileRowBytes = 512;  // 384 of half types
 constexpr int64_t kPlanarSharedBytes = 48 << 10;
