@@ -367,6 +367,38 @@ def test_fixed_kernels(case, dtype, padding_mode, device):
         assert torch.equal(fixed(x[0], kernel), found[0])
 
 
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "padding"),
+    [
+        ((1, 3, 3, 2), (64, 64), (32, 32), (16, 16)),
+        ((2, 2, 2, 3), (24, 33), (24, 30), (5, 0)),  # outputs with a single tap
+        ((1, 5, 4, 3), (11, 50), (26, 25), (2, 12)),  # and without any
+        ((1, 8, 3, 1), (90, 7), (45, 60), (0, 3)),
+    ],
+)
+def test_gradients_of_fixed_kernels_by_large_strides(
+    shape, kernel, stride, padding, dtype, padding_mode, device
+):
+    lines = [torch.randn(k, device=device, dtype=torch.float64).to(dtype) for k in kernel]
+    matrices = [
+        reference.conv_transpose_matrix(*arguments, replicate=padding_mode == "replicate")
+        for arguments in zip(shape[2:], [line.tolist() for line in lines], stride, padding, strict=True)
+    ]
+    for layout in ("contiguous", "channels_last"):
+        x = LAYOUTS[layout](torch.randn(shape, device=device, dtype=torch.float64).to(dtype)).requires_grad_()
+        y = upsample_ext.fixed_conv_transpose2d(x, tuple(lines), stride, padding, padding_mode=padding_mode)
+        grad_output = LAYOUTS[layout](torch.randn_like(y.double()).to(dtype))
+        (found,) = torch.autograd.grad(y, x, grad_output)
+        exact, size = (
+            reference.separable(g, *(m.T for m in of))
+            for g, of in ((grad_output, matrices), (grad_output.abs(), [m.abs() for m in matrices]))
+        )
+        eps = RELATIVE.get(dtype, torch.finfo(dtype).eps * 0.51)
+        assert bool(((found.cpu().double() - exact).abs() <= eps * exact.abs() + 1e-5 * size).all())
+
+
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_bilinear_layer_in_every_dtype(factor, dtype, device):

@@ -75,6 +75,35 @@ def test_gradients_of_every_layout_of_grad_output(layout, dtype, device, level):
             check_against_native(x, grad_output, size=size, align_corners=False)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((1, 3, 1, 1), (64, 48)),  # one source reads all results
+        ((2, 3, 3, 4), (96, 128)),
+        ((1, 2, 2, 5), (61, 165)),  # rows that are not aligned
+        ((1, 2, 20, 9), (40, 400)),  # along the width alone
+        ((2, 1, 3, 70), (150, 91)),  # along the height alone
+        ((1, 2, 3, 300), (130, 64)),  # shrinking along the other axis
+        ((1, 1, 2, 2), (3, 5000)),  # a footprint of several stretches
+        ((1, 2, 2, 3), (45, 2603)),
+        ((1, 21, 2, 3), (82, 131)),  # channels-last: as many channels as no vector has
+        ((2, 21, 3, 2), (70, 128)),  # rows are whole vectors all the same
+        ((1, 3, 2, 2), (43, 1200)),
+        ((1, 24, 3, 2), (66, 92)),
+        ((1, 200, 2, 1), (41, 33)),  # channels-last: several slices of the channels
+        ((3, 264, 1, 2), (50, 7)),
+    ],
+)
+def test_gradients_of_large_factors(shape, size, dtype, device, level):
+    layouts = ("contiguous", "channels_last", "transposed")
+    for layout, align_corners in itertools.product(layouts, CORNERS):
+        for input_layout in {layout, "contiguous"}:
+            x = LAYOUTS[input_layout](torch.randn(shape, device=device).to(dtype))
+            grad_output = LAYOUTS[layout](torch.randn(*shape[:2], *size, device=device).to(dtype))
+            check_against_native(x, grad_output, size=size, align_corners=align_corners)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gradients_of_shrinking(layout, dtype, device, level):
@@ -158,6 +187,8 @@ def test_infinities_and_nan_spread_as_native(dtype, device, level):
         ((1, 9, 7, 5), (14, 5)),
         ((1, 2, 27, 43), (9, 15)),
         ((1, 3, 60, 130), (5, 11)),
+        ((1, 3, 2, 3), (90, 128)),
+        ((1, 8, 3, 2), (27, 45)),
     ]:
         x = torch.randn(shape, device=device).to(dtype)
         grad_output = torch.randn(*shape[:2], *size, device=device).to(dtype)

@@ -125,6 +125,8 @@ constexpr Shape kShapes[] = {
     {"16x64x128x128 x2 nhwc", 16, 64, 128, 128, 2, true},
     {"4x19x128x256 x8 nchw", 4, 19, 128, 256, 8, false},
     {"8x64x128x128 x4 nhwc", 8, 64, 128, 128, 4, true},
+    {"8x21x16x16 x32 nchw", 8, 21, 16, 16, 32, false},
+    {"8x21x16x16 x32 nhwc", 8, 21, 16, 16, 32, true},
 };
 
 template <int threads, int blocks>

@@ -150,6 +150,11 @@ struct TwoTapConvTransposeAxis {
     return replicate && i == in_size - 1 ? out_size : inside((i + 2) * stride - padding);
   }
 
+  UPSAMPLE_HOST_DEVICE Index begin_about(Index i) const {
+    const Index first = begin(i);
+    return first > 0 ? first - 1 : 0;
+  }
+
   double outputs_per_source() const { return static_cast<double>(stride); }
   double most_outputs_inside(int64_t sources) const { return static_cast<double>((sources + 1) * stride); }
 

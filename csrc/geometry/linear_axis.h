@@ -79,6 +79,12 @@ struct LinearAxis {
     return first_output(i + 1, [&](const Taps<T, 2, Index>& t) { return t.index0 > i; });
   }
 
+  // Near begin(i), as a rule one or two before it: where lanes that look for it together begin.
+  UPSAMPLE_HOST_DEVICE Index begin_about(Index i) const {
+    const Index guess = guessed_output(about(i - 1), out_size);
+    return guess > 0 ? guess - 1 : 0;
+  }
+
   // About how many outputs lie between two sources.
   double outputs_per_source() const { return scale > T(0) ? 1.0 / static_cast<double>(scale) : out_size; }
 
@@ -96,9 +102,11 @@ struct LinearAxis {
   // The first output whose taps are `far` enough, which is near `source`.
   template <class Far>
   UPSAMPLE_HOST_DEVICE Index first_output(Index source, Far&& far) const {
+    return first_output_about(about(source), out_size, [&](Index o) { return far(taps(o)); });
+  }
+  UPSAMPLE_HOST_DEVICE T about(Index source) const {
     const T centre = align_corners ? T(0) : T(0.5);
-    const T about = scale > T(0) ? (static_cast<T>(source) + centre) / scale : T(0);
-    return first_output_about(about, out_size, [&](Index o) { return far(taps(o)); });
+    return scale > T(0) ? (static_cast<T>(source) + centre) / scale : T(0);
   }
 };
 

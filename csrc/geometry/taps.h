@@ -144,10 +144,14 @@ UPSAMPLE_HOST_DEVICE Index first_output(Index count, Far&& far) {
 }
 
 // The same, where an inverse formula says that it is `about` there: the search then takes a few steps.
+template <class T, class Index>
+UPSAMPLE_HOST_DEVICE Index guessed_output(T about, Index count) {
+  return about > T(0) && about < static_cast<T>(count) ? static_cast<Index>(about) : 0;
+}
 template <class T, class Index, class Far>
 UPSAMPLE_HOST_DEVICE Index first_output_about(T about, Index count, Far&& far) {
   Index low = 0, high = count;
-  const Index guess = about > T(0) && about < static_cast<T>(count) ? static_cast<Index>(about) : 0;
+  const Index guess = guessed_output(about, count);
   for (int side = -2; side <= 2; side += 4) {
     const Index probe = guess + side;
     if (probe < low || probe >= high) continue;

@@ -193,6 +193,9 @@ def _cases():
             yield Case(
                 f"threshold {dtype} x{factor} nchw", "threshold", pattern, "STG", moved, 1 / factor / 2
             )
+        for layout, channels in (("nchw", "false"), ("nhwc", "true")):
+            sums = f"resample_backward_large<{of}, {values}, true, {channels}"
+            yield Case(f"backward {dtype} x32 {layout}", "resample_backward", sums, "LDG", _ROW)
     bytes_x2 = f"resample_planar<unsigned char, 16, true.*Doubled.*{_LINEAR}"
     yield Case("forward uint8 x2 nchw", "resample_forward", bytes_x2, "STG", x2, 1 / 4)
     yield Case("nearest uint8 x2 nchw", nearest, r"pick_rows<.*Moved<1>", "STG", x2, 0.5)

@@ -173,7 +173,15 @@ void check_backward() {
   backward<float>("odd width", {2, 3, 8, 8}, {2, 3, 11, 13}, K::kScattered);
   backward<float>("channels-last", {2, 16, 8, 8, true}, {2, 16, 24, 24, true}, K::kChannelsLast);
   backward<float>("channels-last of 3", {2, 3, 8, 8, true}, {2, 3, 16, 16, true}, K::kChannelsLastSingle);
-  backward<float>("a factor of 40", {2, 3, 8, 8}, {2, 3, 320, 320}, K::kOneSource);
+  backward<float>("a factor of 40", {2, 3, 8, 8}, {2, 3, 320, 320}, K::kLargeVector);
+  backward<half_t>("a factor of 80 along the width", {2, 3, 8, 8}, {2, 3, 8, 640}, K::kLargeVector);
+  backward<float>("a large factor, odd width", {2, 3, 8, 8}, {2, 3, 320, 321}, K::kLargeScattered);
+  backward<float>("a large factor, channels-last", {2, 16, 8, 8, true}, {2, 16, 256, 256, true},
+                  K::kLargeChannels);
+  backward<float>("a large factor, channels-last of 21", {2, 21, 8, 8, true}, {2, 21, 256, 256, true},
+                  K::kLargePixels);
+  backward<float>("a large factor, channels-last of 21, odd width", {2, 21, 8, 8, true},
+                  {2, 21, 256, 255, true}, K::kLargeChannelsSingle);
   backward<float>("beyond 32 bits", {1, 1, 1 << 15, 1 << 16}, {1, 1, 1 << 16, 1 << 16}, K::kOneSource);
 }
 

@@ -45,7 +45,8 @@ struct NearestConfig {
 
 // resample_backward_planar.cuh: sources of a tile, and its shared memory.
 constexpr int kPlanarThreads = 256;
-constexpr int kPlanarBlocks = 3;
+constexpr int kPlanarBlocks = 4;
+constexpr int kPlanarLoads = 4;  // of a thread, before their sums
 constexpr int kTileRows = 32;
 constexpr int kTileRowBytes = 512;  // 384 of half types
 constexpr int64_t kPlanarSharedBytes = 48 << 10;
@@ -56,6 +57,15 @@ constexpr int kPixelThreads = 256;
 constexpr int kPixelBlocks = 3;
 constexpr int kSourceThreads = 256;
 constexpr int kSourceBlocks = 3;
+
+// resample_backward_large.cuh
+constexpr int kLargeThreads = 256;
+constexpr int kLargeBlocks = 3;
+constexpr int kLargeLoads = 4;  // of a thread, before their sums
+template <class T>              // of a thread, where they are not adjacent
+constexpr int kLargeColumns = sizeof(T) == 8 ? 2 : 4;
+constexpr int64_t kLargeSources = 1024;            // of a row of a block at most
+constexpr int64_t kLargeGradientBytes = 16 << 10;  // of a block in shared memory
 
 // resample_table.cuh: a tile of results, in rows of elements, and the source elements of a chunk.
 constexpr int kBuildThreads = 128;

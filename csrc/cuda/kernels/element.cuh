@@ -175,5 +175,18 @@ __device__ __forceinline__ void store_pack(T* p, const Pack<T, N>& pack) {
   store(reinterpret_cast<Pack<T, N>*>(p), pack);
 }
 
+// Several values, 16 bytes at a time: those from value v on go to at(v).
+template <class T, int N, class At>
+__device__ __forceinline__ void store_quads(const T (&values)[N], At&& at) {
+  constexpr int kQuad = N < kWide<T> ? N : kWide<T>;
+#pragma unroll
+  for (int v = 0; v < N; v += kQuad) {
+    Pack<T, kQuad> quad;
+#pragma unroll
+    for (int q = 0; q < kQuad; ++q) quad.value[q] = values[v + q];
+    store_pack(at(v), quad);
+  }
+}
+
 }  // namespace gpu
 }  // namespace upsample_ext

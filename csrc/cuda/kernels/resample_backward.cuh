@@ -5,12 +5,15 @@
 //   channels side by side in both images,    resample_backward_channels_last   16 bytes if they divide all
 //     factors up to about 19                                                     strides, else 1
 //   any other whose footprint fits a tile,   resample_backward_planar          16 bytes; scattered where
-//     factors up to about 30                   (doubled: factor 2 along the      rows are not aligned
-//                                              width)
-//   larger footprints, beyond 32 bits        backward_of_one                   a warp to a source
+//     factors up to about 19 down and          (doubled: factor 2 along the      rows are not aligned
+//     30 across                                width)
+//   larger footprints, of both layouts       resample_backward_large           as above; or 16 bytes of a
+//                                                                              row without gaps
+//   beyond 32 bits                           backward_of_one                   a warp to a source
 #pragma once
 
 #include "resample_backward_channels_last.cuh"
+#include "resample_backward_large.cuh"
 #include "resample_backward_planar.cuh"
 #include "resample_limits.cuh"
 
@@ -64,23 +67,34 @@ enum class BackwardKernel {
   kVector,
   kDoubled,
   kScattered,
+  kLargeVector,
+  kLargeScattered,
+  kLargePixels,  // all channels of some, as vectors that begin in any channel
+  kLargeChannels,
+  kLargeChannelsSingle,
 };
 
 template <class T, class acc, class Axis>
 BackwardKernel choose_backward(const ResampleParams<acc, Axis>& p) {
   constexpr int V = kWide<T>;
   if (p.batch == 0) return BackwardKernel::kNone;
-  if (!fits_32_bits(p) || most_outputs(p.height) > kMostListedOutputs) return BackwardKernel::kOneSource;
-  if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1 &&
-      most_outputs(p.width) <= kMostListedOutputs) {
+  if (!fits_32_bits(p)) return BackwardKernel::kOneSource;
+  const bool large = most_outputs(p.height) > kMostListedOutputs;
+  if (p.channels > 1 && p.in.channel == 1 && p.out.channel == 1) {
     const bool wide = p.channels % V == 0 &&
                       aligned_strides<T>(p.input, 16, p.in.batch, p.in.height, p.in.width) &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.height, p.out.width);
+    if (large || most_outputs(p.width) > kMostListedOutputs) {
+      if (!wide && has_dense_rows<T>(p)) return BackwardKernel::kLargePixels;
+      return wide ? BackwardKernel::kLargeChannels : BackwardKernel::kLargeChannelsSingle;
+    }
     return wide ? BackwardKernel::kChannelsLast : BackwardKernel::kChannelsLastSingle;
   }
-  if (cut_planes<T>(p.height, p.width).columns == 0) return BackwardKernel::kOneSource;
   const bool vector = p.out.width == 1 && p.width.out_size % V == 0 &&
                       aligned_strides<T>(p.output, 16, p.out.batch, p.out.channel, p.out.height);
+  if (large || cut_planes<T>(p.height, p.width).columns == 0) {
+    return vector ? BackwardKernel::kLargeVector : BackwardKernel::kLargeScattered;
+  }
   if (!vector) return BackwardKernel::kScattered;
   if constexpr (!Axis::kMayLackTaps) {
     if (multiplies(p.width, 2)) return BackwardKernel::kDoubled;
@@ -111,6 +125,16 @@ cudaError_t launch_backward(const ResampleParams<acc, Axis>& p, const Device& de
       break;
     case BackwardKernel::kScattered:
       return launch_backward_planar<T, kScattered, false, false>(p, planar_cut(), device);
+    case BackwardKernel::kLargeVector:
+      return launch_backward_large<T, V, true, false>(p, 1, device);
+    case BackwardKernel::kLargeScattered:
+      return launch_backward_large<T, kLargeColumns<T>, false, false>(p, 1, device);
+    case BackwardKernel::kLargePixels:
+      return launch_backward_large<T, V, true, false>(p, p.channels, device);
+    case BackwardKernel::kLargeChannels:
+      return launch_backward_large<T, V, true, true>(p, V * channel_blocks<T, V>(p.channels).within, device);
+    case BackwardKernel::kLargeChannelsSingle:
+      return launch_backward_large<T, 1, true, true>(p, channel_blocks<T, 1>(p.channels).within, device);
   }
   return cudaErrorInvalidValue;
 }

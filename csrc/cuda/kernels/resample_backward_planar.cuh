@@ -14,6 +14,7 @@
 
 #include "../params.h"
 #include "launch.cuh"
+#include "resample_limits.cuh"
 #include "thread_partition.cuh"
 #include "transposed_taps.cuh"
 
@@ -40,6 +41,8 @@ struct PlanarBackward {
   int32_t pitch;      // of a tile's gradient in shared memory, odd
   int32_t most_taps;  // odd too, to avoid bank conflicts when lanes write lists
   int32_t results;    // columns of a tile at most
+  int32_t enlarged;   // the height, by this factor, if all of its taps are known; or 0
+  bool pairs;         // sources can be stored by twos, in 32 bits
   Divider<int32_t> tiles_across, groups, plane_rows, channels;
 };
 
@@ -95,6 +98,34 @@ struct PlanarTile {
   }
 };
 
+// The taps of the tile's rows along the height, which all threads list, some lanes to a row.
+template <class T, class Axis>
+__device__ __forceinline__ void list_rows(const PlanarBackward<T, Axis>& p, const PlanarTile<T>& tile,
+                                          int32_t first_row, int rows) {
+  constexpr int kLanes = kPlanarThreads / kTileRows;
+  const int row = static_cast<int>(threadIdx.x) / kLanes;
+  Tap<acc_of<T>>* list = tile.taps + row * p.most_taps;
+  int32_t plane = first_row + (row < rows ? row : 0);
+  const int32_t y = p.plane_rows.take(plane);
+  const bool known = p.enlarged > 0 && y > 1 && y < p.height.in_size - 1;
+  int count = list_taps_together<kLanes, acc_of<T>>(p.height, row < rows && !known ? y : -1, list);
+  if (known) count = list_enlarged_taps<kLanes>(p.enlarged, y, list);
+  if (threadIdx.x % kLanes == 0) tile.count[row] = count;
+}
+
+// Where the tile's rows are, by the lanes of a warp.
+template <class T, class Axis>
+__device__ __forceinline__ void locate_rows(const PlanarBackward<T, Axis>& p, const PlanarTile<T>& tile,
+                                            int32_t first_row, int rows) {
+  static_assert(kTileRows == kWarp, "a lane to a row");
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  if (lane >= rows) return;
+  int32_t plane = first_row + lane;
+  const int32_t y = p.plane_rows.take(plane), c = p.channels.take(plane);
+  tile.source[lane] = plane * p.in.batch + c * p.in.channel + y * p.in.height;
+  tile.result[lane] = plane * p.out.batch + c * p.out.channel;
+}
+
 // Where result column c of the tile is stored in a row of sums. The two halves of a thread's 32 bytes are
 // stored apart, so that each half is contiguous over a warp.
 template <class T, int V, bool kVector>
@@ -102,6 +133,38 @@ __device__ __forceinline__ int sum_position(int c) {
   constexpr int kQuad = 16 / sizeof(acc_of<T>);
   if (!kVector || V <= kQuad) return c;
   return (c / kQuad) % (V / kQuad) * (kTileColumns<T> / (V / kQuad)) + c / V * kQuad + c % kQuad;
+}
+
+// Adds V adjacent columns of the listed results to sums. All loads of a turn come before their sums; of the
+// last turns, those there are. `results` has the columns of the first result, `pitch` apart.
+template <int V, class T, class acc>
+__device__ __forceinline__ void sum_taps(const Tap<acc>* taps, int count, const T* results, int64_t pitch,
+                                         acc (&sums)[V]) {
+  const auto turn = [&](auto most, int t, int loads) {
+    constexpr int kMost = decltype(most)::value;
+    Pack<T, V> grads[kMost];
+    acc weights[kMost];
+#pragma unroll
+    for (int i = 0; i < kMost; ++i) {
+      if (i >= loads) continue;
+      const Tap<acc> tap = taps[t + i];
+      grads[i] = load_pack<V>(results + tap.output * pitch);
+      weights[i] = tap.weight;
+    }
+#pragma unroll
+    for (int i = 0; i < kMost; ++i) {
+      if (i >= loads) continue;
+#pragma unroll
+      for (int v = 0; v < V; ++v) sums[v] = fused_multiply_add(weights[i], widen(grads[i].value[v]), sums[v]);
+    }
+  };
+  constexpr std::integral_constant<int, kPlanarLoads> kAll{};
+  constexpr std::integral_constant<int, V <= 4 ? kPlanarLoads - 1 : kPlanarLoads / 2> kFewer{};  // registers
+  int t = 0;
+#pragma unroll 1
+  for (; t + kPlanarLoads <= count; t += kPlanarLoads) turn(kAll, t, kPlanarLoads);
+#pragma unroll 1
+  for (; t < count; t += kFewer.value) turn(kFewer, t, count - t);
 }
 
 // Step 1: V result columns of a source row, adjacent or a warp apart.
@@ -119,23 +182,10 @@ __device__ __forceinline__ void sum_along_height(const PlanarBackward<T, Axis>& 
     const int32_t column = first + group * V;
     if (group * V < p.results && column < p.width.out_size) {
       plane += column;
-#pragma unroll 4
-      for (int t = 0; t < count; ++t) {
-        const Tap<acc> tap = taps[t];
-        const Pack<T, V> grad = load_pack<V>(plane + tap.output * p.out.height);
-#pragma unroll
-        for (int v = 0; v < V; ++v) sums[v] = fused_multiply_add(tap.weight, widen(grad.value[v]), sums[v]);
-      }
+      sum_taps<V>(taps, count, plane, p.out.height, sums);
     }
-    constexpr int kQuad = V < 16 / sizeof(acc) ? V : 16 / sizeof(acc);
     acc* to = tile.sums + row * kTilePitch<T>;
-#pragma unroll
-    for (int v = 0; v < V; v += kQuad) {
-      Pack<acc, kQuad> quad;
-#pragma unroll
-      for (int q = 0; q < kQuad; ++q) quad.value[q] = sums[v + q];
-      store_pack(to + sum_position<T, V, kVector>(group * V + v), quad);
-    }
+    store_quads(sums, [&](int v) { return to + sum_position<T, V, kVector>(group * V + v); });
   } else {
 #pragma unroll 2
     for (int t = 0; t < count; ++t) {
@@ -154,11 +204,11 @@ __device__ __forceinline__ void sum_along_height(const PlanarBackward<T, Axis>& 
   }
 }
 
-// Step 2: sources begin .. end of the lane's row.
+// Step 2: sources begin .. end of the lane's row, which `results` read.
 template <class T, int V, bool kVector, class Axis>
 __device__ __forceinline__ void sum_along_width(const PlanarBackward<T, Axis>& p, const PlanarTile<T>& tile,
                                                 int lane, int32_t tile_begin, int32_t begin, int32_t end,
-                                                int32_t first) {
+                                                int32_t first, const ResultRange& results) {
   typedef acc_of<T> acc;
   constexpr int kQuad = 16 / sizeof(acc);
   const acc* line = tile.sums + lane * kTilePitch<T>;
@@ -171,7 +221,7 @@ __device__ __forceinline__ void sum_along_width(const PlanarBackward<T, Axis>& p
     next_sum = acc(0);
     ++current;
   };
-  const int from = p.width.begin(begin) - first, to = p.width.end(end - 1) - first;
+  const int from = results.begin - first, to = results.end - first;
   for (int quad = from / kQuad * kQuad; quad < to; quad += kQuad) {
     const auto sums = *reinterpret_cast<const Pack<acc, kQuad>*>(line + sum_position<T, V, kVector>(quad));
 #pragma unroll
@@ -227,6 +277,30 @@ __device__ __forceinline__ void sum_along_doubled_width(const PlanarBackward<T, 
   }
 }
 
+// Step 3: the block's gradient, row by row.
+template <class T, class Axis>
+__device__ __forceinline__ void store_gradient(const PlanarBackward<T, Axis>& p, const PlanarTile<T>& tile,
+                                               int rows, int32_t begin, int32_t end) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (int row = static_cast<int>(threadIdx.x) / kWarp; row < rows; row += kPlanarWarps) {
+    T* line = p.grad_input + tile.source[row];
+    const acc_of<T>* gradient = tile.gradient + row * p.pitch - begin;
+    if (sizeof(T) == 2 && p.pairs) {
+      // Half of the lanes load their second source first: banks of all lanes differ then.
+      const int32_t odd = lane / (kWarp / 2);
+#pragma unroll 2
+      for (int32_t x = begin + 2 * lane; x < end; x += 2 * kWarp) {
+        const T a = Narrow<T>::of(gradient[x + odd]), b = Narrow<T>::of(gradient[x + 1 - odd]);
+        store_pack(line + x, odd != 0 ? Pack<T, 2>{b, a} : Pack<T, 2>{a, b});
+      }
+    } else {
+      for (int32_t x = begin + lane; x < end; x += kWarp) {
+        store(line + x * p.in.width, Narrow<T>::of(gradient[x]));
+      }
+    }
+  }
+}
+
 template <class T, int V, bool kVector, bool kDoubled, class Axis>
 __global__ void __launch_bounds__(kPlanarThreads, kPlanarBlocks)
     resample_backward_planar(const PlanarBackward<T, Axis> p) {
@@ -240,19 +314,16 @@ __global__ void __launch_bounds__(kPlanarThreads, kPlanarBlocks)
   const int32_t end = begin + p.columns < p.width.in_size ? begin + p.columns : p.width.in_size;
   const int32_t first_row = rest * kTileRows;
   const int rows = p.rows - first_row < kTileRows ? p.rows - first_row : kTileRows;
-  const int32_t first = kVector ? p.width.begin(begin) / V * V : p.width.begin(begin);
+  const auto columns_of = [&](int32_t from, int32_t to) {
+    return kDoubled ? results_of_doubled(p.width, from, to - 1) : results_of(p.width, from, to - 1);
+  };
+  const ResultRange footprint = columns_of(begin, end);
+  const int32_t first = kVector ? footprint.begin / V * V : footprint.begin;
 
-  if (warp == 0 && lane < rows) {
-    int32_t plane = first_row + lane;
-    const int32_t y = p.plane_rows.take(plane);
-    const int32_t c = p.channels.take(plane);
-    tile.source[lane] = plane * p.in.batch + c * p.in.channel + y * p.in.height;
-    tile.result[lane] = plane * p.out.batch + c * p.out.channel;
-    tile.count[lane] = list_taps<acc>(p.height, y, tile.taps + lane * p.most_taps);
-  } else if (warp > 0) {
-    for (int c = thread - kWarp; c < kTileColumns<T>; c += kPlanarThreads - kWarp) {
-      tile.columns[c] = column_taps<acc>(p.width, first + c);
-    }
+  list_rows(p, tile, first_row, rows);
+  if (warp == kPlanarWarps - 1) locate_rows(p, tile, first_row, rows);
+  for (int c = thread; c < kTileColumns<T>; c += kPlanarThreads) {
+    tile.columns[c] = column_taps<acc>(p.width, first + c);
   }
   __syncthreads();
 
@@ -266,29 +337,27 @@ __global__ void __launch_bounds__(kPlanarThreads, kPlanarBlocks)
   // Shares begin at even sources, where the quads of a doubled width begin.
   const int32_t share = ((end - begin + kPlanarWarps - 1) / kPlanarWarps + 1) / 2 * 2;
   const int32_t from = begin + warp * share, to = from + share < end ? from + share : end;
-  if (lane < rows && from < to) {
+  if (from < to) {
+    const auto sum = [&](int32_t from, int32_t to, const ResultRange& results) {
+      if (lane < rows) sum_along_width<T, V, kVector>(p, tile, lane, begin, from, to, first, results);
+    };
     if constexpr (kDoubled) {
       const int32_t inside = from == 0 ? 2 : from, edge = p.width.in_size - 1;
       const int32_t outside = (to < edge ? to : edge) / 2 * 2;
       if (inside < outside) {
-        if (from < inside) sum_along_width<T, V, kVector>(p, tile, lane, begin, from, inside, first);
-        sum_along_doubled_width<T, V>(p, tile, lane, begin, inside, outside, first);
-        if (outside < to) sum_along_width<T, V, kVector>(p, tile, lane, begin, outside, to, first);
+        if (from < inside) sum(from, inside, columns_of(from, inside));
+        if (lane < rows) sum_along_doubled_width<T, V>(p, tile, lane, begin, inside, outside, first);
+        if (outside < to) sum(outside, to, columns_of(outside, to));
       } else {
-        sum_along_width<T, V, kVector>(p, tile, lane, begin, from, to, first);
+        sum(from, to, columns_of(from, to));
       }
     } else {
-      sum_along_width<T, V, kVector>(p, tile, lane, begin, from, to, first);
+      sum(from, to, columns_of(from, to));
     }
   }
   __syncthreads();
 
-  for (int row = warp; row < rows; row += kPlanarWarps) {
-    T* line = p.grad_input + tile.source[row];
-    for (int32_t x = begin + lane; x < end; x += kWarp) {
-      store(line + x * p.in.width, Narrow<T>::of(tile.gradient[row * p.pitch + x - begin]));
-    }
-  }
+  store_gradient(p, tile, rows, begin, end);
 }
 
 // ---- launch ---------------------------------------------------------------------------------------------
@@ -333,6 +402,17 @@ PlanarCut cut_planes(const Axis& height, const Axis& width) {
   return cut;
 }
 
+// The factor of an axis for list_enlarged_taps, or 0.
+template <class Axis>
+int32_t enlarged_by(const Axis& axis) {
+  if constexpr (!Axis::kMayLackTaps) {
+    for (int32_t factor = 2; 2 * factor <= kMostListedOutputs; factor *= 2) {
+      if (multiplies(axis, factor)) return factor;
+    }
+  }
+  return 0;
+}
+
 template <class T, int V, bool kVector, bool kDoubled, class acc, class Axis>
 cudaError_t launch_backward_planar(const ResampleParams<acc, Axis>& p, const PlanarCut& cut,
                                    const Device& device) {
@@ -342,6 +422,8 @@ cudaError_t launch_backward_planar(const ResampleParams<acc, Axis>& p, const Pla
   // whose 16 bytes are stored at once.
   const int64_t needed = smaller(divide_up(cut.results, V), divide_up(p.width.out_size, V));
   const int64_t groups = kVector ? divide_up(needed, kWarp / 4) * (kWarp / 4) : kWarp;
+  const bool pairs = p.in.width == 1 && p.width.in_size % 2 == 0 && cut.columns % 2 == 0 &&
+                     aligned_strides<T>(p.input, 2 * sizeof(T), p.in.batch, p.in.channel, p.in.height);
   const PlanarBackward<T, NarrowAxis> arguments{static_cast<const T*>(p.output),
                                                 static_cast<T*>(p.input),
                                                 p.in,
@@ -353,6 +435,8 @@ cudaError_t launch_backward_planar(const ResampleParams<acc, Axis>& p, const Pla
                                                 static_cast<int32_t>(cut.columns | 1),
                                                 static_cast<int32_t>(cut.most_taps),
                                                 static_cast<int32_t>(cut.results),
+                                                enlarged_by(p.height),
+                                                pairs,
                                                 Divider<int32_t>(cut.tiles_across),
                                                 Divider<int32_t>(groups),
                                                 Divider<int32_t>(p.height.in_size),
