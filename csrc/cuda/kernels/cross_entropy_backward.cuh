@@ -182,7 +182,8 @@ __global__ void __launch_bounds__(kGradientThreads, kGradientBlocks<acc, V, kSmo
   int32_t sy = y > 0 ? y - 1 : 0, oy = first_reading(a.height, sy);
   RowTaps<acc> row;
   row.take(a.height, oy, true);
-  auto pixel = static_cast<uint32_t>((n * a.height.out_size + oy) * a.width.out_size + column);
+  const int32_t last = a.height.out_size - 1;  // the tile may read no result row
+  auto pixel = static_cast<uint32_t>((n * (last + 1) + (oy < last ? oy : last)) * a.width.out_size + column);
   PixelRead<acc> next(p, pixel);
   T* const grad = static_cast<T*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + x * p.grad.width;
   for (int32_t turn = 0; sy < y_end; ++sy) {
@@ -197,7 +198,7 @@ __global__ void __launch_bounds__(kGradientThreads, kGradientBlocks<acc, V, kSmo
       source.blended(top + held * p.logits.in.height, count, row1);
       do {
         const PixelGradient<acc, kSmooth> g(p, weight_sum, next);
-        pixel += oy + 1 < a.height.out_size ? a.width.out_size : 0;
+        pixel += oy < last ? a.width.out_size : 0;
         next = PixelRead<acc>(p, pixel);
         const acc weight0 = kSmooth ? row.weight0 : row.weight0 * g.factor;
         const acc weight1 = kSmooth ? row.weight1 : row.weight1 * g.factor;
