@@ -110,6 +110,24 @@ def test_large_factors_and_channels_last(channels, size, device):
                 torch.testing.assert_close(a.double(), b, rtol=tolerance, atol=tolerance / 10)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 14, 16, 19, 20, 21, 23, 30, 150, 151])
+def test_any_number_of_classes(channels, weighted, device):
+    """CUDA's gradient takes them in groups of 4, 7, 8 or 10, of which the last may be short."""
+    x, target = make((1, channels, 5, 6), (17, 13), torch.float64, device)
+    weight = torch.rand(channels, dtype=torch.float64, device=device) if weighted else None
+    expected = loss_and_gradient(native, x, target, weight)
+    for layout in ("contiguous", "channels_last"):
+        for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
+            narrow = None if weight is None else weight.to(dtype)
+            ours = loss_and_gradient(
+                upsample_ext.upsample_cross_entropy, LAYOUTS[layout](x.to(dtype)), target, narrow
+            )
+            for a, b in zip(ours, expected, strict=True):
+                atol = tolerance * b.abs().max().item()
+                torch.testing.assert_close(a.double(), b, rtol=tolerance, atol=atol)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(2, 5, 4, 6), (1, 1, 3, 40), (3, 6, 1, 1), (1, 20, 5, 1), (2, 22, 3, 5)])

@@ -64,7 +64,8 @@ static CrossEntropyResult cross_entropy_on_cuda(const Tensor& input, const Cross
       if (result.gradient.defined()) {
         scale = at::empty({}, options);
         sums.scale = scale.template mutable_data_ptr<acc>();
-        params.scale = sums.scale;
+        params.grad_output = sums.scale;
+        params.grad_step = 0;
       }
       if (grad_output.defined()) sums.grad_output = static_cast<const T*>(grad_output.const_data_ptr());
       check_launch(cross_entropy_sum(sums, on.device()));

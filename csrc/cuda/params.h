@@ -38,8 +38,7 @@ using ArgmaxParams = ArgmaxOf<LogitsParams<float>>;
 // What the backward pass of a softmax needs for each pixel: p = exp(logit - maximum) / sum.
 template <class acc>
 struct alignas(2 * sizeof(acc)) SoftmaxOfPixel {
-  acc maximum;
-  acc factor;  // total weight of the pixel / sum: multiplies exp(logit - maximum) in the gradient
+  acc maximum, sum;
 };
 
 template <class acc>
@@ -48,7 +47,7 @@ struct CrossEntropyParams : CrossEntropyOf<acc, LogitsParams<acc>> {
   // The forward pass writes those that are not null.
   double* partial = nullptr;  // of each block: the sum of its losses, and of its targets' weights
   SoftmaxOfPixel<acc>* softmax = nullptr;  // of each pixel; the backward pass reads it
-  const acc* scale = nullptr;  // multiplies the gradient of every pixel where there is no grad_output
+  int grad_step = 1;                       // 0 if grad_output is one number for all pixels
 };
 
 // The last step of a reduced loss: the sum of all blocks' partial sums, divided by that of the weights if it

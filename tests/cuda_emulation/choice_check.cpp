@@ -383,7 +383,35 @@ void cross_entropy(const char* what, const Image& input, int64_t height, int64_t
 
 void gradient(const char* what, const Image& input, int64_t height, int64_t width, GradientKernel expected) {
   const auto logits = logits_of<float>(input, height, width);
-  expect("cross-entropy, gradient", what, expected, choose_gradient(logits, Device{}).kernel);
+  expect("cross-entropy, gradient", what, expected, choose_gradient<float>(logits, false, Device{}).kernel);
+}
+
+template <class T, class acc>
+void gradient_group(const char* what, int64_t classes, bool channels_last, bool smooth, int expected) {
+  const auto logits = logits_of<acc>({1, classes, 16, 16, channels_last}, 64, 64);
+  expect("cross-entropy, classes of a group", what, expected,
+         choose_gradient<T>(logits, smooth, Device{}).group);
+}
+
+void check_groups_of_classes() {
+  for (const int64_t few : {1, 2, 4}) gradient_group<float, float>("few", few, false, false, 4);
+  gradient_group<float, float>("7", 7, false, false, 7);
+  gradient_group<float, float>("8", 8, false, false, 8);
+  gradient_group<float, float>("19", 19, false, false, 10);
+  gradient_group<float, float>("21", 21, false, false, 7);
+  gradient_group<half_t, float>("150", 150, false, false, 10);
+  gradient_group<float, float>("150, channels-last in twos", 150, true, false, 10);
+  gradient_group<float, float>("20, channels-last in fours", 20, true, false, 8);
+  gradient_group<float, float>("19, smoothed", 19, false, true, 8);
+  gradient_group<double, double>("19, double", 19, false, false, 4);
+}
+
+// Tiles that run at once end together, and few source rows are computed twice.
+void check_tile_rows() {
+  expect("cross-entropy, tiles", "one round", int64_t{16}, tile_rows(128, 45, 3 * 132));
+  expect("cross-entropy, tiles", "two rounds", int64_t{10}, tile_rows(128, 57, 3 * 132));
+  expect("cross-entropy, tiles", "few rows", int64_t{1}, tile_rows(1, 1, 3));
+  expect("cross-entropy, tiles", "more tiles than multiprocessors", int64_t{32}, tile_rows(512, 1000, 3));
 }
 
 void check_cross_entropy() {
@@ -393,6 +421,8 @@ void check_cross_entropy() {
   cross_entropy<float, float>("channels-last of 22", {2, 22, 64, 64, true}, 128, 128, {true, 2, 2});
   cross_entropy<double, double>("double", {2, 24, 64, 64, true}, 512, 512, {true, 2, 1});
   cross_entropy<float, float>("beyond 32 bits", {1, 2, 1 << 14, 1 << 14}, 1 << 16, 1 << 15, {false, 2, 1});
+  check_groups_of_classes();
+  check_tile_rows();
   using K = GradientKernel;
   gradient("empty batch", {0, 21, 64, 64}, 128, 128, K::kNone);
   gradient("x2", {2, 21, 64, 64}, 128, 128, K::kTiles);

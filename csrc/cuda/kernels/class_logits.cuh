@@ -50,15 +50,14 @@ struct ClassColumn {
         weight0(column.weight0),
         weight1(column.weight1) {}
 
-  // Classes c .. c + count of one row (count is a constant where there are N); what lies beyond is not set.
+  // Classes c .. c + count of one row (count is a constant where there are N); beyond, the last ones again.
   __device__ __forceinline__ void blended(const T* row, int count, acc (&values)[N]) const {
     Pack<T, V> first[N / V], next[N / V];
 #pragma unroll
     for (int i = 0; i < N / V; ++i) {
-      if (i * V < count) {
-        first[i] = load_pack<V>(row + i * V * stride);
-        next[i] = load_pack<V>(row + i * V * stride + second);
-      }
+      first[i] = load_pack<V>(row);
+      next[i] = load_pack<V>(row + second);
+      row = opaque(row + ((i + 1) * V < count ? V * stride : 0));
     }
 #pragma unroll
     for (int k = 0; k < N; ++k) {

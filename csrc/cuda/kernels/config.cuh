@@ -107,9 +107,10 @@ constexpr int kFewerBlocks = 0;
 constexpr int kClassBlocks = 5 - kFewerBlocks;
 // Classes are reduced in groups of this size, the same in all kernels, which fixes the bits of a sum.
 constexpr int kClassGroup = 4;
-// cross_entropy_backward.cuh: result columns of a tile, its classes and most source rows.
+// cross_entropy_backward.cuh: result columns of a tile, and most source rows.
 constexpr int kGradientThreads = 192;
-constexpr int kGradientClassBytes = 32;
+template <class acc, int V, bool kSmooth>
+constexpr int kGradientBlocks = sizeof(acc) == 8 || kSmooth || V == 2 ? 2 : 3 - kFewerBlocks;
 constexpr int64_t kMostGradientRows = 32;
 constexpr int kGradientOfOneThreads = 256;
 constexpr int kGradientOfOneBlocks = 3;

@@ -1,26 +1,31 @@
 // The gradient of the cross-entropy with respect to the logits, gathered: no resized gradient in memory, no
 // atomics.
 //
-// A block owns a tile of source pixels of one image and kGradientClasses classes, and walks down its source
-// rows. A thread owns a result column. Between two source rows it keeps, per class, both rows blended
-// horizontally and the vertical sums of the two rows:
-//   gradient of a resized logit = factor * exp(logit - maximum), less the target's share,
-// with the pixel's maximum and factor from the forward pass. When the last result row that reads a source row
-// is done, its sums go to shared memory, where each source pixel gathers its columns. Only the halo (result
-// rows between a tile and the one above it, and columns next to it) is computed twice. A source's sum has the
-// same terms in the same order in any tiling.
+// A block owns a tile of source pixels of one image and K classes, and walks down its source rows. A thread
+// owns a result column. Between two source rows it keeps, per class, both rows blended horizontally and the
+// vertical sums of the two rows:
+//   gradient of a resized logit = factor * (exp(logit - maximum) - sum at the target),
+// with the pixel's maximum and sum of exponentials from the forward pass, loaded a result row ahead; the
+// factor, 1 / sum and what scales the pixel, is part of the row's two weights. When the last result row that
+// reads a source row is done, its sums go to shared memory, where each source pixel gathers its columns. Only
+// the halo (result rows between a tile and the one above it, and columns next to it) is computed twice. A
+// source's sum has the same terms in the same order in any tiling.
 //
 //   footprint of a source                 kernel
 //   at most kGradientThreads columns      gradient_of_tiles
 //   wider, or beyond 32 bits              gradient_of_one
 //
-// What a thread does at x4 for 8 classes, planar float32, as compiled for sm_90: a result row takes about 115
-// instructions, of which per class 2 to blend, 3 for the exponential's distance, product and power, 1 for the
-// factor and 2 to add; some 30 more where its target is among the classes. Between two source rows (4 result
-// rows) come about 180 to load and blend a row, hand over sums and begin and end the gathering, and 56 for
-// the 8 taps of two classes of a source: 22 per pixel and class, one of them on the special function unit,
-// times (rows + 1) / rows of the tile and (columns + 1) / columns. For 150 classes of 512x512 pixels as in
-// cross_entropy_forward.cuh: 38 us.
+// K is the number of classes that leaves the fewest idle in the last group (classes_of_group):
+//   with smoothing, channels-last in fours, double    8; 4 of double
+//   channels-last in twos                             8, 10
+//   any other                                         4, 7, 8, 10
+//
+// What a thread does at x4 for 10 classes, planar float32, as compiled for sm_90: a result row takes 117
+// instructions, of which per class 2 to blend, 3 for the exponential's distance, product and power and 2 to
+// add; 20 more where a target of the warp is among the classes, and 25 once in 32 rows for the rows' taps.
+// Between two source rows (4 result rows) come up to 780 to load and blend a row, hand over sums and gather
+// the 8 taps of two classes of a source: 31 per pixel and class, one of them on the special function unit,
+// times (rows + 1) / rows of the tile and (columns + 1) / columns.
 #pragma once
 
 #include "softmax.cuh"
@@ -29,33 +34,48 @@
 namespace upsample_ext {
 namespace gpu {
 
-template <class acc>
-constexpr int kGradientClasses = kGradientClassBytes / sizeof(acc);
 // Elements of a class's columns in shared memory, where column j is stored at j + j / 32: lanes that gather
 // read every 2nd, 4th, 8th or 16th column without bank conflicts.
 constexpr int kGradientPitch = kGradientThreads + kGradientThreads / kWarp;
 
-// What turns exp(logit - maximum) into the gradient of a resized logit: factor * e, less `target` at the
-// target class, less `every` times the class's weight.
+// What is read of a pixel: loaded a result row ahead, and not used before.
 template <class acc>
+struct PixelRead {
+  SoftmaxOfPixel<acc> softmax;
+  int64_t target;
+  acc grad;
+
+  template <class Index>
+  __device__ __forceinline__ PixelRead(const CrossEntropyParams<acc>& p, Index pixel)
+      : softmax(load(p.softmax + pixel)),
+        target(load(p.target + pixel)),
+        grad(load(p.grad_output + pixel * static_cast<Index>(p.grad_step))) {}
+};
+
+// What turns e = exp(logit - maximum) into the gradient of a resized logit:
+//   factor * (e - share at the target)
+//   factor * e - share at the target - every * weight of the class, with smoothing.
+// Without it, the factor is left to the weights of the pixel's row.
+template <class acc, bool kSmooth>
 struct PixelGradient {
-  acc maximum, factor, scale, every;
+  acc maximum, factor, share, every = 0;
   int32_t target;  // or -1
 
-  __device__ __forceinline__ PixelGradient(const CrossEntropyParams<acc>& p, acc common_scale,
-                                           int64_t pixel) {
-    const SoftmaxOfPixel<acc> softmax = load(p.softmax + pixel);
-    const int64_t of_pixel = load(p.target + pixel);  // a class or ignore_index: checked in the forward pass
-    target = of_pixel == p.ignore_index ? -1 : static_cast<int32_t>(of_pixel);
-    scale = p.grad_output != nullptr ? load(p.grad_output + pixel) : common_scale;
-    scale = target < 0 ? acc(0) : scale;
-    maximum = softmax.maximum;
-    factor = softmax.factor * scale;
-    every = scale * (p.smoothing / static_cast<acc>(p.logits.channels));
-  }
-  __device__ __forceinline__ acc at_target(const CrossEntropyParams<acc>& p) const {
-    const acc weight = p.weight != nullptr ? load(p.weight + target) : acc(1);
-    return scale * weight * (acc(1) - p.smoothing);
+  __device__ __forceinline__ PixelGradient(const CrossEntropyParams<acc>& p, acc weight_sum,
+                                           const PixelRead<acc>& pixel)
+      : maximum(pixel.softmax.maximum), share(pixel.softmax.sum) {
+    // A class or ignore_index: checked in the forward pass.
+    target = pixel.target == p.ignore_index ? -1 : static_cast<int32_t>(pixel.target);
+    const acc weight = p.weight != nullptr && target >= 0 ? load(p.weight + target) : acc(1);
+    const acc scale = target < 0 ? acc(0) : pixel.grad;
+    factor = scale * reciprocal(pixel.softmax.sum);
+    if constexpr (kSmooth) {
+      factor *= total_weight(p, weight_sum, weight);
+      share = scale * weight * (acc(1) - p.smoothing);
+      every = scale * (p.smoothing / static_cast<acc>(p.logits.channels));
+    } else {
+      factor *= weight;
+    }
   }
 };
 
@@ -67,17 +87,18 @@ struct GradientArguments {
   LinearAxis<acc, int32_t> height, width;
   int32_t tile_rows, tile_columns, list_length;
   Divider<int32_t> class_groups, column_tiles, row_tiles;  // blocks are (n, row, column, class)
-  Divider<int32_t> sources;                                // columns of a tile
-  int32_t gatherers;                                       // threads that share the classes of a source
-  bool classes_first;  // lanes that gather are classes before they are columns
+  bool classes_first;        // lanes that gather are classes before they are columns
+  Divider<int32_t> gathers;  // pairs of classes then, otherwise columns of a tile
 };
 
 __device__ __forceinline__ int shared_column(int j) { return j + (j >> 5); }
 
 // Shared memory of a tile: the vertical sums of two source rows in turn, and for each source the columns that
 // it gathers with their weights. Lists have an odd length, so that lanes read them without bank conflicts.
-template <class acc>
+template <class acc, int K>
 struct GradientTile {
+  static constexpr int kClasses = K + K % 2;  // classes are gathered in twos
+
   Tap<acc>* lists;
   acc* sums;
   int32_t* counts;
@@ -85,11 +106,11 @@ struct GradientTile {
   UPSAMPLE_HOST_DEVICE GradientTile(unsigned char* shared, int32_t sources, int32_t length) {
     lists = reinterpret_cast<Tap<acc>*>(shared);
     sums = reinterpret_cast<acc*>(lists + sources * length);
-    counts = reinterpret_cast<int32_t*>(sums + 2 * kGradientClasses<acc> * kGradientPitch);
+    counts = reinterpret_cast<int32_t*>(sums + 2 * kClasses * kGradientPitch);
   }
   static int64_t bytes(int64_t sources, int64_t length) {
     return sources * (length * static_cast<int64_t>(sizeof(Tap<acc>)) + 4) +
-           2 * kGradientClasses<acc> * kGradientPitch * static_cast<int64_t>(sizeof(acc));
+           2 * kClasses * kGradientPitch * static_cast<int64_t>(sizeof(acc));
   }
 };
 
@@ -101,7 +122,7 @@ struct RowTaps {
   acc weight0, weight1;
 
   __device__ __forceinline__ void take(const LinearAxis<acc, int32_t>& height, int32_t row, bool first) {
-    const int32_t lane = row % kWarp;
+    const auto lane = static_cast<int32_t>(static_cast<uint32_t>(row) % kWarp);
     if (first || lane == 0) {
       const int32_t mine = row - lane + static_cast<int32_t>(threadIdx.x % kWarp);
       const auto taps = height.taps(mine < height.out_size ? mine : height.out_size - 1);
@@ -118,11 +139,10 @@ struct RowTaps {
   acc weight1_of_lane_;
 };
 
-template <class T, class acc, int V, bool kSmooth>
-__global__ void __launch_bounds__(kGradientThreads,
-                                  sizeof(acc) == 8 || kSmooth || V == 2 ? 2 : 3 - kFewerBlocks)
+// K classes of a group, V of a load.
+template <class T, class acc, int K, int V, bool kSmooth>
+__global__ void __launch_bounds__(kGradientThreads, kGradientBlocks<acc, V, kSmooth>)
     gradient_of_tiles(const GradientArguments<T, acc> a) {
-  constexpr int K = kGradientClasses<acc>;
   UPSAMPLE_DYNAMIC_SHARED(unsigned char, shared);
   const CrossEntropyParams<acc>& p = a.p;
   const auto thread = static_cast<int32_t>(threadIdx.x), threads = static_cast<int32_t>(blockDim.x);
@@ -137,7 +157,7 @@ __global__ void __launch_bounds__(kGradientThreads,
   const int32_t sources = x_end - x;
 
   // What does not change from row to row: the tile's columns.
-  const GradientTile<acc> tile(shared, a.tile_columns, a.list_length);
+  const GradientTile<acc, K> tile(shared, a.tile_columns, a.list_length);
   const int32_t first_column = a.width.begin(x), columns = a.width.end(x_end - 1) - first_column;
   const int32_t column = first_column + (thread < columns ? thread : columns - 1);
   const auto taps = a.width.taps(column);
@@ -147,16 +167,10 @@ __global__ void __launch_bounds__(kGradientThreads,
     tile.counts[s] = list_taps(a.width, x + s, list);
     for (int i = 0; i < tile.counts[s]; ++i) list[i].output = shared_column(list[i].output - first_column);
   }
-  // What this thread gathers.
-  int32_t gatherer = a.classes_first ? thread % a.gatherers : thread;
-  int32_t gathered = a.classes_first ? thread / a.gatherers : 0;
-  if (!a.classes_first) gathered = a.sources.take(gatherer);
-  const bool gathers = gathered < sources && gatherer < a.gatherers;
-
   const ClassColumn<T, acc, K, V> source(static_cast<const T*>(p.logits.input) + n * p.logits.in.batch,
                                          p.logits.in, 0, 0, taps);
   const T* const top = source.above + c * source.stride;
-  const acc common_scale = p.scale != nullptr ? load(p.scale) : acc(0);
+  const acc weight_sum = kSmooth ? weight_of_classes(p) : acc(0);
   acc row0[K], row1[K], above[K], below[K], spread[kSmooth ? K : 1];
 #pragma unroll
   for (int k = 0; k < K; ++k) {
@@ -168,9 +182,10 @@ __global__ void __launch_bounds__(kGradientThreads,
   int32_t sy = y > 0 ? y - 1 : 0, oy = first_reading(a.height, sy);
   RowTaps<acc> row;
   row.take(a.height, oy, true);
-  int64_t pixel = (static_cast<int64_t>(n) * a.height.out_size + oy) * a.width.out_size + column;
-  T* grad =
-      static_cast<T*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + (x + gathered) * p.grad.width;
+  const int32_t last = a.height.out_size - 1;  // the tile may read no result row
+  auto pixel = static_cast<uint32_t>((n * (last + 1) + (oy < last ? oy : last)) * a.width.out_size + column);
+  PixelRead<acc> next(p, pixel);
+  T* const grad = static_cast<T*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + x * p.grad.width;
   for (int32_t turn = 0; sy < y_end; ++sy) {
     if (row.source == sy) {
       if (held == sy) {
@@ -182,26 +197,29 @@ __global__ void __launch_bounds__(kGradientThreads,
       held = a.height.taps(oy).index1;
       source.blended(top + held * p.logits.in.height, count, row1);
       do {
-        const PixelGradient<acc> g(p, common_scale, pixel);
-        acc values[K];
-#pragma unroll
-        for (int k = 0; k < K; ++k) {
-          const acc z = blend(row.weight0, row0[k], row.weight1, row1[k]);
-          values[k] = g.factor * exponential(z - g.maximum);
-          if constexpr (kSmooth) values[k] = fused_multiply_add(-g.every, spread[k], values[k]);
-        }
+        const PixelGradient<acc, kSmooth> g(p, weight_sum, next);
+        pixel += oy < last ? a.width.out_size : 0;
+        next = PixelRead<acc>(p, pixel);
+        const acc weight0 = kSmooth ? row.weight0 : row.weight0 * g.factor;
+        const acc weight1 = kSmooth ? row.weight1 : row.weight1 * g.factor;
         const int32_t at = g.target - c;
-        if (at >= 0 && at < count) {  // rarely true: there are many classes
-          const acc share = g.at_target(p);
+        const auto add = [&](auto has_target) {
 #pragma unroll
-          for (int k = 0; k < K; ++k) values[k] = k == at ? values[k] - share : values[k];
+          for (int k = 0; k < K; ++k) {
+            const acc z = blend(row.weight0, row0[k], row.weight1, row1[k]);
+            acc value = exponential(z - g.maximum);
+            if constexpr (kSmooth) value = fused_multiply_add(-g.every, spread[k], g.factor * value);
+            if constexpr (decltype(has_target)::value) value = k == at ? value - g.share : value;
+            above[k] = fused_multiply_add(weight0, value, above[k]);
+            below[k] = fused_multiply_add(weight1, value, below[k]);
+          }
+        };
+        // A warp's targets are rarely among the classes: there are many classes. Lanes do not part.
+        if (__any_sync(0xffffffffu, at >= 0 && at < K)) {
+          add(std::true_type{});
+        } else {
+          add(std::false_type{});
         }
-#pragma unroll
-        for (int k = 0; k < K; ++k) {
-          above[k] = fused_multiply_add(row.weight0, values[k], above[k]);
-          below[k] = fused_multiply_add(row.weight1, values[k], below[k]);
-        }
-        pixel += a.width.out_size;
         row.take(a.height, ++oy, false);
       } while (row.source == sy);
       if (held == sy) {  // both taps on the one row
@@ -213,23 +231,26 @@ __global__ void __launch_bounds__(kGradientThreads,
       }
     }
     if (sy >= y) {
-      acc* const sums = tile.sums + turn * K * kGradientPitch;
+      acc* const sums = tile.sums + turn * tile.kClasses * kGradientPitch;
       turn = 1 - turn;
 #pragma unroll
       for (int k = 0; k < K; ++k) sums[k * kGradientPitch + place] = above[k];
       __syncthreads();
-      const int32_t gathered_taps = gathers ? tile.counts[gathered] : 0;
       // Two classes at a time read the list once.
-      for (int32_t k = 2 * gatherer; gathers && k < count; k += 2 * a.gatherers) {
-        const Tap<acc>* list = tile.lists + gathered * a.list_length;
+      for (int32_t i = thread; i < a.tile_columns * (tile.kClasses / 2); i += threads) {
+        int32_t outer = i;
+        const int32_t inner = a.gathers.take(outer);
+        const int32_t k = 2 * (a.classes_first ? inner : outer), s = a.classes_first ? outer : inner;
+        if (k >= count || s >= sources) continue;
+        T* at = grad + sy * p.grad.height + s * p.grad.width + k * p.grad.channel;
         const acc* of_class = sums + k * kGradientPitch;
+        const Tap<acc>* list = tile.lists + s * a.list_length;
         acc sum0 = 0, sum1 = 0;
-        for (int32_t i = 0; i < gathered_taps; ++i) {
-          const Tap<acc> tap = list[i];
+        for (int32_t t = 0, taps = tile.counts[s]; t < taps; ++t) {
+          const Tap<acc> tap = list[t];
           sum0 = fused_multiply_add(tap.weight, of_class[tap.output], sum0);
           sum1 = fused_multiply_add(tap.weight, of_class[tap.output + kGradientPitch], sum1);
         }
-        T* at = grad + sy * p.grad.height + k * p.grad.channel;
         store(at, Narrow<T>::of(sum0));
         if (k + 1 < count) store(at + p.grad.channel, Narrow<T>::of(sum1));
       }
@@ -258,8 +279,7 @@ __global__ void __launch_bounds__(kGradientOfOneThreads, kGradientOfOneBlocks)
   rest /= height.in_size;
   const int64_t c = rest % p.logits.channels, n = rest / p.logits.channels;
   const T* plane = static_cast<const T*>(p.logits.input) + n * p.logits.in.batch + c * p.logits.in.channel;
-  const acc common_scale = p.scale != nullptr ? load(p.scale) : acc(0);
-  const acc weight = p.weight != nullptr ? load(p.weight + c) : acc(1);
+  const acc weight = p.weight != nullptr ? load(p.weight + c) : acc(1), weight_sum = weight_of_classes(p);
   acc sum = 0;
   const int64_t top = height.begin(y), bottom = height.end(y), right = width.end(x);
   for (int64_t ox = width.begin(x) + lane; ox < right; ox += kWarp) {
@@ -267,11 +287,12 @@ __global__ void __launch_bounds__(kGradientOfOneThreads, kGradientOfOneBlocks)
     acc along_height = 0;
     for (int64_t oy = top; oy < bottom; ++oy) {
       const auto row = height.taps(oy);
-      const PixelGradient<acc> g(p, common_scale, (n * height.out_size + oy) * width.out_size + ox);
+      const PixelRead<acc> pixel(p, (n * height.out_size + oy) * width.out_size + ox);
+      const PixelGradient<acc, true> g(p, weight_sum, pixel);
       const acc z = resized_logit(plane, p.logits.in, row, column);
       acc value = g.factor * exponential(z - g.maximum);
       if (p.smoothing > acc(0)) value = fused_multiply_add(-g.every, weight, value);
-      if (g.target == c) value -= g.at_target(p);
+      if (g.target == c) value -= g.share;
       add_taps(row, y, value, along_height);
     }
     add_taps(column, x, along_height, sum);
@@ -306,14 +327,45 @@ int64_t tile_columns(const LinearAxis<acc>& width) {
 }
 
 // Source rows of a tile: many, because each tile computes one extra row, but such that the tiles are divided
-// evenly among the SMs.
-inline int64_t tile_rows(int64_t rows, int64_t tiles_of_a_row, const Device& device) {
+// evenly among those that run at once, `resident` of them on a multiprocessor.
+inline int64_t tile_rows(int64_t rows, int64_t tiles_of_a_row, int64_t resident) {
   int64_t best = 1, least = INT64_MAX;
-  for (int64_t tile = 1; tile <= kMostGradientRows && tile < 2 * rows; tile *= 2) {
-    const int64_t rounds = divide_up(divide_up(rows, tile) * tiles_of_a_row, device.multiprocessors);
+  for (int64_t tile = 1; tile <= smaller(kMostGradientRows, rows); ++tile) {
+    const int64_t rounds = divide_up(divide_up(rows, tile) * tiles_of_a_row, resident);
     if (rounds * (tile + 1) > least) continue;
     best = tile;
     least = rounds * (tile + 1);
+  }
+  return best;
+}
+
+// Blocks of a multiprocessor, as __launch_bounds__ has them.
+template <class acc>
+int gradient_blocks(int classes_of_load, bool smooth) {
+  if (smooth) return kGradientBlocks<acc, 1, true>;
+  return classes_of_load == 2 ? kGradientBlocks<acc, 2, false> : kGradientBlocks<acc, 1, false>;
+}
+
+// The classes of a group that a kernel is compiled for, beside those of any other case.
+template <class acc>
+constexpr int kGradientClasses = 32 / sizeof(acc);
+template <class acc>
+constexpr bool has_gradient_kernel(int group, int classes_of_load, bool smooth) {
+  if (group == kGradientClasses<acc>) return true;
+  return sizeof(acc) == 4 && !smooth && (classes_of_load == 1 || (classes_of_load == 2 && group == 10));
+}
+
+// Classes of a group: those that take the fewest instructions, as counted for sm_90 at x4.
+template <class acc>
+int classes_of_group(int64_t channels, int classes_of_load, bool smooth) {
+  constexpr int kOfGroup = 9;  // as many as of so many classes
+  int best = 0;
+  int64_t least = INT64_MAX;
+  for (const int group : {4, 7, 8, 10}) {
+    const int64_t cost = divide_up(channels, group) * (kOfGroup + group);
+    if (!has_gradient_kernel<acc>(group, classes_of_load, smooth) || cost > least) continue;
+    best = group;
+    least = cost;
   }
   return best;
 }
@@ -326,54 +378,77 @@ enum class GradientKernel {
 };
 struct GradientChoice {
   GradientKernel kernel;
+  int classes = 1, group = 0;  // of a load, and of a tile
   int64_t rows = 0, columns = 0;
   int64_t row_tiles = 0, column_tiles = 0, class_groups = 0;
 };
 
-template <class acc>
-GradientChoice choose_gradient(const LogitsParams<acc>& p, const Device& device) {
+template <class T, class acc>
+GradientChoice choose_gradient(const LogitsParams<acc>& p, bool smooth, const Device& device) {
   if (p.batch == 0) return {GradientKernel::kNone};
   GradientChoice tiles{GradientKernel::kTiles};
   tiles.columns = fits_32_bits(p) ? tile_columns(p.width) : 0;
   if (tiles.columns == 0) return {GradientKernel::kOneSource};
+  tiles.classes = classes_of_load<T>(p);
+  tiles.group = classes_of_group<acc>(p.channels, tiles.classes, smooth);
   tiles.column_tiles = divide_up(p.width.in_size, tiles.columns);
-  tiles.class_groups = divide_up(p.channels, kGradientClasses<acc>);
+  tiles.class_groups = divide_up(p.channels, tiles.group);
   const int64_t tiles_of_a_row = p.batch * tiles.column_tiles * tiles.class_groups;
-  tiles.rows = tile_rows(p.height.in_size, tiles_of_a_row, device);
+  tiles.rows = tile_rows(p.height.in_size, tiles_of_a_row,
+                         device.multiprocessors * gradient_blocks<acc>(tiles.classes, smooth));
   tiles.row_tiles = divide_up(p.height.in_size, tiles.rows);
   if (tiles_of_a_row * tiles.row_tiles > kMostBlocks) return {GradientKernel::kOneSource};
   return tiles;
 }
 
-template <class T, class acc, bool kSmooth>
-cudaError_t launch_cross_entropy_backward(const CrossEntropyParams<acc>& p, const Device& device) {
+template <class T, class acc, int K, int V, bool kSmooth>
+cudaError_t launch_gradient_of_tiles(const CrossEntropyParams<acc>& p, const GradientChoice& choice,
+                                     const Device& device) {
   const LogitsParams<acc>& logits = p.logits;
-  const GradientChoice choice = choose_gradient(logits, device);
-  if (choice.kernel == GradientKernel::kNone) return cudaSuccess;
-  if (choice.kernel == GradientKernel::kOneSource) return launch_gradient_of_one<T>(p, device);
-  const int64_t rows = choice.rows, columns = choice.columns;
+  const int64_t columns = choice.columns;
   const int64_t blocks = logits.batch * choice.class_groups * choice.column_tiles * choice.row_tiles;
   const int64_t threads = divide_up(larger(most_outputs(logits.width, columns), columns), kWarp) * kWarp;
   const int64_t length = 2 * most_outputs(logits.width) + 1;  // a result may read a source with both taps
-  int64_t gatherers = kGradientClasses<acc> / 2;
-  while (gatherers * columns > threads) gatherers /= 2;
-  const GradientArguments<T, acc> arguments{p,
-                                            LinearAxis<acc, int32_t>(logits.height),
-                                            LinearAxis<acc, int32_t>(logits.width),
-                                            static_cast<int32_t>(rows),
-                                            static_cast<int32_t>(columns),
-                                            static_cast<int32_t>(length),
-                                            Divider<int32_t>(choice.class_groups),
-                                            Divider<int32_t>(choice.column_tiles),
-                                            Divider<int32_t>(choice.row_tiles),
-                                            Divider<int32_t>(columns),
-                                            static_cast<int32_t>(gatherers),
-                                            logits.channels > 1 && p.grad.channel == 1};
-  const auto bytes = static_cast<size_t>(GradientTile<acc>::bytes(columns, length));
-  return with_classes<T>(classes_of_load<T>(logits), [&](auto classes) {
+  const bool classes_first = logits.channels > 1 && p.grad.channel == 1;
+  const GradientArguments<T, acc> arguments{
+      p,
+      LinearAxis<acc, int32_t>(logits.height),
+      LinearAxis<acc, int32_t>(logits.width),
+      static_cast<int32_t>(choice.rows),
+      static_cast<int32_t>(columns),
+      static_cast<int32_t>(length),
+      Divider<int32_t>(choice.class_groups),
+      Divider<int32_t>(choice.column_tiles),
+      Divider<int32_t>(choice.row_tiles),
+      classes_first,
+      Divider<int32_t>(classes_first ? GradientTile<acc, K>::kClasses / 2 : columns)};
+  const auto bytes = static_cast<size_t>(GradientTile<acc, K>::bytes(columns, length));
+  return launch(gradient_of_tiles<T, acc, K, V, kSmooth>, device, blocks, static_cast<int>(threads), bytes,
+                arguments);
+}
+
+template <class T, class acc, bool kSmooth>
+cudaError_t launch_cross_entropy_backward(const CrossEntropyParams<acc>& p, const Device& device) {
+  const GradientChoice choice = choose_gradient<T>(p.logits, kSmooth, device);
+  if (choice.kernel == GradientKernel::kNone) return cudaSuccess;
+  if (choice.kernel == GradientKernel::kOneSource) return launch_gradient_of_one<T>(p, device);
+  return with_classes<T>(choice.classes, [&](auto classes) {
     constexpr int V = decltype(classes)::value;
-    return launch(gradient_of_tiles<T, acc, V, kSmooth>, device, blocks, static_cast<int>(threads), bytes,
-                  arguments);
+    const auto launched = [&](auto group) {
+      constexpr int K = decltype(group)::value;  // what is not compiled is not chosen
+      constexpr int kCompiled = has_gradient_kernel<acc>(K, V, kSmooth) ? K : kGradientClasses<acc>;
+      return launch_gradient_of_tiles<T, acc, kCompiled, V, kSmooth>(p, choice, device);
+    };
+    switch (choice.group) {
+      case 4:
+        return launched(std::integral_constant<int, 4>{});
+      case 7:
+        return launched(std::integral_constant<int, 7>{});
+      case 10:
+        return launched(std::integral_constant<int, 10>{});
+      default:
+        return launched(std::integral_constant<int, kGradientClasses<acc>>{});
+    }
   });
 }
 

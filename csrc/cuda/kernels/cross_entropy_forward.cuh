@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kClassThreads, sizeof(acc) == 8 ? 2 : kClassBl
     cross_entropy_of_columns(const ForwardLossArguments<T, acc, Index> a) {
   const CrossEntropyParams<acc>& p = a.p;
   const auto channels = static_cast<int>(a.channels);
-  const acc weight_sum = p.weight_sum != nullptr ? load(p.weight_sum) : static_cast<acc>(channels);
+  const acc weight_sum = weight_of_classes(p);
   double loss_sum = 0, weight_of_targets = 0;
   const int64_t number = static_cast<int64_t>(blockIdx.x) * kClassThreads + threadIdx.x;
   typename PixelGrid<acc, Index>::Place place{0, 0, 0, 0, 1};
@@ -126,12 +126,9 @@ __global__ void __launch_bounds__(kClassThreads, sizeof(acc) == 8 ? 2 : kClassBl
         assert(false && "upsample_cross_entropy: expected a target that is a class or ignore_index");
         __trap();
       }
-      acc weight = 0, total = 0, loss = 0;
+      acc weight = 0, loss = 0;
       if (counts) {
         weight = p.weight != nullptr ? load(p.weight + target) : acc(1);
-        total = kSmooth ? fused_multiply_add(p.smoothing / static_cast<acc>(channels), weight_sum,
-                                             (acc(1) - p.smoothing) * weight)
-                        : weight;
         const acc z =
             resized_logit(image + target * a.in.channel, a.in, a.grid.height.taps(begin + r), column);
         loss = loss_of_pixel(p, channels, weight_sum, weight, pixels[r], z);
@@ -139,7 +136,7 @@ __global__ void __launch_bounds__(kClassThreads, sizeof(acc) == 8 ? 2 : kClassBl
       if (p.loss != nullptr) p.loss[pixel] = loss;
       if (p.softmax != nullptr) {
         const ExponentialSum<acc>& e = pixels[r].exponentials;
-        store(p.softmax + pixel, SoftmaxOfPixel<acc>{e.maximum, total / e.sum});
+        store(p.softmax + pixel, SoftmaxOfPixel<acc>{e.maximum, e.sum});
       }
       loss_sum += static_cast<double>(loss);
       weight_of_targets += static_cast<double>(weight);

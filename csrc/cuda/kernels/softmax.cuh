@@ -20,6 +20,18 @@ __device__ __forceinline__ float exponential(float x) {
 }
 __device__ __forceinline__ double exponential(double x) { return exp(x); }
 
+// 1 / x, to one unit in the last place; of a subnormal number infinity.
+__device__ __forceinline__ float reciprocal(float x) {
+#if defined(__CUDA_ARCH__)
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+#else
+  return 1.0f / x;
+#endif
+}
+__device__ __forceinline__ double reciprocal(double x) { return 1.0 / x; }
+
 __device__ __forceinline__ float logarithm(float x) { return logf(x); }
 __device__ __forceinline__ double logarithm(double x) { return log(x); }
 
@@ -58,6 +70,19 @@ struct ExponentialSum {
     maximum = raised;
   }
 };
+
+// The sum of the weights of all classes.
+template <class acc>
+__device__ __forceinline__ acc weight_of_classes(const CrossEntropyParams<acc>& p) {
+  return p.weight_sum != nullptr ? load(p.weight_sum) : static_cast<acc>(p.logits.channels);
+}
+
+// What multiplies the softmax in the gradient of a pixel whose target has that weight.
+template <class acc>
+__device__ __forceinline__ acc total_weight(const CrossEntropyParams<acc>& p, acc weight_sum, acc weight) {
+  return fused_multiply_add(p.smoothing / static_cast<acc>(p.logits.channels), weight_sum,
+                            (acc(1) - p.smoothing) * weight);
+}
 
 }  // namespace gpu
 }  // namespace upsample_ext
