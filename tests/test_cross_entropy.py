@@ -290,6 +290,29 @@ def test_leaf_gradients_accumulate(device):
         loss.backward()
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_reduced_loss_reads_the_logits_once(reduction, dtype, device):
+    x, target = make((2, 5, 7, 9), (20, 31), dtype, device)
+    function = upsample_ext.upsample_cross_entropy
+    (_, gradient), names = dispatched_ops(loss_and_gradient, function, x, target, reduction=reduction)
+    assert [name for name in names if name.startswith("upsample_ext::")] == [
+        "upsample_ext::upsample_cross_entropy_with_gradient"
+    ]
+    assert gradient.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_mean_over_many_pixels_is_scaled_before_it_is_rounded(dtype, device):
+    """Where most gradients are too small for float16 unless the loss is scaled."""
+    x, target = make((1, 3, 32, 32), (256, 256), dtype, device)
+    grad_output = torch.tensor(4096.0, device=device)
+    ours = loss_and_gradient(upsample_ext.upsample_cross_entropy, x, target, grad_output=grad_output)[1]
+    expected = loss_and_gradient(native, x.double(), target, grad_output=grad_output)[1]
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(ours.double(), expected, rtol=eps, atol=eps * expected.abs().max().item())
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("scale", [1.0, 0.5])

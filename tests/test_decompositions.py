@@ -110,6 +110,26 @@ def test_gradients_of_pixels_that_do_not_count():
             torch.testing.assert_close(TABLE[op.default](*arguments), op(*arguments), equal_nan=True)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_gradient_of_half_types_is_kept_in_float32(dtype):
+    logits, target = torch.randn(2, 3, 4, 6).to(dtype), torch.randint(0, 3, (2, 8, 12))
+    weight, one = torch.rand(3).to(dtype), torch.ones((), dtype=dtype)
+    settings = (logits, target, weight, 1, 7, 0.1, False)
+    for ops in (OPS, None):
+        with_gradient, backward = (
+            op if ops else TABLE[op]
+            for op in (
+                OPS.upsample_cross_entropy_with_gradient.default,
+                OPS.upsample_cross_entropy_backward.default,
+            )
+        )
+        loss, gradient = with_gradient(*settings)
+        assert loss.dtype == dtype and gradient.dtype == torch.float32
+        assert torch.equal(backward(one, gradient, *settings), gradient.to(dtype))
+        torch.testing.assert_close(backward(one, None, *settings), gradient.to(dtype))
+        torch.testing.assert_close(gradient, OPS.upsample_cross_entropy_with_gradient(*settings)[1])
+
+
 CHAINS = {
     "two sizes": ([9, 12, 6, 8], [1, 2, 5, 7, 0, 1, 6, 6], [False, True], None),
     "factors": ([8, 15, 6, 8], [0, 0, 8, 15, 2, 1, 4, 6], [False, False], [2.0, 2.5, 0.0, 0.0]),

@@ -29,11 +29,11 @@ def upsample_cross_entropy(
     Equals ``F.cross_entropy(interpolate(input, size=target.shape[-2:], mode="bilinear",
     align_corners=align_corners), target, weight, ignore_index=..., reduction=..., label_smoothing=...)``,
     forward and backward, with no tensor of N * C * H_out * W_out elements. With a reduction, memory beyond
-    the input is one gradient of the input's size (two if the loss is scaled before `backward`); with "none",
-    and for half types, it is a copy of the logits, which backward reads again; on CUDA a gradient takes two
-    numbers per pixel of the target while it is computed. As with PyTorch's loss, the logits may be modified
-    once the loss has been computed (with a reduction, not if a second derivative is needed, which reads
-    them). Sums are float32, or float64 for float64 inputs; the gradient is bit for bit the same for any
+    the input is one gradient of the input's size, in float32 for half types (two if the loss is scaled before
+    `backward`); with "none" it is a copy of the logits, which backward reads again; on CUDA a gradient takes
+    two numbers per pixel of the target while it is computed. As with PyTorch's loss, the logits may be
+    modified once the loss has been computed (with a reduction, not if a second derivative is needed, which
+    reads them). Sums are float32, or float64 for float64 inputs; the gradient is bit for bit the same for any
     number of threads.
 
     Args:

@@ -559,8 +559,11 @@ def _cross_entropy_with_gradient(
     label_smoothing: float,
     align_corners: bool,
 ) -> tuple[Tensor, Tensor]:
-    settings = (input, target, weight, reduction, ignore_index, label_smoothing, align_corners)
-    return _cross_entropy(*settings), _cross_entropy_backward(input.new_ones(()), None, *settings)
+    options = (reduction, ignore_index, label_smoothing, align_corners)
+    loss = _cross_entropy(input, target, weight, *options)
+    wide = _wide(input)
+    one, wide_weight = wide.new_ones(()), None if weight is None else _wide(weight)
+    return loss, _cross_entropy_backward(one, None, wide, target, wide_weight, *options)
 
 
 @_stands_for(_OPS.upsample_cross_entropy_backward.default)
@@ -576,7 +579,7 @@ def _cross_entropy_backward(
     align_corners: bool,
 ) -> Tensor:
     if gradient is not None:
-        return gradient * grad_output
+        return (gradient * grad_output).to(input.dtype)
     logits = _bilinear(_wide(input), target.shape[1:], align_corners)
     parts = _shares(logits, target, weight, ignore_index, label_smoothing)
     share = parts.everywhere.expand_as(logits)

@@ -86,7 +86,7 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     Tensor gradient;
     if (wants_gradient) {
       result.gradient = fresh(make_cross_entropy_gradient(input));
-      gradient = read ? at::empty_like(logits) : result.gradient;
+      gradient = read ? at::empty_like(logits, logits.options().dtype(acc_type)) : result.gradient;
       params.grad_input = gradient.mutable_data_ptr();
       params.grad = strides_of(gradient);
       params.width_transposed = width_transposed->taps();

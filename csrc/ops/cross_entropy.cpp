@@ -1,10 +1,10 @@
 // Cross-entropy of resized logits: checks, outputs, meta kernels, autograd.
 //
 // First order is fused: a mean or sum computes its gradient together with the loss, because another pass over
-// the logits costs more than keeping one low-resolution tensor. If that tensor would be inexact (half types:
-// the gradient of a mean is too small for them before it is scaled) or is not known yet (reduction "none"),
-// backward reads the logits again, from a copy: natively they may change once the loss is known. Higher
-// orders and forward mode use the unfused expression, written here in PyTorch's own differentiable ops.
+// the logits costs more than keeping one low-resolution tensor (float32 for half types: the gradient of a
+// mean is too small for them before it is scaled). If it is not known yet (reduction "none"), backward reads
+// the logits again, from a copy: natively they may change once the loss is known. Higher orders and forward
+// mode use the unfused expression, written here in PyTorch's own differentiable ops.
 #include "cross_entropy.h"
 
 #include <ATen/TensorOperators.h>
@@ -69,7 +69,8 @@ Tensor make_cross_entropy_loss(const Tensor& input, const CrossEntropyArgs& args
 }
 
 Tensor make_cross_entropy_gradient(const Tensor& input) {
-  return at::empty_symint(input.sym_sizes(), input.options(), at::MemoryFormat::Contiguous);
+  return at::empty_symint(input.sym_sizes(), input.options().dtype(sum_type(input.scalar_type())),
+                          at::MemoryFormat::Contiguous);
 }
 
 void check_cross_entropy_grad_output(const Tensor& grad_output, const Tensor& input,
@@ -85,17 +86,19 @@ void check_cross_entropy_grad_output(const Tensor& grad_output, const Tensor& in
               input.device(), ", got ", grad_output.device());
 }
 
-// A product with a number changes the strides of an empty tensor.
+// In the dtype of the factor. A product with a number changes the strides of an empty tensor.
 static Tensor scaled(const Tensor& gradient, const Tensor& factor) {
-  return is_empty_batch(gradient) ? make_cross_entropy_gradient(gradient) : at::mul(gradient, factor);
+  const Tensor product = is_empty_batch(gradient) ? at::empty_like(gradient) : at::mul(gradient, factor);
+  return product.to(factor.scalar_type());
 }
 
 Tensor scaled_gradient(const Tensor& gradient, const Tensor& grad_output, const Tensor& input) {
-  TORCH_CHECK(gradient.sym_sizes() == input.sym_sizes() && gradient.scalar_type() == input.scalar_type() &&
+  const at::ScalarType wide = sum_type(input.scalar_type());
+  TORCH_CHECK(gradient.sym_sizes() == input.sym_sizes() && gradient.scalar_type() == wide &&
                   gradient.device() == input.device(),
-              kOp, "_backward: expected a gradient like the input, ", input.scalar_type(), " ",
-              input.sym_sizes(), " on ", input.device(), ", got ", gradient.scalar_type(), " ",
-              gradient.sym_sizes(), " on ", gradient.device());
+              kOp, "_backward: expected a gradient like the input, ", wide, " ", input.sym_sizes(), " on ",
+              input.device(), ", got ", gradient.scalar_type(), " ", gradient.sym_sizes(), " on ",
+              gradient.device());
   TORCH_CHECK(grad_output.dim() == 0, kOp,
               "_backward: expected a reduction, mean or sum, where a gradient is given");
   return scaled(gradient, grad_output);
@@ -222,9 +225,10 @@ struct CrossEntropyRule {
   void backward(const Tensor& grad, const NeedsGradient&, variable_list& grads) {
     const optional<Tensor> known = if_defined(gradient.unpack());
     if (known && !at::GradMode::is_enabled()) {  // the other saved tensors may have changed since
-      // In the last backward with a factor of 1, the saved tensor itself is returned, not a copy.
+      // In the last backward with a factor of 1, the saved tensor itself is returned, not a copy; but of half
+      // types.
       const bool is_last = !torch::autograd::get_current_graph_task_keep_graph();
-      grads[0] = is_last && is_one(grad) ? *known : scaled(*known, grad);
+      grads[0] = is_last && is_one(grad) ? known->to(grad.scalar_type()) : scaled(*known, grad);
       return;
     }
     grads[0] = fields.with_args([&](const Tensor& input, const CrossEntropyArgs& args) {
@@ -281,7 +285,7 @@ static Tensor cross_entropy_autograd(const Tensor& input, const Tensor& target,
     return cross_entropy_op().call(input, target, weight, reduction, ignore_index, label_smoothing,
                                    align_corners);
   }
-  const bool with_gradient = reduction != kReduceNone && input.scalar_type() == sum_type(input.scalar_type());
+  const bool with_gradient = reduction != kReduceNone;
   NodePointer<RuleNode<CrossEntropyRule>> node = make_node<RuleNode<CrossEntropyRule>>();
   node->set_next_edges(torch::autograd::collect_next_edges(input));
   // A tensor that may not be saved (of inference mode) is refused before the targets are read, as natively.
@@ -309,9 +313,11 @@ static std::tuple<Tensor, Tensor> cross_entropy_with_gradient_autograd(
   if (torch::autograd::compute_requires_grad(input) || has_tangent(input) || learns_weight(weight)) {
     const Tensor loss = cross_entropy_op().call(input, target, weight, reduction, ignore_index,
                                                 label_smoothing, align_corners);
-    const Tensor gradient =
-        cross_entropy_backward_op().call(at::ones_like(loss), std::nullopt, input, target, weight, reduction,
-                                         ignore_index, label_smoothing, align_corners);
+    const at::ScalarType wide = sum_type(input.scalar_type());
+    const Tensor gradient = cross_entropy_backward_op().call(
+        at::ones_like(loss, loss.options().dtype(wide)), std::nullopt, input.to(wide), target,
+        weight ? optional<Tensor>(weight->to(wide)) : std::nullopt, reduction, ignore_index, label_smoothing,
+        align_corners);
     return {loss, gradient};
   }
   at::AutoDispatchBelowADInplaceOrView below_autograd;
@@ -365,7 +371,8 @@ static Tensor cross_entropy_backward_meta(const Tensor& grad_output, const optio
                                           int64_t ignore_index, double label_smoothing, bool align_corners) {
   check_cross_entropy_grad_output(grad_output, input,
                                   {target, weight, reduction, ignore_index, label_smoothing, align_corners});
-  return gradient ? scaled_gradient(*gradient, grad_output, input) : make_cross_entropy_gradient(input);
+  return gradient ? scaled_gradient(*gradient, grad_output, input)
+                  : make_cross_entropy_gradient(input).to(input.scalar_type());
 }
 
 // Losses are float32 under autocast, as F.cross_entropy's are.

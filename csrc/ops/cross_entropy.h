@@ -23,13 +23,14 @@ struct CrossEntropyArgs {
 void check_cross_entropy(const at::Tensor& input, const CrossEntropyArgs& args);
 // Allocates the loss: one value per pixel, or a scalar.
 at::Tensor make_cross_entropy_loss(const at::Tensor& input, const CrossEntropyArgs& args);
-// Allocates the gradient with respect to the input, in the input's dtype; contiguous, as native's is.
+// Allocates the gradient with respect to the input in the type of sums, in which even the gradient of a mean
+// of half types is exact enough to be scaled later; contiguous, as native's is.
 at::Tensor make_cross_entropy_gradient(const at::Tensor& input);
 // grad_output must have the shape of the loss.
 void check_cross_entropy_grad_output(const at::Tensor& grad_output, const at::Tensor& input,
                                      const CrossEntropyArgs& args);
 
-// The gradient of a mean or sum, which was computed with it, times grad_output.
+// The gradient of a mean or sum, which was computed with it, times grad_output, in the input's dtype.
 at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& grad_output,
                            const at::Tensor& input);
 
@@ -72,7 +73,7 @@ at::Tensor cross_entropy_backward_on(const at::Tensor& grad_output, const std::o
   const CrossEntropyArgs args{target, weight, reduction, ignore_index, label_smoothing, align_corners};
   check_cross_entropy_grad_output(grad_output, input, args);
   if (gradient) return scaled_gradient(*gradient, grad_output, input);
-  return kOfDevice(input, args, /*with_gradient=*/false, grad_output).gradient;
+  return kOfDevice(input, args, /*with_gradient=*/false, grad_output).gradient.to(input.scalar_type());
 }
 
 }  // namespace upsample_ext

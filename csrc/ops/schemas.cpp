@@ -120,7 +120,8 @@ TORCH_LIBRARY(upsample_ext, m) {
       "upsample_cross_entropy(Tensor input, Tensor target, Tensor? weight, int reduction, int ignore_index, "
       "float label_smoothing, bool align_corners) -> Tensor",
       tags);
-  // A mean or sum, and its gradient with respect to the input, in one pass over the logits.
+  // A mean or sum, and its gradient with respect to the input, in one pass over the logits. The gradient of
+  // half types is float32.
   m.def(
       "upsample_cross_entropy_with_gradient(Tensor input, Tensor target, Tensor? weight, int reduction, int "
       "ignore_index, float label_smoothing, bool align_corners) -> (Tensor, Tensor)",

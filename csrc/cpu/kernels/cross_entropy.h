@@ -288,22 +288,22 @@ inline double cross_entropy_group(const CrossEntropyParams<acc>& p, const PixelR
 }
 
 // The strip's part of source row y of the gradient of image n, from its sums along the height.
-template <class T, class acc>
+template <class acc>
 inline void write_gradient_row(const CrossEntropyParams<acc>& p, int64_t n, int64_t y, const LossStrip& strip,
                                const CrossEntropyScratch<acc>& scratch) {
   const ColumnPlan<acc>& plan = *static_cast<const ColumnPlan<acc>*>(p.plan_transposed);
   const AxisTaps<acc>& transposed = p.width_transposed;
   const int64_t first = strip.strip.source, last = strip.strip.source_end;
-  T* out = static_cast<T*>(p.grad_input) + n * p.grad.batch + y * p.grad.height;
+  acc* out = static_cast<acc*>(p.grad_input) + n * p.grad.batch + y * p.grad.height;
   for (int64_t c = 0; c < p.logits.channels; ++c) {
     const acc* sums = scratch.sum0 + c * scratch.sum_stride - strip.block * lanes<acc>;
-    T* target = out + c * p.grad.channel;
+    acc* target = out + c * p.grad.channel;
     if (p.grad.width == 1) {
-      write_columns<Put::kStore>(Store<T>(), target, sums, plan, transposed, first, last);
+      write_columns<Put::kStore>(Store<acc>(), target, sums, plan, transposed, first, last);
       continue;
     }
     write_columns<Put::kStore>(Store<acc>(), scratch.row, sums, plan, transposed, first, last);
-    for (int64_t x = first; x < last; ++x) from_acc(scratch.row[x], target + x * p.grad.width);
+    for (int64_t x = first; x < last; ++x) target[x * p.grad.width] = scratch.row[x];
   }
 }
 
@@ -337,7 +337,7 @@ inline void cross_entropy_strip(const CrossEntropyParams<acc>& p, int64_t n, con
     }
     if (own) row_loss[y] = loss;
     if (!with_gradient) continue;
-    if (own) write_gradient_row<T>(p, n, y, strip, scratch);
+    if (own) write_gradient_row(p, n, y, strip, scratch);
     if (reaches_below) {
       acc* next = scratch.sum1;
       scratch.sum1 = scratch.sum0;

@@ -9,7 +9,7 @@
 // factor, 1 / sum and what scales the pixel, is part of the row's two weights. When the last result row that
 // reads a source row is done, its sums go to shared memory, where each source pixel gathers its columns. Only
 // the halo (result rows between a tile and the one above it, and columns next to it) is computed twice. A
-// source's sum has the same terms in the same order in any tiling.
+// source's sum has the same terms in the same order in any tiling. The gradient is of acc, in half types too.
 //
 //   footprint of a source                 kernel
 //   at most kGradientThreads columns      gradient_of_tiles
@@ -185,7 +185,8 @@ __global__ void __launch_bounds__(kGradientThreads, kGradientBlocks<acc, V, kSmo
   const int32_t last = a.height.out_size - 1;  // the tile may read no result row
   auto pixel = static_cast<uint32_t>((n * (last + 1) + (oy < last ? oy : last)) * a.width.out_size + column);
   PixelRead<acc> next(p, pixel);
-  T* const grad = static_cast<T*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + x * p.grad.width;
+  acc* const grad =
+      static_cast<acc*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + x * p.grad.width;
   for (int32_t turn = 0; sy < y_end; ++sy) {
     if (row.source == sy) {
       if (held == sy) {
@@ -242,7 +243,7 @@ __global__ void __launch_bounds__(kGradientThreads, kGradientBlocks<acc, V, kSmo
         const int32_t inner = a.gathers.take(outer);
         const int32_t k = 2 * (a.classes_first ? inner : outer), s = a.classes_first ? outer : inner;
         if (k >= count || s >= sources) continue;
-        T* at = grad + sy * p.grad.height + s * p.grad.width + k * p.grad.channel;
+        acc* at = grad + sy * p.grad.height + s * p.grad.width + k * p.grad.channel;
         const acc* of_class = sums + k * kGradientPitch;
         const Tap<acc>* list = tile.lists + s * a.list_length;
         acc sum0 = 0, sum1 = 0;
@@ -251,8 +252,8 @@ __global__ void __launch_bounds__(kGradientThreads, kGradientBlocks<acc, V, kSmo
           sum0 = fused_multiply_add(tap.weight, of_class[tap.output], sum0);
           sum1 = fused_multiply_add(tap.weight, of_class[tap.output + kGradientPitch], sum1);
         }
-        store(at, Narrow<T>::of(sum0));
-        if (k + 1 < count) store(at + p.grad.channel, Narrow<T>::of(sum1));
+        store(at, sum0);
+        if (k + 1 < count) store(at + p.grad.channel, sum1);
       }
     }
 #pragma unroll
@@ -299,9 +300,9 @@ __global__ void __launch_bounds__(kGradientOfOneThreads, kGradientOfOneBlocks)
   }
   sum = sum_of_warp(sum);
   if (lane != 0) return;
-  store(static_cast<T*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + y * p.grad.height +
+  store(static_cast<acc*>(p.grad_input) + n * p.grad.batch + c * p.grad.channel + y * p.grad.height +
             x * p.grad.width,
-        Narrow<T>::of(sum));
+        sum);
 }
 
 // ---- choice and launch ----------------------------------------------------------------------------------
