@@ -299,24 +299,54 @@ inline void sum_row_two_windows(U* source, const DeconvParams& p, const DeconvPl
 
 // ---- any stride -------------------------------------------------------------------------------------------
 
+// to[q] += from[q * stride], q < count; `readable` elements of `from`. Every third is taken by permuting
+// three vectors.
+template <class acc>
+inline void add_strided(acc* to, const acc* from, int64_t stride, int64_t count, int64_t readable) {
+  constexpr int64_t kStride = 3;
+  int64_t q = 0;
+  if (kPermutes && stride == kStride) {
+    vec_index<acc> lane;
+    for (int64_t i = 0; i < lanes<acc>; ++i) lane[i] = static_cast<lane_index<acc>>(i * kStride);
+    for (; q + lanes<acc> <= count && (q + lanes<acc>)*kStride <= readable; q += lanes<acc>) {
+      const acc* at = from + q * kStride;
+      const vec<acc> last = load(at + 2 * lanes<acc>);
+      store(to + q, load(to + q) + permute_four(load(at), load(at + lanes<acc>), last, last, lane));
+    }
+  }
+  for (; q < count; ++q) to[q] += from[q * stride];
+}
+
+// The sums of slots `first` .. first + kSlots of a vector of outputs from o on.
+template <int kSlots, class S, class acc>
+inline void sum_slots(acc* sums, const DeconvParams& p, const DeconvPlan<acc>& plan,
+                      const GradRows<S, acc>& rows, int64_t block, int64_t first) {
+  const WidthBlocks<acc>& blocks = plan.blocks;
+  const int64_t row = blocks.count * lanes<acc>, weight_step = p.height.kernel_size * lanes<acc>;
+  const int64_t o = block * lanes<acc>, left = smaller(lanes<acc>, plan.out_width - o);
+  const int64_t weight = (block % blocks.patterns * blocks.slots + first) * weight_step;
+  vec<acc> sum[kSlots] = {};
+  for (int64_t j = 0; j < rows.count; ++j) {
+    const S* at = rows.list[j].row + o;
+    const vec<acc> grad = left == lanes<acc> ? load(at) : load_part(at, left);
+    const acc* weights = rows.list[j].weights + weight;
+    for (int s = 0; s < kSlots; ++s) {
+      sum[s] = multiply_add_vector(grad, load(weights + s * weight_step), sum[s]);
+    }
+  }
+  for (int s = 0; s < kSlots; ++s) store(sums + (first + s) * row + o, sum[s]);
+}
+
 // sums[slot][output] = sum over rows of grad_output * weight; then position i gathers the sums of its taps.
 template <class S, class acc>
 inline void sum_row_one_by_one(acc* source, const DeconvParams& p, const DeconvPlan<acc>& plan,
                                const GradRows<S, acc>& rows, acc* sums) {
   const WidthBlocks<acc>& blocks = plan.blocks;
-  const int64_t row = blocks.count * lanes<acc>, weight_step = p.height.kernel_size * lanes<acc>;
+  const int64_t row = blocks.count * lanes<acc>;
   for (int64_t b = 0; b < blocks.count; ++b) {
-    const int64_t o = b * lanes<acc>, left = smaller(lanes<acc>, plan.out_width - o);
-    for (int64_t slot = 0; slot < blocks.slots; ++slot) {
-      const int64_t weight = (b % blocks.patterns * blocks.slots + slot) * weight_step;
-      vec<acc> sum{};
-      for (int64_t j = 0; j < rows.count; ++j) {
-        const S* at = rows.list[j].row + o;
-        const vec<acc> grad = left == lanes<acc> ? load(at) : load_part(at, left);
-        sum = multiply_add_vector(grad, load(rows.list[j].weights + weight), sum);
-      }
-      store(sums + slot * row + o, sum);
-    }
+    int64_t slot = 0;
+    for (; slot + 2 <= blocks.slots; slot += 2) sum_slots<2>(sums, p, plan, rows, b, slot);
+    if (slot < blocks.slots) sum_slots<1>(sums, p, plan, rows, b, slot);
   }
   fill(source, blocks.extent, acc(0));
   for (int64_t f = 0; f < plan.width.count; ++f) {
@@ -324,9 +354,9 @@ inline void sum_row_one_by_one(acc* source, const DeconvParams& p, const DeconvP
       const acc* slot = sums + (t - plan.width.first[f]) * row + f;
       const int64_t shift = plan.width.taps[t].shift - blocks.begin;  // from the q-th output to its position
       const int64_t outputs = (plan.out_width - f + p.width.stride - 1) / p.width.stride;
-      for (int64_t q = larger(0, -shift); q < smaller(outputs, blocks.extent - shift); ++q) {
-        source[q + shift] += slot[q * p.width.stride];
-      }
+      const int64_t first = larger(0, -shift), count = smaller(outputs, blocks.extent - shift) - first;
+      const int64_t begin = first * p.width.stride;
+      add_strided(source + first + shift, slot + begin, p.width.stride, count, row - f - begin);
     }
   }
 }
