@@ -392,6 +392,26 @@ def test_long_axes(mode, sizes, device):
     torch.testing.assert_close((y * grad).sum(), (x * back).sum())
 
 
+@pytest.mark.parametrize("rows_each", [5, 12, 13, 14, 15, 16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("mode", ["area", "bilinear, antialias", "nearest"])
+def test_many_rows_of_a_wide_image(mode, dtype, rows_each, level, device):
+    """Summed a few at a time, in stretches; nearest by its gradient, of which a pixel has a block."""
+    x = torch.randn(1, 24, 2 * rows_each, 699).to(dtype)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        image = x.to(device).contiguous(memory_format=layout)
+        if mode == "nearest":
+            y = ops.resample_backward(image, (2, 233), *settings(mode)).cpu()
+            exact = 3 * rows_each * F.adaptive_avg_pool2d(x.double(), (2, 233))
+            natives = 0.0
+        else:
+            y = ours(image, (2, 231), mode).cpu()
+            exact = native(x.double(), (2, 231), mode)
+            natives = native_error(lambda x: native(x, (2, 231), mode), exact, x)  # noqa: B023
+        assert y.is_contiguous(memory_format=layout)
+        assert error(y, exact) <= limit(x, exact, natives)
+
+
 # ---- the ops -----------------------------------------------------------------------------------------------
 
 

@@ -476,17 +476,20 @@ inline void resample_channels(const ResampleParams<acc>& p, E finish, const T* i
 // ---- straight from the sources ----------------------------------------------------------------------------
 //
 // Where a pixel has few sources, nothing is gained by a buffer: where no two columns share one (the gradient
-// of nearest, area by whole factors), and in the gradient of shrinking.
+// of nearest, area by whole factors), unless its rows are too many and too long to be read side by side, and
+// in the gradient of shrinking.
 
-template <class acc>
+template <class T, class acc>
 inline bool needs_no_buffer(const ResampleParams<acc>& p) {
+  constexpr double kFewRows = 4, kMostBytes = 256 << 10;
   const double columns = static_cast<double>(p.width.out_size);
   const double taps_across = static_cast<double>(p.width.offset[p.width.out_size]) / columns;
   const double taps_down = static_cast<double>(p.height.offset[p.height.out_size]) / p.height.out_size;
   // Vectors that are loaded and stored for a vector of the result: the buffer's, which are loaded again.
   const double buffered = static_cast<double>(p.width.in_size) / columns * (taps_down + 1) + taps_across;
+  const double bytes = taps_down * static_cast<double>(p.width.in_size * p.channels * int64_t{sizeof(T)});
   const bool reads_once = p.width.offset[p.width.out_size] <= p.width.in_size;
-  return reads_once ||
+  return (reads_once && (taps_down <= kFewRows || bytes <= kMostBytes)) ||
          (p.height.max_taps <= 2 && p.width.max_taps <= 2 && taps_down * taps_across < buffered);
 }
 
@@ -570,7 +573,7 @@ inline void resample_channels_last(const ResampleParams<acc>& p, int64_t begin, 
   const int64_t height = p.height.out_size;
   const bool directly = interpolates_pixels(p);
   const bool unbuffered =
-      E::kUnchanged && !directly && p.channels >= lanes<acc> && needs_no_buffer(p) && !scatters_rows(p);
+      E::kUnchanged && !directly && p.channels >= lanes<acc> && needs_no_buffer<T>(p) && !scatters_rows(p);
   const E finish = epilogue_of<E>(p);
   for (int64_t row = begin; row < end;) {
     const int64_t n = row / height, first = row % height, last = smaller(height, first + end - row);

@@ -63,10 +63,56 @@ inline vec<acc> blend_vector(const T* input, int64_t row_stride, int64_t count, 
   return sum;
 }
 
+// sum[x] += the products of kTaps rows; kFresh: the sum has no value yet.
+template <int kTaps, bool kFresh, class T, class acc>
+inline void add_taps(acc* sum, const T* input, int64_t row_stride, int64_t count, const int64_t* index,
+                     const acc* weight) {
+  const T* rows[kTaps];
+  vec<acc> factor[kTaps];
+  for (int t = 0; t < kTaps; ++t) rows[t] = input + index[t] * row_stride, factor[t] = splat(weight[t]);
+  const auto add = [&](auto part, int64_t x, int64_t some) {
+    constexpr bool kPart = decltype(part)::value;
+    vec<acc> total{};
+    if (!kFresh) total = load_some<kPart>(sum + x, some);
+    for (int t = 0; t < kTaps; ++t) {
+      const vec<acc> value = load_some<kPart>(rows[t] + x, some);
+      total = kFresh && t == 0 ? factor[t] * value : multiply_add_vector(factor[t], value, total);
+    }
+    store_some<kPart>(sum + x, total, some);
+  };
+  int64_t x = 0;
+  for (; x + lanes<acc> <= count; x += lanes<acc>) add(False{}, x, lanes<acc>);
+  if (x < count) add(True{}, x, count - x);
+}
+
+// buffer[x] = the sum of many rows, x < count: a few at a time, of stretches that stay in the first cache. Of
+// more rows side by side, each in pages of its own, none is fetched ahead.
+template <class T, class acc>
+[[gnu::noinline]] void blend_many_rows(acc* buffer, const T* input, int64_t row_stride, int64_t count,
+                                       const int64_t* index, const acc* weight, int64_t taps) {
+  constexpr int64_t kStretch = (8 << 10) / static_cast<int64_t>(sizeof(acc));
+  for (int64_t x = 0; x < count; x += kStretch) {
+    const int64_t some = smaller(kStretch, count - x);
+    add_taps<4, true>(buffer + x, input + x, row_stride, some, index, weight);
+    int64_t t = 4;
+    for (; t + 4 <= taps; t += 4) {
+      add_taps<4, false>(buffer + x, input + x, row_stride, some, index + t, weight + t);
+    }
+    const auto add_rest = taps - t == 1   ? add_taps<1, false, T, acc>
+                          : taps - t == 2 ? add_taps<2, false, T, acc>
+                                          : add_taps<3, false, T, acc>;
+    if (t < taps) add_rest(buffer + x, input + x, row_stride, some, index + t, weight + t);
+  }
+}
+
 // buffer[x] = the same, x < count.
 template <class T, class acc>
 inline void blend_segment(acc* buffer, const T* input, int64_t row_stride, int64_t count,
                           const int64_t* index, const acc* weight, int64_t taps) {
+  constexpr int64_t kManyTaps = 11, kShortest = 512;
+  if (taps > kManyTaps && count >= kShortest) {
+    return blend_many_rows(buffer, input, row_stride, count, index, weight, taps);
+  }
   int64_t x = 0;
   while (x + lanes<acc> <= count) {
     store(buffer + x, blend_vector<false>(input + x, row_stride, lanes<acc>, index, weight, taps));
