@@ -331,8 +331,8 @@ def test_bytes_are_within_one_of_native(mode, antialias, level, device):
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
 def test_antialiased_bytes_are_rounded_once(channels, align_corners, level, device):
-    """Closer to the exact result than native, which rounds twice, and than our CUDA kernels, which do as well:
-    enlarged, and with rows summed first."""
+    """Closer to the exact result than native, which rounds twice, as our CUDA kernels do: enlarged, and with
+    rows summed first."""
     on_cpu = device == "cpu" and not EMULATED
     for in_size, size in itertools.product([(40, 50), (33, 5)], [(80, 75), (24, 99), (41, 3), (20, 60)]):
         x = torch.randint(0, 256, (2, channels, *in_size), dtype=torch.uint8)
