@@ -444,13 +444,13 @@ def test_no_memory_of_an_image_is_taken():
 
 
 @pytest.fixture
-def compiler(monkeypatch):
+def compiler():
     inductor = pytest.importorskip("torch._inductor.config")
     if not hasattr(inductor, "pre_grad_custom_pass"):
         pytest.skip("this PyTorch has no hook for graphs before autograd")
-    monkeypatch.setattr(inductor, "force_disable_caches", True)
     torch._dynamo.reset()
-    yield inductor
+    with inductor.patch(force_disable_caches=True):
+        yield inductor
     torch._dynamo.reset()
 
 
