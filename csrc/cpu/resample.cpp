@@ -133,24 +133,25 @@ static bool has_pixels_of_bytes(const Tensor& image) {
          image.stride(3) == image.size(1);
 }
 
-// Where native's kernels are the faster ones for bytes and a mode whose weights may be negative. (To a single
-// pixel they fail by an internal assertion.)
+// What native's kernels for bytes are fast at, or take at all: to a single pixel they fail by an internal
+// assertion.
+static bool native_takes_bytes(const Tensor& input, const Tensor& output) {
+  return input.size(1) <= 4 && (output.size(2) > 1 || output.size(3) > 1);
+}
+
+// Where they are the faster ones in a mode whose weights may be negative.
 static bool native_is_faster(const Tensor& input, const Tensor& output) {
-  const bool to_one_pixel = output.size(2) == 1 && output.size(3) == 1;
-  return input.size(1) <= 4 && (has_pixels_of_bytes(input) || output.numel() < input.numel()) &&
-         !to_one_pixel;
+  return native_takes_bytes(input, output) && (has_pixels_of_bytes(input) || output.numel() < input.numel());
 }
 
 // The same of the linear filter, which sums rows first here, and natively columns.
 static bool native_filters_faster(const Tensor& input, const Tensor& output) {
-  constexpr int64_t kFewBytes = 1 << 15;  // less than what a call of native's costs
-  const bool to_one_pixel = output.size(2) == 1 && output.size(3) == 1;
-  const int64_t in_width = input.size(3), out_width = output.size(3);
-  const bool shrinks_height = output.size(2) < input.size(2);
-  if (input.size(1) > 4 || out_width >= in_width || to_one_pixel) return false;
-  if (!has_pixels_of_bytes(input) || !shrinks_height) return !shrinks_height && 5 * out_width < 2 * in_width;
-  const bool about_halves = 5 * out_width >= 2 * in_width && 5 * out_width <= 3 * in_width;
-  return !about_halves && input.numel() > kFewBytes;
+  constexpr int64_t kFewBytes = 1 << 15;  // take less time than a call of native's
+  const double factor = static_cast<double>(output.size(3)) / static_cast<double>(input.size(3));
+  if (!native_takes_bytes(input, output) || factor >= 1.0) return false;
+  if (output.size(2) >= input.size(2)) return factor < 0.4;  // rows first saves nothing
+  const bool about_halves = factor >= 0.4 && factor <= 0.6;
+  return has_pixels_of_bytes(input) && !about_halves && input.numel() > kFewBytes;
 }
 
 static Tensor resample_bytes_natively(const Tensor& input, const Tensor& output,
