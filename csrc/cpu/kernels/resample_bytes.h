@@ -6,6 +6,7 @@
 // sources: nothing to clamp. Two roundings to 1/64 and a weight of 15 bits: off by 0.02 levels at most.
 #pragma once
 
+#include "fixed_point.h"
 #include "resample_planar.h"
 
 namespace upsample_ext {
