@@ -38,8 +38,8 @@ SHARED_SOURCES = {
     "csrc/cpu/*.cpp": {"levels", "axis_cache", "copy_pixels", "pick_pixels"},
     "csrc/cuda/*.cpp": set(),
     "csrc/cpu/kernels/*.h": {
-        *{"class_logits", "copy_image", "epilogue", "exp_log", "horizontal", "level_table", "pick_pixels"},
-        *{"simd", "strips", "vertical"},
+        *{"class_logits", "copy_image", "epilogue", "exp_log", "fixed_point", "horizontal"},
+        *{"level_table", "pick_pixels", "simd", "strips", "vertical"},
     },
     "csrc/cuda/kernels/*.cu": set(),
     "csrc/cuda/kernels/*.cuh": {
