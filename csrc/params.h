@@ -81,6 +81,9 @@ struct ResampleParams : TableParams<AxisTaps<acc>> {
   // are adjacent in both images.
   bool channels_last;
   Split split;  // unless it is kNone, rows of work are (n, row of y) too
+  // Bytes are rounded to bytes between the passes, of which that along the width is the first, and weights to
+  // integers: as native does for filters of more than two taps.
+  bool rounds_between;
   // y is too large to stay in cache: use streaming stores.
   bool stream;
   // The epilogue's operands (epilogue_operands.h), of the type that its kernel expects; null if it has none.

@@ -328,6 +328,39 @@ def test_bytes_are_within_one_of_native(mode, antialias, level, device):
             assert ours.stride() == native.stride() and ours.dtype == torch.uint8
 
 
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
+def test_bytes_are_native_s(channels, antialias, level):
+    """To the bit, where weights become the same integers: all but a few are."""
+    if EMULATED:
+        pytest.skip("CUDA rounds no weights to integers")
+    for in_size, size in itertools.product(
+        [(9, 133), (40, 16)], [(18, 266), (30, 77), (20, 350), (9, 99), (23, 133), (10, 40), (50, 17)]
+    ):
+        x = torch.randint(0, 256, (2, channels, *in_size), dtype=torch.uint8)
+        pixels = x.contiguous(memory_format=torch.channels_last)
+        wide = torch.zeros(2, channels, in_size[0] + 2, in_size[1] + 3, dtype=torch.uint8)
+        wide[..., 1:-1, 2:-1] = x
+        crops = wide[..., 1:-1, 2:-1], wide.contiguous(memory_format=torch.channels_last)[..., 1:-1, 2:-1]
+        for image in (x, pixels, *crops, x.mT.contiguous().mT):
+            ours = upsample_ext.interpolate(image, size, mode="bicubic", antialias=antialias)
+            native = F.interpolate(image.contiguous(), size, mode="bicubic", antialias=antialias)
+            difference = (ours.int() - native).abs()
+            assert difference.max() <= 1
+            if level != "baseline":
+                assert difference.count_nonzero() <= 1e-3 * difference.numel()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((2, 1, 3, 1), (1, 2)), ((2, 16, 2, 16), (26, 1)), ((1, 3, 40, 1), (7, 1))]
+)
+def test_bytes_of_one_column(shape, size, level, device):
+    """Natively these are read where they are not."""
+    x = torch.randint(0, 256, shape, dtype=torch.uint8)
+    ours = upsample_ext.interpolate(x.to(device), size, mode="bicubic").cpu()
+    assert (ours - in_two_passes(x, size, "bicubic", False)).abs().max() <= 1
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
 def test_antialiased_bytes_are_rounded_once(channels, align_corners, level, device):

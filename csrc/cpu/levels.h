@@ -17,6 +17,7 @@ struct ResampleKernel {
   int64_t lanes;     // values in a vector; pixels of fewer channels are better treated as an interleaved row
   bool reads_y;      // the epilogue reads memory that has y's strides
   bool takes_words;  // pixels of four bytes can be taken whole
+  bool rounds_between;  // takes parameters that say so
   int64_t (*plan_bytes)(const ResampleParams<acc>&);
   void (*build_plan)(const ResampleParams<acc>&, void* plan);
   int64_t (*scratch_bytes)(const ResampleParams<acc>&);

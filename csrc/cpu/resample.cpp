@@ -133,10 +133,10 @@ static bool has_pixels_of_bytes(const Tensor& image) {
          image.stride(3) == image.size(1);
 }
 
-// What native's kernels for bytes are fast at, or take at all: to a single pixel they fail by an internal
-// assertion.
+// What native's kernels for bytes are fast at, and take at all: of images of one column, or to them, they
+// give wrong values, and to a single pixel they fail by an internal assertion.
 static bool native_takes_bytes(const Tensor& input, const Tensor& output) {
-  return input.size(1) <= 4 && (output.size(2) > 1 || output.size(3) > 1);
+  return input.size(1) <= 4 && input.size(3) > 1 && output.size(3) > 1;
 }
 
 // Where they are the faster ones in a mode whose weights may be negative.
@@ -168,10 +168,32 @@ static Tensor resample_bytes_natively(const Tensor& input, const Tensor& output,
   return call(at::cpu::_upsample_bicubic2d_aa);
 }
 
-// Bytes by more than two taps, or by filters: along the width, rounded, and then along the height, as
-// natively and in Pillow.
-static void resample_bytes(const Tensor& input, const Tensor& output, const std::array<AxisSpec, 3>& specs) {
-  const AxisSpec &height = specs[1], &width = specs[2];
+// Whether the samples of a row, or of its pixels of few channels, are side by side.
+static bool has_rows_of_bytes(const Tensor& image, bool by_pixel) {
+  return by_pixel ? image.size(1) <= kFewChannels && image.stride(1) == 1 && image.stride(3) == image.size(1)
+                  : image.stride(3) == 1;
+}
+
+// Bytes by filters, rounded between the passes, in one go; false if the kernel does not take such images.
+static bool filter_bytes(const Tensor& input, const Tensor& output, const AxisSpec& height,
+                         const AxisSpec& width) {
+  const auto& kernel = active_level().resample.u8;
+  const bool by_pixel = output.size(1) > 1 && output.stride(1) == 1;
+  if (!kernel.rounds_between || !has_rows_of_bytes(output, by_pixel)) return false;
+  const auto columns = AxisOfCall<float>::of(width);
+  if (!filters_in_windows(columns.taps(), by_pixel ? output.size(1) : 1)) return false;
+  const Tensor rows =
+      has_rows_of_bytes(input, by_pixel) ? input : input.contiguous(output.suggest_memory_format());
+  ResampleParams<float> params{};
+  params.stream = exceeds_cache(output);
+  params.rounds_between = true;
+  run_resample(kernel, rows, output, AxisOfCall<float>::of(height), columns, params);
+  return true;
+}
+
+// The same of any bytes, in two passes over memory.
+static void filter_bytes_twice(const Tensor& input, const Tensor& output, const AxisSpec& height,
+                               const AxisSpec& width) {
   const bool keeps_width = width.in_size == width.out_size;
   Tensor wide = input;
   if (!keeps_width) {
@@ -252,8 +274,13 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
     // Between its passes native rounds; to clamp there is nothing.
     if (native_filters_faster(input, output)) return resample_bytes_natively(input, output, settings);
   } else if (bytes && !settings.mode->is_bilinear(antialias)) {
+    const auto kept = [](const AxisSpec& spec) {
+      return spec.in_size == spec.out_size ? copied_axis(spec.in_size) : spec;
+    };
+    const AxisSpec height = kept(specs[1]), width = kept(specs[2]);
+    if (filter_bytes(input, output, height, width)) return output;
     if (native_is_faster(input, output)) return resample_bytes_natively(input, output, settings);
-    resample_bytes(input, output, specs);
+    filter_bytes_twice(input, output, height, width);
     return output;
   }
   dispatch_floating_or_byte("resample", dtype, [&](auto scalar, auto sum) {

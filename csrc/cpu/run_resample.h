@@ -145,7 +145,8 @@ class PlannedResample {
 
  private:
   void plan(const ResampleKernel<acc>& kernel, const AxisOfCall<acc>& width, int64_t channels) {
-    const auto key = width.key_of(reinterpret_cast<const void*>(kernel.build_plan), channels);
+    const int64_t kind = 2 * channels + (params_.rounds_between ? 1 : 0);
+    const auto key = width.key_of(reinterpret_cast<const void*>(kernel.build_plan), kind);
     if (!key) {
       planned_ = &own_.emplace(kernel, params_, width.table(), channels);
       return;

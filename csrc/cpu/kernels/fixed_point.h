@@ -99,5 +99,84 @@ inline vec_u8 join_split_bytes(vec_i16 a, vec_i16 b) {
 #endif
 }
 
+// Bytes of a and b in turns: a's first, b's first, a's second ...; on x86 within 16 bytes.
+inline vec_u8 zip_low(vec_u8 a, vec_u8 b) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec_u8)_mm512_unpacklo_epi8((__m512i)a, (__m512i)b);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_u8)_mm256_unpacklo_epi8((__m256i)a, (__m256i)b);
+#elif defined(__x86_64__)
+  return (vec_u8)_mm_unpacklo_epi8((__m128i)a, (__m128i)b);
+#else
+  return (vec_u8)vzip1q_u8((uint8x16_t)a, (uint8x16_t)b);
+#endif
+}
+inline vec_u8 zip_high(vec_u8 a, vec_u8 b) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec_u8)_mm512_unpackhi_epi8((__m512i)a, (__m512i)b);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_u8)_mm256_unpackhi_epi8((__m256i)a, (__m256i)b);
+#elif defined(__x86_64__)
+  return (vec_u8)_mm_unpackhi_epi8((__m128i)a, (__m128i)b);
+#else
+  return (vec_u8)vzip2q_u8((uint8x16_t)a, (uint8x16_t)b);
+#endif
+}
+
+// The products of 16-bit numbers, of which those of each two neighbours are added.
+inline vec_index<float> multiply_pairs(vec_i16 a, vec_i16 b) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec_index<float>)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_index<float>)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__x86_64__)
+  return (vec_index<float>)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+  const int32x4_t low = vmull_s16(vget_low_s16((int16x8_t)a), vget_low_s16((int16x8_t)b));
+  return (vec_index<float>)vpaddq_s32(low, vmull_high_s16((int16x8_t)a, (int16x8_t)b));
+#endif
+}
+
+// Numbers as bytes, those beyond 0 to 255 as the nearer of these: on x86 16 bytes of each in turn, from a's
+// first four to d's.
+inline vec_u8 saturate_sums(vec_index<float> a, vec_index<float> b, vec_index<float> c, vec_index<float> d) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec_u8)_mm512_packus_epi16(_mm512_packs_epi32((__m512i)a, (__m512i)b),
+                                     _mm512_packs_epi32((__m512i)c, (__m512i)d));
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_u8)_mm256_packus_epi16(_mm256_packs_epi32((__m256i)a, (__m256i)b),
+                                     _mm256_packs_epi32((__m256i)c, (__m256i)d));
+#elif defined(__x86_64__)
+  return (vec_u8)_mm_packus_epi16(_mm_packs_epi32((__m128i)a, (__m128i)b),
+                                  _mm_packs_epi32((__m128i)c, (__m128i)d));
+#else
+  const int16x8_t low = vqmovn_high_s32(vqmovn_s32((int32x4_t)a), (int32x4_t)b);
+  const int16x8_t high = vqmovn_high_s32(vqmovn_s32((int32x4_t)c), (int32x4_t)d);
+  return (vec_u8)vqmovun_high_s16(vqmovun_s16(low), high);
+#endif
+}
+
+// A vector of 16 bytes each from anywhere; and a choice among them within each 16 (shuffle_bytes).
+inline vec_u8 join_lanes(const bytes16* lane) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const __m512i two = _mm512_inserti32x4(_mm512_castsi128_si512((__m128i)lane[0]), (__m128i)lane[1], 1);
+  const __m512i three = _mm512_inserti32x4(two, (__m128i)lane[2], 2);
+  return (vec_u8)_mm512_inserti32x4(three, (__m128i)lane[3], 3);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_u8)_mm256_inserti128_si256(_mm256_castsi128_si256((__m128i)lane[0]), (__m128i)lane[1], 1);
+#else
+  return lane[0];
+#endif
+}
+inline vec_u8 shuffle_in_lanes(vec_u8 v, vec_u8 index) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec_u8)_mm512_shuffle_epi8((__m512i)v, (__m512i)index);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_u8)_mm256_shuffle_epi8((__m256i)v, (__m256i)index);
+#else
+  return shuffle_bytes(v, index);
+#endif
+}
+
 }  // namespace UPSAMPLE_LEVEL
 }  // namespace upsample_ext

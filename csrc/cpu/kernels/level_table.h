@@ -19,8 +19,9 @@ constexpr Kernel kernel_with_epilogue() {
   kernel.lanes = lanes<acc>;
   kernel.reads_y = E::kReads;
   kernel.takes_words = takes_words<T, E>;
-  kernel.plan_bytes = resample_plan_bytes<acc>;
-  kernel.build_plan = resample_build_plan<E, acc>;
+  kernel.rounds_between = filters_bytes<T, E>;
+  kernel.plan_bytes = resample_plan_bytes<T, E, acc>;
+  kernel.build_plan = resample_build_plan<T, E, acc>;
   kernel.scratch_bytes = resample_scratch_bytes<T, E>;
   kernel.rows = resample_rows<T, E>;
   return kernel;

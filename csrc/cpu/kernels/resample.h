@@ -6,28 +6,38 @@
 // order: the same bits for any number of threads.
 #pragma once
 
+#include "resample_byte_filters.h"
 #include "resample_split.h"
 #include "resample_words.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
-template <class acc>
+template <class T, class E, class acc>
 int64_t resample_plan_bytes(const ResampleParams<acc>& p) {
   if (p.channels_last) return 0;
+  if constexpr (filters_bytes<T, E>) {
+    if (p.rounds_between) return BytePlanner(p.width).bytes();
+  }
   return is_sparse(p.width) ? sparse_plan_bytes(p.width) : column_plan_bytes(p.width);
 }
 
-template <class E, class acc>
+template <class T, class E, class acc>
 void resample_build_plan(const ResampleParams<acc>& p, void* plan) {
   if (E::kFewTaps && plans_windows(p.width)) __builtin_trap();
   if (p.channels_last) return;
+  if constexpr (filters_bytes<T, E>) {
+    if (p.rounds_between) return BytePlanner(p.width).build(plan);
+  }
   is_sparse(p.width) ? build_sparse_plan(plan, p.width) : build_column_plan(plan, p.width);
 }
 
 // Scratch of one thread, in bytes.
 template <class T, class E, class acc = acc_of<T>>
 int64_t resample_scratch_bytes(const ResampleParams<acc>& p) {
+  if constexpr (filters_bytes<T, E>) {
+    if (p.rounds_between) return FilteredRows::bytes(p);
+  }
   if (p.channels_last) return channels_last_scratch_bytes(p);
   if (p.split == Split::kWords) return words_scratch_bytes(p);
   if (p.split != Split::kNone) return split_scratch_bytes<T, E>(p);
@@ -38,6 +48,13 @@ int64_t resample_scratch_bytes(const ResampleParams<acc>& p) {
 // Rows begin .. end of the work; scratch holds resample_scratch_bytes.
 template <class T, class E, class acc = acc_of<T>>
 void resample_rows(const ResampleParams<acc>& p, int64_t begin, int64_t end, void* scratch) {
+  if constexpr (filters_bytes<T, E>) {
+    if (p.rounds_between) {
+      filter_planes(p, begin, end, static_cast<char*>(scratch));
+      if (p.stream) end_stream();
+      return;
+    }
+  }
   if (p.channels_last) {
     resample_channels_last<T, E>(p, begin, end, static_cast<char*>(scratch));
   } else if (p.split == Split::kWords) {
