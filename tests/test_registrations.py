@@ -38,7 +38,17 @@ SHARED_SOURCES = {
     "csrc/cpu/*.cpp": {"levels", "axis_cache", "copy_pixels", "pick_pixels"},
     "csrc/cuda/*.cpp": set(),
     "csrc/cpu/kernels/*.h": {
-        *{"class_logits", "copy_image", "epilogue", "exp_log", "fixed_point", "horizontal"},
+        *{
+            "byte_pixels",
+            "byte_rows",
+            "byte_windows",
+            "class_logits",
+            "copy_image",
+            "epilogue",
+            "exp_log",
+            "fixed_point",
+            "horizontal",
+        },
         *{"level_table", "pick_pixels", "simd", "strips", "vertical"},
     },
     "csrc/cuda/kernels/*.cu": set(),

@@ -13,14 +13,6 @@
 #include "pick_pixels.h"
 #include "run_resample.h"
 
-// Native's own kernels, called directly: through the dispatcher they would be ours under patch("dispatcher").
-#include <ATen/ops/_upsample_bicubic2d_aa_cpu_dispatch.h>
-#include <ATen/ops/_upsample_bilinear2d_aa_cpu_dispatch.h>
-#include <ATen/ops/upsample_bicubic2d_cpu_dispatch.h>
-#if UPSAMPLE_HAS_LANCZOS
-#include <ATen/ops/_upsample_lanczos2d_aa_cpu_dispatch.h>
-#endif
-
 namespace upsample_ext {
 
 using at::Tensor;
@@ -127,67 +119,26 @@ static void pick(const Tensor& input, const Tensor& output, const std::array<Axi
               exceeds_cache(output));
 }
 
-// Whether each pixel of an image is a few bytes, which native takes at once, in integers of 16 bits.
-static bool has_pixels_of_bytes(const Tensor& image) {
-  return (image.size(1) == 3 || image.size(1) == 4) && image.stride(1) == 1 &&
-         image.stride(3) == image.size(1);
-}
-
-// What native's kernels for bytes are fast at, and take at all: of images of one column, or to them, they
-// give wrong values, and to a single pixel they fail by an internal assertion.
-static bool native_takes_bytes(const Tensor& input, const Tensor& output) {
-  return input.size(1) <= 4 && input.size(3) > 1 && output.size(3) > 1;
-}
-
-// Where they are the faster ones in a mode whose weights may be negative.
-static bool native_is_faster(const Tensor& input, const Tensor& output) {
-  return native_takes_bytes(input, output) && (has_pixels_of_bytes(input) || output.numel() < input.numel());
-}
-
-// The same of the linear filter, which sums rows first here, and natively columns.
-static bool native_filters_faster(const Tensor& input, const Tensor& output) {
-  constexpr int64_t kFewBytes = 1 << 15;  // take less time than a call of native's
-  const double factor = static_cast<double>(output.size(3)) / static_cast<double>(input.size(3));
-  if (!native_takes_bytes(input, output) || factor >= 1.0) return false;
-  if (output.size(2) >= input.size(2)) return factor < 0.4;  // rows first saves nothing
-  const bool about_halves = factor >= 0.4 && factor <= 0.6;
-  return has_pixels_of_bytes(input) && !about_halves && input.numel() > kFewBytes;
-}
-
-static Tensor resample_bytes_natively(const Tensor& input, const Tensor& output,
-                                      const ResampleSettings& settings) {
-  const auto call = [&](auto function) {
-    return function(input, output.sizes().slice(2), settings.align_corners, settings.scale_or_none(1),
-                    settings.scale_or_none(2));
-  };
-  if (!settings.antialias) return call(at::cpu::upsample_bicubic2d);
-  if (settings.mode->mode == Mode::kLinear) return call(at::cpu::_upsample_bilinear2d_aa);
-#if UPSAMPLE_HAS_LANCZOS
-  if (settings.mode->mode == Mode::kLanczos) return call(at::cpu::_upsample_lanczos2d_aa);
-#endif
-  return call(at::cpu::_upsample_bicubic2d_aa);
-}
-
-// Whether the samples of a row, or of its pixels of few channels, are side by side.
-static bool has_rows_of_bytes(const Tensor& image, bool by_pixel) {
-  return by_pixel ? image.size(1) <= kFewChannels && image.stride(1) == 1 && image.stride(3) == image.size(1)
-                  : image.stride(3) == 1;
-}
-
 // Bytes by filters, rounded between the passes, in one go; false if the kernel does not take such images.
 static bool filter_bytes(const Tensor& input, const Tensor& output, const AxisSpec& height,
                          const AxisSpec& width) {
   const auto& kernel = active_level().resample.u8;
-  const bool by_pixel = output.size(1) > 1 && output.stride(1) == 1;
-  if (!kernel.rounds_between || !has_rows_of_bytes(output, by_pixel)) return false;
-  const auto columns = AxisOfCall<float>::of(width);
-  if (!filters_in_windows(columns.taps(), by_pixel ? output.size(1) : 1)) return false;
-  const Tensor rows =
-      has_rows_of_bytes(input, by_pixel) ? input : input.contiguous(output.suggest_memory_format());
+  const int64_t channels = input.size(1);
+  const auto by_pixel = [&](const Tensor& image) { return channels > 1 && image.stride(1) == 1; };
+  const bool pixels = by_pixel(input) || by_pixel(output);
+  if (!kernel.rounds_between || (pixels && channels > kFewChannels)) return false;
+  // Pixels with gaps between them, such as three of four channels, are none that the kernel takes as they
+  // are.
+  const int64_t along = input.size(3) == 1 && output.size(3) == 1 ? 2 : 3;
+  Tensor source = input;
+  if (by_pixel(input) && by_pixel(output) && input.size(along) > 1 && input.stride(along) != channels) {
+    source = at::empty(input.sizes(), input.options(), at::MemoryFormat::ChannelsLast);
+    copy_pixels(input, source);
+  }
   ResampleParams<float> params{};
   params.stream = exceeds_cache(output);
   params.rounds_between = true;
-  run_resample(kernel, rows, output, AxisOfCall<float>::of(height), columns, params);
+  run_resample(kernel, source, output, AxisOfCall<float>::of(height), AxisOfCall<float>::of(width), params);
   return true;
 }
 
@@ -242,16 +193,6 @@ static bool copied(const ResampleSettings& settings, const Tensor& from, const T
   return true;
 }
 
-// Whether no axis shrinks, in size or by its factor, and coordinates are those of half-pixel centres.
-static bool enlarges_by_centres(const ResampleSettings& settings, const Tensor& input, const Tensor& output) {
-  for (int64_t axis = 1; axis <= 2; ++axis) {
-    const int64_t dimension = axis + 1;
-    if (output.size(dimension) < input.size(dimension)) return false;
-    if (settings.scale_or_none(axis).value_or(1.0) < 1.0) return false;
-  }
-  return !settings.align_corners;
-}
-
 static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, string_view mode, bool antialias,
                            bool align_corners, OptionalScales scale_factors) {
   const ResampleSettings settings("resample", input.dim() - 2, mode, antialias, align_corners, scale_factors);
@@ -265,22 +206,12 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
     dtype == at::kDouble ? pick<double>(input, output, specs) : pick<float>(input, output, specs);
     return output;
   }
-  if (bytes && antialias && settings.mode->mode == Mode::kLinear) {
-    if (enlarges_by_centres(settings, input, output)) {  // the filter is then that of bilinear
-      upsample_into(input, output, false, settings.scale_or_none(1), settings.scale_or_none(2),
-                    exceeds_cache(output));
-      return output;
-    }
-    // Between its passes native rounds; to clamp there is nothing.
-    if (native_filters_faster(input, output)) return resample_bytes_natively(input, output, settings);
-  } else if (bytes && !settings.mode->is_bilinear(antialias)) {
+  if (bytes && !settings.mode->is_bilinear(antialias)) {
     const auto kept = [](const AxisSpec& spec) {
       return spec.in_size == spec.out_size ? copied_axis(spec.in_size) : spec;
     };
     const AxisSpec height = kept(specs[1]), width = kept(specs[2]);
-    if (filter_bytes(input, output, height, width)) return output;
-    if (native_is_faster(input, output)) return resample_bytes_natively(input, output, settings);
-    filter_bytes_twice(input, output, height, width);
+    if (!filter_bytes(input, output, height, width)) filter_bytes_twice(input, output, height, width);
     return output;
   }
   dispatch_floating_or_byte("resample", dtype, [&](auto scalar, auto sum) {

@@ -55,10 +55,10 @@ bool has_words(const ResampleParams<acc>& p, int64_t lanes) {
 // and there must be enough rows to make up for a table of every value in a row.
 template <class acc>
 PixelOrder choose_order(const ResampleParams<acc>& p, int64_t lanes, bool takes_words) {
-  if (p.rounds_between) return p.y_strides.width == 1 ? PixelOrder::kPlanar : PixelOrder::kInterleaved;
   if (takes_words && has_words(p, lanes)) return PixelOrder::kWords;
   if (choose_split(p) != Split::kNone) return PixelOrder::kSplit;
   if (p.channels <= 1 || p.x_strides.channel != 1 || p.y_strides.channel != 1) return PixelOrder::kPlanar;
+  if (p.rounds_between) return PixelOrder::kInterleaved;
   const auto dense = [&](int64_t width, int64_t stride) { return width == 1 || stride == p.channels; };
   const bool far_apart = p.channels <= kFewChannels && is_far_apart(p);
   const bool is_line = p.width.out_size > 1 << 14 && p.batch * p.height.out_size < 8;
@@ -66,29 +66,6 @@ PixelOrder choose_order(const ResampleParams<acc>& p, int64_t lanes, bool takes_
                            dense(p.width.in_size, p.x_strides.width) &&
                            dense(p.width.out_size, p.y_strides.width);
   return interleaves ? PixelOrder::kInterleaved : PixelOrder::kChannelsLast;
-}
-
-// Whether rows of bytes can be rounded between the passes: the four neighbouring values in the middle of a
-// result row, and with them all but a few, find what a pair of their taps reads within 16 bytes.
-inline bool filters_in_windows(const AxisTaps<float>& width, int64_t channels) {
-  constexpr int64_t kWindow = 16, kValues = 4;
-  if (width.in_size * channels < kWindow || width.out_size < kValues) return false;
-  const int64_t middle = (width.out_size - kValues) / 2 * channels;
-  for (int64_t begin = middle; begin < middle + channels; ++begin) {
-    for (int64_t t = 0; t < width.max_taps; t += 2) {
-      int64_t first = INT64_MAX, last = 0;
-      for (int64_t value = begin; value < begin + kValues; ++value) {
-        const int64_t o = value / channels, taps = width.offset[o + 1] - width.offset[o];
-        for (int64_t i = t; i < t + 2 && i < taps; ++i) {
-          const int64_t source = width.index[width.offset[o] + i] * channels + value % channels;
-          first = source < first ? source : first;
-          last = source > last ? source : last;
-        }
-      }
-      if (last - first >= kWindow) return false;
-    }
-  }
-  return true;
 }
 
 // Which of the images are copied, block by block, into another memory order: kernels want samples that are

@@ -87,6 +87,7 @@ class PlannedWidth {
   PlannedWidth(const ResampleKernel<acc>& kernel, ResampleParams<acc> params, const AxisTable<acc>& width,
                int64_t interleaved_channels) {
     params.width = width.taps();
+    params.channels = std::max<int64_t>(1, interleaved_channels);
     if (interleaved_channels > 0) {
       interleaved_ = width.interleaved(interleaved_channels);
       params.width = interleaved_->taps();

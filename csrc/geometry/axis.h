@@ -52,6 +52,7 @@ struct AxisTaps {
   // Every output has at most two taps and some have two, on the same or neighbouring samples, and from one
   // output to the next samples never go back: true of resizing up or down, not of an upsampling's gradient.
   bool interpolates = false;
+  int weight_bits = 0;  // where weights are rounded to integers, as for bytes: of 1 / 2^weight_bits
 
   // Whether most outputs have no taps: the gradient of shrinking, by nearest or two taps.
   bool is_sparse() const { return 4 * offset[out_size] < out_size; }

@@ -88,11 +88,33 @@ template <class T>
 AxisTable<T> AxisTable<T>::of(const AxisSpec& spec) {
   const bool averages = spec.mode != Mode::kNearest && spec.mode != Mode::kNearestExact;
   if (averages && spec.rules == NativeRules::kCpuBytes) {
-    AxisTable table = with_axis<double>(spec, [](const auto& axis) { return of(axis); });
-    if (spec.mode != Mode::kLinear || spec.antialias) table.round_weights();
-    return table;
+    if (spec.mode == Mode::kLinear && !spec.antialias) {
+      return with_axis<double>(spec, [](const auto& axis) { return of(axis); });
+    }
+    auto exact = with_axis<double>(spec, [](const auto& axis) { return AxisTable<double>::of(axis); });
+    exact.round_weights();
+    if constexpr (std::is_same_v<T, double>) {
+      return exact;
+    } else {
+      return AxisTable(exact);
+    }
   }
   return with_axis<T>(spec, [](const auto& axis) { return of(axis); });
+}
+
+template <class T>
+template <class U>
+AxisTable<T>::AxisTable(const AxisTable<U>& other)
+    : AxisTable(other.taps().in_size, other.taps().out_size, other.tap_count()) {
+  const AxisTaps<U>& taps = other.taps();
+  std::copy_n(taps.offset, taps.out_size + 1, offset());
+  std::copy_n(taps.index, other.tap_count(), index());
+  std::transform(taps.weight, taps.weight + other.tap_count(), weight(),
+                 [](U w) { return static_cast<T>(w); });
+  taps_.taps_per_row = taps.taps_per_row;
+  taps_.max_taps = taps.max_taps;
+  taps_.interpolates = taps.interpolates;
+  taps_.weight_bits = taps.weight_bits;
 }
 
 // Rounds weights as native does for bytes: to 16-bit integers, scaled by a power of two; taps on the same
@@ -112,6 +134,7 @@ void AxisTable<T>::round_weights() {
   constexpr int kMostBits = 22;
   int bits = 0;
   while (bits < kMostBits && std::floor(0.5 + largest * (2 << bits)) < (1 << 15)) ++bits;
+  taps_.weight_bits = bits;
   const double unit = 1 << bits;
   for (int64_t t = 0; t < tap_count(); ++t) {
     const double scaled = static_cast<double>(taps_.weight[t]) * unit;
@@ -308,6 +331,7 @@ AxisTable<T> AxisTable<T>::interleaved(int64_t channels) const {
   }
   table.taps_.taps_per_row = taps_.taps_per_row;
   table.taps_.max_taps = taps_.max_taps;
+  table.taps_.weight_bits = taps_.weight_bits;
   return table;
 }
 
@@ -337,6 +361,7 @@ AxisTable<T> AxisTable<T>::of_sources(const std::vector<int64_t>& sources) const
     table.index()[t] = place - sources.begin();
   }
   table.classify();
+  table.taps_.weight_bits = taps_.weight_bits;
   return table;
 }
 

@@ -57,6 +57,11 @@ class AxisTable {
 
  private:
   AxisTable(int64_t in_size, int64_t out_size, int64_t capacity);
+  // The same, of weights of another type.
+  template <class U>
+  explicit AxisTable(const AxisTable<U>& other);
+  template <class U>
+  friend class AxisTable;
   void classify();
   AxisTable with_even_rows() const;
   void round_weights();

@@ -156,6 +156,8 @@ inline vec_u8 saturate_sums(vec_index<float> a, vec_index<float> b, vec_index<fl
 #endif
 }
 
+constexpr int kVectorsOfSums = 4;  // of a vector of bytes
+
 // A vector of 16 bytes each from anywhere; and a choice among them within each 16 (shuffle_bytes).
 inline vec_u8 join_lanes(const bytes16* lane) {
 #if UPSAMPLE_VECTOR_BYTES == 64
@@ -175,6 +177,68 @@ inline vec_u8 shuffle_in_lanes(vec_u8 v, vec_u8 index) {
   return (vec_u8)_mm256_shuffle_epi8((__m256i)v, (__m256i)index);
 #else
   return shuffle_bytes(v, index);
+#endif
+}
+
+// 16 bytes in every lane of as many.
+inline vec_u8 repeat_lane(bytes16 v) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec_u8)_mm512_broadcast_i32x4((__m128i)v);
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_u8)_mm256_broadcastsi128_si256((__m128i)v);
+#else
+  return v;
+#endif
+}
+
+// Half a vector of bytes as 16-bit numbers.
+inline vec_i16 load_words(const uint8_t* p) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  return (vec_i16)_mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)p));
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_i16)_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i*)p));
+#else
+  typedef uint8_t half __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 2)));
+  return __builtin_convertvector(load_bits<half>(p), vec_i16);
+#endif
+}
+
+// The sums of each vector's four numbers within 16 bytes, side by side.
+inline vec_index<float> sum_four(vec_index<float> a, vec_index<float> b, vec_index<float> c,
+                                 vec_index<float> d) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const auto add = [](__m512i v, __m512i w) {
+    return _mm512_add_epi32(_mm512_unpacklo_epi32(v, w), _mm512_unpackhi_epi32(v, w));
+  };
+  const __m512i ab = add((__m512i)a, (__m512i)b), cd = add((__m512i)c, (__m512i)d);
+  return (vec_index<float>)_mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  return (vec_index<float>)_mm256_hadd_epi32(_mm256_hadd_epi32((__m256i)a, (__m256i)b),
+                                             _mm256_hadd_epi32((__m256i)c, (__m256i)d));
+#elif defined(__x86_64__)
+  const auto add = [](__m128i v, __m128i w) {
+    return _mm_add_epi32(_mm_unpacklo_epi32(v, w), _mm_unpackhi_epi32(v, w));
+  };
+  const __m128i ab = add((__m128i)a, (__m128i)b), cd = add((__m128i)c, (__m128i)d);
+  return (vec_index<float>)_mm_add_epi32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd));
+#else
+  return (vec_index<float>)vpaddq_s32(vpaddq_s32((int32x4_t)a, (int32x4_t)b),
+                                      vpaddq_s32((int32x4_t)c, (int32x4_t)d));
+#endif
+}
+// Of as many vectors as a vector has 16 bytes: lane l of the result is the sum of the lanes of v[l].
+inline vec_index<float> sum_lanes(const vec_index<float>* v) {
+#if UPSAMPLE_VECTOR_BYTES == 64
+  const auto add = [](__m512i a, __m512i b) {
+    return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+  };
+  return (vec_index<float>)add(add((__m512i)v[0], (__m512i)v[1]), add((__m512i)v[2], (__m512i)v[3]));
+#elif UPSAMPLE_VECTOR_BYTES == 32
+  const __m256i a = (__m256i)v[0], b = (__m256i)v[1];
+  return (vec_index<float>)_mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
+                                            _mm256_permute2x128_si256(a, b, 0x31));
+#else
+  return v[0];
 #endif
 }
 

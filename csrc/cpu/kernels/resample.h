@@ -17,7 +17,7 @@ template <class T, class E, class acc>
 int64_t resample_plan_bytes(const ResampleParams<acc>& p) {
   if (p.channels_last) return 0;
   if constexpr (filters_bytes<T, E>) {
-    if (p.rounds_between) return BytePlanner(p.width).bytes();
+    if (p.rounds_between) return byte_plan_bytes(p);
   }
   return is_sparse(p.width) ? sparse_plan_bytes(p.width) : column_plan_bytes(p.width);
 }
@@ -27,7 +27,7 @@ void resample_build_plan(const ResampleParams<acc>& p, void* plan) {
   if (E::kFewTaps && plans_windows(p.width)) __builtin_trap();
   if (p.channels_last) return;
   if constexpr (filters_bytes<T, E>) {
-    if (p.rounds_between) return BytePlanner(p.width).build(plan);
+    if (p.rounds_between) return build_byte_plan(p, plan);
   }
   is_sparse(p.width) ? build_sparse_plan(plan, p.width) : build_column_plan(plan, p.width);
 }
@@ -36,7 +36,7 @@ void resample_build_plan(const ResampleParams<acc>& p, void* plan) {
 template <class T, class E, class acc = acc_of<T>>
 int64_t resample_scratch_bytes(const ResampleParams<acc>& p) {
   if constexpr (filters_bytes<T, E>) {
-    if (p.rounds_between) return FilteredRows::bytes(p);
+    if (p.rounds_between) return FilteredRows::scratch_bytes(p);
   }
   if (p.channels_last) return channels_last_scratch_bytes(p);
   if (p.split == Split::kWords) return words_scratch_bytes(p);
@@ -50,7 +50,7 @@ template <class T, class E, class acc = acc_of<T>>
 void resample_rows(const ResampleParams<acc>& p, int64_t begin, int64_t end, void* scratch) {
   if constexpr (filters_bytes<T, E>) {
     if (p.rounds_between) {
-      filter_planes(p, begin, end, static_cast<char*>(scratch));
+      filter_planes(p, begin, end, scratch);
       if (p.stream) end_stream();
       return;
     }
