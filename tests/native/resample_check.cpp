@@ -319,6 +319,121 @@ int wrong_small_gradients(const char* type) {
   return wrong;
 }
 
+// Bytes by filters: along the width and then along the height, rounded each time, in integers.
+std::vector<int> filtered(const AxisTaps<float>& axis, const std::vector<int>& lines) {
+  const int64_t count = static_cast<int64_t>(lines.size()) / axis.in_size;
+  const int64_t one = int64_t{1} << axis.weight_bits;
+  std::vector<int> results;
+  for (int64_t line = 0; line < count; ++line) {
+    for (int64_t o = 0; o < axis.out_size; ++o) {
+      int64_t sum = one / 2;
+      for (int64_t t = axis.offset[o]; t < axis.offset[o + 1]; ++t) {
+        sum += static_cast<int64_t>(axis.weight[t] * static_cast<float>(one)) *
+               lines[line * axis.in_size + axis.index[t]];
+      }
+      results.push_back(static_cast<int>(std::clamp<int64_t>(sum >> axis.weight_bits, 0, 255)));
+    }
+  }
+  return results;
+}
+std::vector<int> turned(const std::vector<int>& plane, int64_t height, int64_t width) {
+  std::vector<int> result;
+  for (int64_t x = 0; x < width; ++x) {
+    for (int64_t y = 0; y < height; ++y) result.push_back(plane[y * width + x]);
+  }
+  return result;
+}
+
+int wrong_filtered_bytes(const AxisTable<float>& height, const AxisTable<float>& width, const Case& of) {
+  constexpr int64_t kBatch = 2;
+  const auto& kernel = active_level().resample.u8;
+  ResampleParams<float> p{};
+  p.rounds_between = true;
+  p.stream = of.stream;
+  p.batch = kBatch;
+  p.channels = of.channels;
+  p.height = height.taps();
+  p.width = width.taps();
+  p.x_strides = strides_of(of.layout, of.channels, p.height.in_size, p.width.in_size);
+  p.y_strides = strides_of(of.layout, of.channels, p.height.out_size, p.width.out_size);
+  const Strides from = p.x_strides, to = p.y_strides;
+  const std::unique_ptr<uint8_t[]> input(new uint8_t[kBatch * from.batch]());
+  const auto output = aligned_array<uint8_t>(kBatch * to.batch);
+  uint32_t random = 1;
+  for (int64_t i = 0; i < kBatch * from.batch; ++i) {
+    random = random * 1664525u + 1013904223u;
+    input[i] = static_cast<uint8_t>((random >> 24) % 3 == 0 ? random >> 16 : random >> 31 ? 255 : 0);
+  }
+  p.x = input.get();
+  p.y = output.get();
+
+  // As a launcher: the plan is of a row of all values, and counts the channels of its pixels.
+  const bool pixels = of.layout == Layout::kChannelsLast;
+  const AxisTable<float> values = width.interleaved(pixels ? of.channels : 1);
+  p.width = values.taps();
+  p.channels = pixels ? of.channels : 1;
+  ScratchBuffer<1> plan(kernel.plan_bytes(p));
+  kernel.build_plan(p, plan.data());
+  p.plan = plan.data();
+  p.channels = pixels ? 1 : of.channels;
+  p.x_strides.width = p.y_strides.width = 1;
+  ScratchBuffer<1> scratch(kernel.scratch_bytes(p));
+  const int64_t middle = p.rows() / 3;
+  kernel.rows(p, 0, middle, scratch.data());
+  kernel.rows(p, middle, p.rows(), scratch.data());
+
+  int wrong = 0;
+  for (int64_t n = 0; n < kBatch; ++n) {
+    for (int64_t c = 0; c < of.channels; ++c) {
+      std::vector<int> plane;
+      const auto keep = [&](int64_t i) { plane.push_back(input[n * from.batch + c * from.channel + i]); };
+      for_each_element({0, 0, from.height, from.width}, 1, 1, height.taps().in_size, width.taps().in_size,
+                       keep);
+      const auto wide = turned(filtered(width.taps(), plane), height.taps().in_size, width.taps().out_size);
+      const auto expected =
+          turned(filtered(height.taps(), wide), width.taps().out_size, height.taps().out_size);
+      size_t next = 0;
+      for_each_element(
+          {0, 0, to.height, to.width}, 1, 1, height.taps().out_size, width.taps().out_size,
+          [&](int64_t i) { wrong += output[n * to.batch + c * to.channel + i] != expected[next++]; });
+    }
+  }
+  return wrong;
+}
+
+int wrong_filtered_bytes() {
+  if (!active_level().resample.u8.rounds_between) return 0;
+  const Case cases[] = {{Layout::kPlanar, 2, true},        {Layout::kPlanar, 1, false},
+                        {Layout::kChannelsLast, 2, false}, {Layout::kChannelsLast, 3, true},
+                        {Layout::kChannelsLast, 3, false}, {Layout::kChannelsLast, 4, true}};
+  const int64_t sizes[][4] = {{5, 70, 10, 140}, {5, 70, 10, 128}, {5, 9, 7, 64},   {9, 150, 6, 100},
+                              {30, 150, 9, 40}, {60, 300, 4, 21}, {7, 2000, 3, 9}, {3, 1, 5, 30},
+                              {40, 5, 3, 2},    {4, 33, 4, 80},   {4, 64, 9, 64},  {20, 3, 40, 1},
+                              {12, 700, 5, 77}};
+  int wrong = 0;
+  for (const auto& size : sizes) {
+    for (const auto& [mode, antialias] :
+         {std::pair{Mode::kCubic, false}, {Mode::kCubic, true}, {Mode::kLinear, true}}) {
+      const auto axis = [&](int64_t in, int64_t out) {
+        return AxisTable<float>::of(
+            in == out ? copied_axis(in)
+                      : AxisSpec{mode, antialias, in, out, false, 0.0, NativeRules::kCpuBytes});
+      };
+      for (const Case& of : cases) {
+        const int elements = wrong_filtered_bytes(axis(size[0], size[2]), axis(size[1], size[3]), of);
+        if (elements == 0) continue;
+        std::printf(
+            "bytes by filter %d, antialias %d, %dx%d to %dx%d, layout %d, %d channels: %d are wrong\n",
+            static_cast<int>(mode), antialias, static_cast<int>(size[0]), static_cast<int>(size[1]),
+            static_cast<int>(size[2]), static_cast<int>(size[3]), static_cast<int>(of.layout),
+            static_cast<int>(of.channels), elements);
+        wrong += elements;
+      }
+    }
+  }
+  return wrong;
+}
+
 }  // namespace
 }  // namespace upsample_ext
 
@@ -327,8 +442,9 @@ int main() {
   return report([] {
     return wrong_results<double, double>("float64") + wrong_results<float, float>("float32") +
            wrong_results<half_t, float>("float16") + wrong_results<bfloat16_t, float>("bfloat16") +
-           wrong_results<uint8_t, float>("uint8") + wrong_small_gradients<double, double>("float64") +
-           wrong_small_gradients<float, float>("float32") + wrong_small_gradients<half_t, float>("float16") +
+           wrong_results<uint8_t, float>("uint8") + wrong_filtered_bytes() +
+           wrong_small_gradients<double, double>("float64") + wrong_small_gradients<float, float>("float32") +
+           wrong_small_gradients<half_t, float>("float16") +
            wrong_small_gradients<bfloat16_t, float>("bfloat16");
   });
 }
