@@ -51,13 +51,17 @@ inline void interpolate_block(const T* source0, const T* source1, const vec<acc>
 
 // ---- gathering: one result row at a time ----------------------------------------------------------------
 
-// The sum over taps t of weight[t] * input[index[t] * row_stride + x], in lane x < count.
-template <bool kPart, class T, class acc>
+// The sum over taps t of weight[t] * input[index[t] * row_stride + x], in lane x < count. kAsks: what lies
+// kReadAhead bytes further is asked for, in rows so short that the hardware follows none of them.
+template <bool kPart, bool kAsks = false, class T, class acc>
 inline vec<acc> blend_vector(const T* input, int64_t row_stride, int64_t count, const int64_t* index,
                              const acc* weight, int64_t taps) {
+  constexpr int64_t kAhead = kReadAhead / static_cast<int64_t>(sizeof(T));
   vec<acc> sum = splat(weight[0]) * load_some<kPart>(input + index[0] * row_stride, count);
+  if (kAsks) __builtin_prefetch(input + index[0] * row_stride + kAhead);
   for (int64_t t = 1; t < taps; ++t) {
     const vec<acc> row = load_some<kPart>(input + index[t] * row_stride, count);
+    if (kAsks) __builtin_prefetch(input + index[t] * row_stride + kAhead);
     sum = multiply_add_vector(splat(weight[t]), row, sum);
   }
   return sum;
@@ -106,7 +110,7 @@ template <class T, class acc>
 }
 
 // buffer[x] = the same, x < count.
-template <class T, class acc>
+template <bool kAsks = false, class T, class acc>
 inline void blend_segment(acc* buffer, const T* input, int64_t row_stride, int64_t count,
                           const int64_t* index, const acc* weight, int64_t taps) {
   constexpr int64_t kManyTaps = 11, kShortest = 512;
@@ -115,7 +119,7 @@ inline void blend_segment(acc* buffer, const T* input, int64_t row_stride, int64
   }
   int64_t x = 0;
   while (x + lanes<acc> <= count) {
-    store(buffer + x, blend_vector<false>(input + x, row_stride, lanes<acc>, index, weight, taps));
+    store(buffer + x, blend_vector<false, kAsks>(input + x, row_stride, lanes<acc>, index, weight, taps));
     x += lanes<acc>;
     // The remainder is a whole vector too, which overlaps the one before.
     if (x < count && x + lanes<acc> > count) x = count - lanes<acc>;
@@ -126,7 +130,7 @@ inline void blend_segment(acc* buffer, const T* input, int64_t row_stride, int64
 }
 
 // The same of kTaps source rows, for kRows result rows that read them: weights and samples stay in registers.
-template <int kTaps, int kRows, class T, class acc>
+template <int kTaps, int kRows, bool kAsks = false, class T, class acc>
 inline void blend_known_taps(acc* const* buffer, const T* input, int64_t row_stride, int64_t count,
                              const int64_t* index, const acc* const* weight) {
   const T* source[kTaps];
@@ -138,7 +142,10 @@ inline void blend_known_taps(acc* const* buffer, const T* input, int64_t row_str
   const auto blend = [&](auto part, int64_t x, int64_t some) {
     constexpr bool kPart = decltype(part)::value;
     vec<acc> value[kTaps];
-    for (int t = 0; t < kTaps; ++t) value[t] = load_some<kPart>(source[t] + x, some);
+    for (int t = 0; t < kTaps; ++t) {
+      value[t] = load_some<kPart>(source[t] + x, some);
+      if (kAsks) __builtin_prefetch(source[t] + x + kReadAhead / static_cast<int64_t>(sizeof(T)));
+    }
     for (int r = 0; r < kRows; ++r) {
       vec<acc> sum = factor[r][0] * value[0];
       for (int t = 1; t < kTaps; ++t) sum = multiply_add_vector(factor[r][t], value[t], sum);
@@ -182,16 +189,20 @@ inline void blend_rows(acc* buffer, const T* input, int64_t row_stride, const Ro
     for (int64_t x = 0; x < shape.size(); ++x) buffer[x] = acc(0);
     return;
   }
+  const int64_t* index = axis.index + begin;
+  const acc* const weight = axis.weight + begin;
+  // Where rows are many more than results they are read about once.
+  const bool asks = axis.in_size > axis.out_size;
+  const auto blend_four = asks ? blend_known_taps<4, 1, true, T, acc> : blend_known_taps<4, 1, false, T, acc>;
+  const auto blend = asks ? blend_segment<true, T, acc> : blend_segment<false, T, acc>;
   for (int64_t s = 0; s < shape.segments; ++s) {
+    acc* const part = buffer + s * shape.length;
+    const T* from = input + s * shape.stride;
     if (taps == 4) {
-      acc* const part = buffer + s * shape.length;
-      const acc* const weight = axis.weight + begin;
-      blend_known_taps<4, 1>(&part, input + s * shape.stride, row_stride, shape.length, axis.index + begin,
-                             &weight);
-      continue;
+      blend_four(&part, from, row_stride, shape.length, index, &weight);
+    } else {
+      blend(part, from, row_stride, shape.length, index, weight, taps);
     }
-    blend_segment(buffer + s * shape.length, input + s * shape.stride, row_stride, shape.length,
-                  axis.index + begin, axis.weight + begin, taps);
   }
 }
 
