@@ -63,7 +63,7 @@ def interpolate(
         bit the same for any number of threads; half types are summed in float32. Where PyTorch's CPU and CUDA
         kernels differ (equal sizes, an axis whose size does not change, float64 beyond 4000 columns), values
         follow those of the input's device. uint8: nearest exactly as PyTorch, bilinear within 0.55 of exact,
-        bicubic and antialiased modes within 1 of PyTorch, which rounds after each axis, and mostly equal to it.
+        bicubic and antialiased modes within 1 of PyTorch, which rounds after each axis, mostly equal to it.
 
     Raises:
         What `torch.nn.functional.interpolate` raises for the same arguments.

@@ -429,6 +429,30 @@ template <class T, class acc>
   return count;
 }
 
+// Whether each row of the result is one of the source's, as in a line, and long enough that the horizontal
+// pass stays inside it: no sum is made then.
+template <class T, class acc>
+inline bool takes_rows_as_they_are(const ResampleParams<acc>& p) {
+  if (sizeof(T) != sizeof(acc) || p.x_strides.width != 1 || plans_windows(p.width)) return false;
+  for (int64_t oy = 0; oy < p.height.out_size; ++oy) {
+    if (p.height.offset[oy] != oy || p.height.weight[oy] != acc(1)) return false;
+  }
+  const int64_t least = kPermutes ? larger(lanes<acc>, column_plan(p).needed) : 1;
+  return p.height.offset[p.height.out_size] == p.height.out_size && p.width.in_size >= least &&
+         p.width.taps_per_row != 3;  // of such rows several are written together
+}
+
+template <class T, class E, class acc>
+inline void write_rows_as_they_are(const ResampleParams<acc>& p, E finish, const T* in,
+                                   typename E::result* out, int64_t begin, int64_t end) {
+  if constexpr (sizeof(T) == sizeof(acc)) {
+    for (int64_t oy = begin; oy < end; ++oy) {
+      write_row_columns(p, finish, out + oy * p.y_strides.height,
+                        in + p.height.index[oy] * p.x_strides.height);
+    }
+  }
+}
+
 template <class T, class E, class acc>
 inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const T* in,
                                    typename E::result* out, int64_t begin, int64_t end, char* scratch) {
@@ -499,6 +523,7 @@ inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t
   using R = typename E::result;
   const bool sparse = !E::kFewTaps && is_sparse(p.width), shortly = !E::kFewTaps && is_short(p);
   const bool directly = !sparse && interpolates(p);
+  const bool as_they_are = !sparse && !shortly && !directly && takes_rows_as_they_are<T>(p);
   const E finish = epilogue_of<E>(p);
   each_plane<T, R>(p, begin, end, [&](const T* in, R* out, int64_t first, int64_t last) {
     if (sparse) {
@@ -509,6 +534,8 @@ inline void resample_planar(const ResampleParams<acc>& p, int64_t begin, int64_t
       resample_short_rows<true>(p, finish, in, out, first, last);
     } else if (directly) {
       interpolate_rows_of_plane(p, finish, in, out, first, last, scratch);
+    } else if (as_they_are) {
+      write_rows_as_they_are(p, finish, in, out, first, last);
     } else {
       resample_rows_of_plane(p, finish, in, out, first, last, scratch);
     }
