@@ -243,17 +243,17 @@ inline void write_row_columns(const ResampleParams<acc>& p, E finish, typename E
   }
 }
 
-// kRows padded rows of acc, where columns have three taps, as those of two resizes after one another: then
-// loading a block's taps takes longer than a row.
-template <int kRows, Put kPut, class E, class acc>
-inline void write_chained_rows(const ResampleParams<acc>& p, E finish, typename E::result* const* out,
-                               const acc* const* row) {
+// kRows padded rows of acc, where columns have three or four taps: then loading a block's taps takes longer
+// than a row.
+template <int kTaps, int kRows, Put kPut, class E, class acc>
+inline void write_row_batch(const ResampleParams<acc>& p, E finish, typename E::result* const* out,
+                            const acc* const* row) {
   const ColumnPlan<acc>& plan = column_plan(p);
   const int64_t whole = p.width.out_size / lanes<acc>, rest = p.width.out_size % lanes<acc>;
   for (int64_t b = 0; b < whole;) {
     const int64_t end = b + plan.blocks[b].run;
     if (plan.blocks[b].reach == Reach::kShared) {
-      write_run_of_rows<3, kRows, kPut>(finish, out, row, plan, b, end);
+      write_run_of_rows<kTaps, kRows, kPut>(finish, out, row, plan, b, end);
     } else {
       for (int r = 0; r < kRows; ++r) write_run<kPut>(finish, out[r], row[r], plan, p.width, b, end);
     }
@@ -264,23 +264,31 @@ inline void write_chained_rows(const ResampleParams<acc>& p, E finish, typename 
   }
 }
 
-// The same of the rows from `first` on; false where that does not apply.
+// Whether columns have so many taps: three as those of two resizes after one another, four as cubics.
+template <class E, class acc>
+inline bool writes_rows_together(const ResampleParams<acc>& p) {
+  const int64_t taps = p.width.taps_per_row;
+  return kPermutes && !E::kReads && (taps == 3 || (taps == 4 && !E::kFewTaps)) && p.y_strides.width == 1;
+}
+
+// The rows from `first` on.
 template <int kRows, class E, class acc>
-inline bool write_rows_together(const ResampleParams<acc>& p, E finish, typename E::result* first,
+inline void write_rows_together(const ResampleParams<acc>& p, E finish, typename E::result* first,
                                 const acc* const* row) {
-  if (!kPermutes || E::kReads || p.width.taps_per_row != 3 || p.y_strides.width != 1) return false;
   typename E::result* out[kRows];
   bool streams = p.stream;
   for (int r = 0; r < kRows; ++r) {
     out[r] = first + r * p.y_strides.height;
     streams = streams && streamable<acc>(out[r]);
   }
-  if (streams) {
-    write_chained_rows<kRows, Put::kStream>(p, finish, out, row);
-  } else {
-    write_chained_rows<kRows, Put::kStore>(p, finish, out, row);
+  if constexpr (!E::kFewTaps) {
+    if (p.width.taps_per_row == 4) {
+      return streams ? write_row_batch<4, kRows, Put::kStream>(p, finish, out, row)
+                     : write_row_batch<4, kRows, Put::kStore>(p, finish, out, row);
+    }
   }
-  return true;
+  streams ? write_row_batch<3, kRows, Put::kStream>(p, finish, out, row)
+          : write_row_batch<3, kRows, Put::kStore>(p, finish, out, row);
 }
 
 // One segment, or if columns are not adjacent in memory one segment for each.
@@ -439,7 +447,7 @@ inline bool takes_rows_as_they_are(const ResampleParams<acc>& p) {
   }
   const int64_t least = kPermutes ? larger(lanes<acc>, column_plan(p).needed) : 1;
   return p.height.offset[p.height.out_size] == p.height.out_size && p.width.in_size >= least &&
-         p.width.taps_per_row != 3;  // of such rows several are written together
+         p.width.taps_per_row != 3 && p.width.taps_per_row != 4;  // of such rows several are written together
 }
 
 template <class T, class E, class acc>
@@ -477,8 +485,9 @@ inline void resample_rows_of_plane(const ResampleParams<acc>& p, E finish, const
       continue;
     }
     const int64_t count = sum_row_batch(p, shape, in, oy, end, rows);
-    if (count < kRowBatch ||
-        !write_rows_together<kRowBatch>(p, finish, out + oy * p.y_strides.height, rows)) {
+    if (count == kRowBatch && writes_rows_together<E>(p)) {
+      write_rows_together<kRowBatch>(p, finish, out + oy * p.y_strides.height, rows);
+    } else {
       for (int64_t i = 0; i < count; ++i) {
         write_row_columns(p, finish, out + (oy + i) * p.y_strides.height, rows[i]);
       }
