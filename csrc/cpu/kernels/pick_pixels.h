@@ -290,9 +290,9 @@ inline void pick_words(const PickParams& p, const void* from, void* to) {
   for (int64_t x = 0; x < p.to_pixels; ++x) target[x] = source[p.column[x]];
 }
 
-// Pixels of at least 16 bytes: whole vectors, and the last 16 bytes once more.
-template <int kRows>
-inline void pick_large_pixels(const PickParams& p, const char* from, char* to) {
+// Pixels of at least 16 bytes: whole vectors, and the last 16 bytes once more. `store` writes a vector.
+template <int kRows, class Store>
+inline void pick_large_pixels(const PickParams& p, const char* from, char* to, Store store) {
   const int64_t size = p.pixel_bytes;
   for (int64_t x = 0; x < p.to_pixels; ++x) {
     const char* source = from + p.column[x] * size;
@@ -301,9 +301,22 @@ inline void pick_large_pixels(const PickParams& p, const char* from, char* to) {
       for (int r = 0; r < kRows; ++r) store_bits(target + r * p.to_row + at, v);
     };
     int64_t i = 0;
-    for (; i + kVectorBytes <= size; i += kVectorBytes) put(i, load_bits<vec<float>>(source + i));
+    for (; i + kVectorBytes <= size; i += kVectorBytes) {
+      const auto v = load_bits<vec<float>>(source + i);
+      for (int r = 0; r < kRows; ++r) store(target + r * p.to_row + i, v);
+    }
     for (; i + 16 <= size; i += 16) put(i, load_bits<bytes16>(source + i));
     if (i < size) put(size - 16, load_bits<bytes16>(source + size - 16));
+  }
+}
+template <int kRows>
+inline void pick_large_pixels(const PickParams& p, const char* from, char* to) {
+  const bool aligned = reinterpret_cast<uintptr_t>(to) % kVectorBytes == 0 && p.to_row % kVectorBytes == 0 &&
+                       p.pixel_bytes % kVectorBytes == 0;
+  if (p.stream && aligned) {
+    pick_large_pixels<kRows>(p, from, to, [](char* at, auto v) { stream_bits(at, v); });
+  } else {
+    pick_large_pixels<kRows>(p, from, to, [](char* at, auto v) { store_bits(at, v); });
   }
 }
 
