@@ -97,6 +97,15 @@ struct ResampleParams : TableParams<AxisTaps<acc>> {
   }
 };
 
+// A line by bilinear: y[o] from x, whose samples are adjacent as its own are. `adds_zero`: of each sample 0
+// times it is added, as by an axis that stays as it is (LinearAxis); infinities become NaN then.
+struct LineParams {
+  const void* x;
+  void* y;
+  LinearAxis<float> axis;
+  bool adds_zero;
+};
+
 // Depthwise transposed convolution: every channel has its own kernel. With o = i * stride - padding + k *
 // dilation along both axes, summed over all taps that contribute to the element written:
 //   forward          output[o] = bias + sum of input[i] * weight[k]

@@ -632,3 +632,31 @@ def test_a_mode_takes_images_of_its_rank():
             RuntimeError, match=f"resample: expected an image of .* for mode '{mode}', got {dimensions}"
         ):
             ops.resample(torch.zeros([2] * dimensions), [2] * (dimensions - 2), mode, False, False, None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_a_long_line_is_one_of_many(align_corners, dtype, level):
+    """Few long lines are resized without a table: to the bit as many are, infinities included."""
+    for in_size, size in [
+        (9000, 40001),
+        (20000, 16384),
+        (17000, 16384),
+        (64, 30000),
+        (70000, 20000),
+        (40000, 70003),
+    ]:
+        many = torch.randn(8, 2, 1, in_size).to(dtype)
+        many[0, 0, 0, in_size // 2] = float("inf")
+        for lines in (many[:1], many[:2, 1:], many.mT[:1].contiguous().mT):
+            for mode, x in [("bilinear", lines), ("linear", lines[:, :, 0]), ("bilinear", lines.mT)]:
+                every = many[:, :, 0] if mode == "linear" else many.mT if x is not lines else many
+                sizes = (size,) if mode == "linear" else (size, 1) if x is not lines else (1, size)
+                place = slice(1), slice(None)
+                if x.shape[:2] == (2, 1):
+                    place = slice(2), slice(1, None)
+                expected = upsample_ext.interpolate(every, sizes, mode=mode, align_corners=align_corners)[
+                    place
+                ]
+                result = upsample_ext.interpolate(x, sizes, mode=mode, align_corners=align_corners)
+                torch.testing.assert_close(result, expected, rtol=0, atol=0, equal_nan=True)

@@ -84,6 +84,13 @@ struct PickSumKernel {
   void (*rows)(const PickParams&, const PickedSum&, int64_t begin, int64_t end, void* picked);
 };
 
+// Outputs begin .. end of a line, of at least kLeastLine samples; null where the level has none.
+constexpr int64_t kLeastLine = 64;
+template <class acc>
+struct LineKernel {
+  void (*outputs)(const LineParams&, int64_t begin, int64_t end);
+};
+
 // A row of an image resized to its own size. The result may be the input itself.
 template <class acc>
 struct SameSizeKernel {
@@ -121,6 +128,7 @@ struct LevelKernels {
   CopyKernels copy;
   PickKernel pick;
   PerDtype<ResampleKernel> resample;
+  PerDtype<LineKernel> line;
   PerDtype<SameSizeKernel> same_size;
   PerDtype<AddKernel> add;
   PerDtype<PickSumKernel> pick_sum;

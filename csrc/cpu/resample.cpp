@@ -35,12 +35,52 @@ static AxisSpec linear_spec(int64_t in_size, int64_t out_size, bool align_corner
   return {Mode::kLinear, false, in_size, out_size, align_corners, scale.value_or(0.0), rules};
 }
 
+// A few long lines, or columns, without a table; false if they are not of that kind.
+static bool interpolate_lines(const Tensor& input, const Tensor& output, const AxisSpec& height,
+                              const AxisSpec& width) {
+  constexpr int64_t kLong = 1 << 14, kFew = 8;
+  if (input.size(3) == 1 && output.size(3) == 1 && output.size(2) > 1) {
+    return interpolate_lines(input.transpose(2, 3), output.transpose(2, 3), width, height);
+  }
+  const int64_t lines = input.size(0) * input.size(1), samples = input.size(3), outputs = output.size(3);
+  const bool fits = at::isFloatingType(input.scalar_type()) && input.size(2) == 1 && output.size(2) == 1 &&
+                    lines < kFew && outputs >= kLong && samples >= kLeastLine &&
+                    std::max(samples, outputs) < kFar && input.stride(3) == 1 && output.stride(3) == 1;
+  if (!fits) return false;
+  bool done = false;
+  dispatch_floating("upsample_bilinear2d", input.scalar_type(), [&](auto scalar, auto) {
+    const auto kernel = active_level().line.of(storage_of<decltype(scalar)>{});
+    if (!kernel.outputs) return;
+    constexpr int64_t kPart = 1 << 12;
+    const int64_t parts = (outputs + kPart - 1) / kPart, size = input.element_size();
+    const LinearAxis<float> axis(samples, outputs, width.align_corners, width.scale, width.rules);
+    parallel_for(0, lines * parts, grain_of(lines * parts, lines * outputs), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t n = i / parts / input.size(1), c = i / parts % input.size(1), first = i % parts * kPart;
+        const auto offset = [&](const Tensor& image) {
+          return (n * image.stride(0) + c * image.stride(1)) * size;
+        };
+        const LineParams line{static_cast<const char*>(input.const_data_ptr()) + offset(input),
+                              static_cast<char*>(output.mutable_data_ptr()) + offset(output), axis,
+                              height.mode == Mode::kLinear};
+        kernel.outputs(line, first, std::min(first + kPart, outputs));
+      }
+    });
+    done = true;
+  });
+  return done;
+}
+
 void upsample_into(const Tensor& input, const Tensor& output, bool align_corners, optional<double> scale_h,
                    optional<double> scale_w, bool stream) {
   if (output.numel() == 0) return;  // tables need sizes above 0
   if (input.size(2) == output.size(2) && input.size(3) == output.size(3)) {
     return resize_to_same_size(input, output, stream);
   }
+  const auto spec = [&](int64_t d, optional<double> scale) {
+    return linear_spec(input.size(d), output.size(d), align_corners, scale, NativeRules::kCpu);
+  };
+  if (interpolate_lines(input, output, spec(2, scale_h), spec(3, scale_w))) return;
   dispatch_floating_or_byte("upsample_bilinear2d", input.scalar_type(), [&](auto scalar, auto sum) {
     using acc = decltype(sum);
     constexpr bool kBytes = std::is_same_v<decltype(scalar), uint8_t>;
@@ -212,6 +252,10 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
     };
     const AxisSpec height = kept(specs[1]), width = kept(specs[2]);
     if (!filter_bytes(input, output, height, width)) filter_bytes_twice(input, output, height, width);
+    return output;
+  }
+  if (settings.mode->mode == Mode::kLinear && !antialias && specs[0].mode == Mode::kCopy && planes_are_a_view(input) &&
+      interpolate_lines(as_planes(input), as_planes(output), specs[1], specs[2])) {
     return output;
   }
   dispatch_floating_or_byte("resample", dtype, [&](auto scalar, auto sum) {

@@ -9,6 +9,7 @@
 #include "deconv.h"
 #include "pick_pixels.h"
 #include "resample.h"
+#include "resample_line.h"
 
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
@@ -95,6 +96,12 @@ constexpr LevelKernels level_kernels(const char* name) {
   level.resample.f16 = resample_kernel<half_t>();
   level.resample.bf16 = resample_kernel<bfloat16_t>();
   level.resample.u8 = resample_kernel<uint8_t>();
+
+  if constexpr (kComputesTaps) {
+    level.line.f32.outputs = interpolate_line<float>;
+    level.line.f16.outputs = interpolate_line<half_t>;
+    level.line.bf16.outputs = interpolate_line<bfloat16_t>;
+  }
 
   level.same_size.f64.row = same_size_row<double>;
   level.same_size.f32.row = same_size_row<float>;
