@@ -44,7 +44,7 @@ static void run_argmax(const Kernel& kernel, const Tensor& input, const Tensor& 
 
 void argmax_into(const Tensor& input, const Tensor& index, const Tensor& score,
                  const AxisOfCall<float>& height, const AxisOfCall<float>& width) {
-  switch (choose_logits(height.taps(), width.taps())) {
+  switch (choose_logits(height.taps(), width.taps(), strides_of(input).by_column())) {
     case LogitsLoops::kPixelsRead: {
       const auto read = PixelsRead<float>::of(input, height, width);
       return argmax_into(read.image, index, score, read.height, read.width);

@@ -61,7 +61,8 @@ static CrossEntropyResult cross_entropy_on_cpu(const Tensor& input, const CrossE
     const bool wants_gradient = with_gradient || grad_output.defined();
     Tensor logits = input;
     std::optional<PixelsRead<acc>> read;
-    if (choose_logits(height.taps(), width.taps()) == LogitsLoops::kPixelsRead) {
+    if (choose_logits(height.taps(), width.taps(), strides_of(input).by_column()) ==
+        LogitsLoops::kPixelsRead) {
       read = PixelsRead<acc>::of(input, height, width);
       logits = read->image, height = read->height, width = read->width;
     }

@@ -12,12 +12,14 @@ enum class LogitsLoops {
   kTables       // a chain of resizes: rows of all classes summed first (chain_argmax.h)
 };
 
+// `by_column`: the logits are adjacent along columns, so that rows of them are read one by one.
 template <class acc>
-LogitsLoops choose_logits(const AxisTaps<acc>& height, const AxisTaps<acc>& width) {
+LogitsLoops choose_logits(const AxisTaps<acc>& height, const AxisTaps<acc>& width, bool by_column) {
   const auto has_two_taps = [](const AxisTaps<acc>& axis) {
     return axis.interpolates && axis.taps_per_row == 2;
   };
-  if (reads_few_pixels(height, width)) return LogitsLoops::kPixelsRead;
+  constexpr double kFew = 0.25, kFewOfColumns = 0.75;
+  if (reads_few_pixels(height, width, by_column ? kFewOfColumns : kFew)) return LogitsLoops::kPixelsRead;
   return has_two_taps(height) && has_two_taps(width) ? LogitsLoops::kTwoTaps : LogitsLoops::kTables;
 }
 

@@ -254,7 +254,8 @@ static Tensor resample_cpu(const Tensor& input, SymIntArrayRef output_size, stri
     if (!filter_bytes(input, output, height, width)) filter_bytes_twice(input, output, height, width);
     return output;
   }
-  if (settings.mode->mode == Mode::kLinear && !antialias && specs[0].mode == Mode::kCopy && planes_are_a_view(input) &&
+  if (settings.mode->mode == Mode::kLinear && !antialias && specs[0].mode == Mode::kCopy &&
+      planes_are_a_view(input) &&
       interpolate_lines(as_planes(input), as_planes(output), specs[1], specs[2])) {
     return output;
   }

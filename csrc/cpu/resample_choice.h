@@ -84,12 +84,12 @@ int64_t samples_read(const AxisTaps<acc>& axis) {
   return taps < axis.in_size ? taps : axis.in_size;
 }
 
-// Whether the pixels that are read are so few that a copy of them takes less memory than a row, or time than
-// what it saves.
+// Whether the pixels that are read are so few, `share` of all, that a copy of them takes less memory than a
+// row, or time than what it saves.
 template <class acc>
-bool reads_few_pixels(const AxisTaps<acc>& height, const AxisTaps<acc>& width) {
+bool reads_few_pixels(const AxisTaps<acc>& height, const AxisTaps<acc>& width, double share = 0.25) {
   const double read = static_cast<double>(samples_read(height)) * samples_read(width);
-  return read > 0 && 4 * read <= static_cast<double>(height.in_size) * width.in_size;
+  return read > 0 && read <= share * static_cast<double>(height.in_size) * width.in_size;
 }
 
 // Converts the image of which less is read or written. `may_unpack`: the epilogue does not read y's memory.

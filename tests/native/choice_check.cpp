@@ -398,14 +398,18 @@ int wrong_logits() {
   const AxisStage stages[] = {twice, again};
   const auto up = linear(16, 64), same = linear(16, 16), down = linear(16, 12), far = linear(64, 8);
   const auto chain = AxisTable<float>::chain(stages, 2);
-  const auto chosen = [](const AxisTable<float>& height, const AxisTable<float>& width) {
-    return choose_logits(height.taps(), width.taps());
+  const auto chosen = [](const AxisTable<float>& height, const AxisTable<float>& width,
+                         bool by_column = false) {
+    return choose_logits(height.taps(), width.taps(), by_column);
   };
   using Loops = LogitsLoops;
   return differs("logits, up", Loops::kTwoTaps, chosen(up, up)) +
          differs("logits, the same size", Loops::kTwoTaps, chosen(same, up)) +
          differs("logits, down", Loops::kTwoTaps, chosen(down, down)) +
          differs("logits, far down", Loops::kPixelsRead, chosen(far, far)) +
+         differs("logits by column, down", Loops::kTwoTaps, chosen(down, down, true)) +
+         differs("logits by column, half", Loops::kPixelsRead, chosen(linear(32, 10), up, true)) +
+         differs("logits, half", Loops::kTwoTaps, chosen(linear(32, 10), up)) +
          differs("logits, far down and up", Loops::kPixelsRead, chosen(far, up)) +
          differs("logits of a chain", Loops::kTables, chosen(chain, up));
 }

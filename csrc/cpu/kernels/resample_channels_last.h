@@ -136,10 +136,21 @@ inline void interpolate_pixel_rows(const ResampleParams<acc>& p, E finish, const
   }
   const T *row0 = in + p.height.index[ty] * p.x_strides.height,
           *row1 = in + p.height.index[ty + 1] * p.x_strides.height;
+  // Of pixels that are skipped, and of the rows between, the hardware expects none.
+  constexpr int64_t kPixelsAhead = 8, kShort = 4 * 64 / static_cast<int64_t>(sizeof(T));
+  const bool asks = p.width.in_size > p.width.out_size && p.channels <= kShort;
   for (int64_t ox = 0; ox < p.width.out_size;) {
     const int columns = alike_outputs(p.width, ox, p.width.out_size, kTileColumns);
     const int64_t tx = p.width.offset[ox], x0 = p.width.index[tx] * p.x_strides.width;
     const int64_t x1 = p.width.index[tx + 1] * p.x_strides.width;
+    if (asks) {
+      const int64_t next = p.width.offset[smaller(ox + kPixelsAhead, p.width.out_size - 1)];
+      const int64_t ahead = p.width.index[next] * p.x_strides.width;
+      for (int64_t c = 0; c < p.channels + p.x_strides.width; c += 64 / static_cast<int64_t>(sizeof(T))) {
+        __builtin_prefetch(row0 + ahead + c);
+        __builtin_prefetch(row1 + ahead + c);
+      }
+    }
     tile.corner00 = row0 + x0, tile.corner01 = row0 + x1;
     tile.corner10 = row1 + x0, tile.corner11 = row1 + x1;
     for (int s = 0; s < columns; ++s) {
@@ -213,9 +224,6 @@ inline void put_pixel(E finish, typename E::result* p, V v, int64_t channels, bo
       return store_bits(p, __builtin_convertvector(__builtin_convertvector(v + 0.5f, integers), packed));
     }
   } else if constexpr (E::kUnchanged && sizeof(typename E::result) == sizeof(v[0])) {
-    if (whole) return store_bits(p, v);
-  }
-  if constexpr (E::kUnchanged && sizeof(typename E::result) == sizeof(v[0])) {
     if (whole) return store_bits(p, v);
   }
   for (int64_t c = 0; c < channels; ++c) finish.put_one(p + c, v[c]);
