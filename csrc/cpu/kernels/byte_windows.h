@@ -33,7 +33,7 @@ class PlanMemory {
   int64_t bytes_ = 0;
 };
 
-// What the planners of all passes ask of the width's table, which is of every value of a row.
+// What planners ask of the width's table, which is of every value of a row.
 struct ByteTaps {
   const AxisTaps<float>& width;
   // Rows are too short for windows: the pass takes copies that are padded, to padded_bytes.
@@ -124,7 +124,7 @@ class WindowPlanner {
   }
 
   void build(void* memory, const IntegerWeights& integers) const {
-    // There is room for every pick behind the groups, and the weights follow those that are.
+    // First which picks and weights each group has, of which follows where they are.
     int64_t picks = 0, weights = 0;
     WindowPlan::Group* group = lay_out(memory, 0, 0).group;
     each_group([&](int64_t g, int64_t same_pick, int64_t same_weight) {
