@@ -120,8 +120,8 @@ class PixelPlanner {
     const int64_t o = x * channels_;
     for (int64_t q = 0; q < pairs(); ++q) {
       int16_t of[2] = {0, 0};
-      for (int64_t t = width_.offset[o]; t < width_.offset[o + 1];
-           ++t) {  // of several on one source all but one are 0
+      // Of several taps on one source, all weights but one are 0.
+      for (int64_t t = width_.offset[o]; t < width_.offset[o + 1]; ++t) {
         const int64_t place = (width_.index[t] - first(x)) / channels_ - 2 * q;
         if (place == 0 || place == 1)
           of[place] = static_cast<int16_t>(of[place] + integers.of(width_.weight[t]));
@@ -248,12 +248,7 @@ class NeighbourPlanner {
   }
 
   static int64_t most_vectors(const AxisTaps<float>& width) {
-    int64_t most = 1;
-    for (int64_t o = 0; o < width.out_size; ++o) {
-      const int64_t begin = width.offset[o], end = width.offset[o + 1];
-      if (begin < end) most = larger(most, width.index[end - 1] - width.index[begin] + 1);
-    }
-    return (most + kHalfVector - 1) / kHalfVector;
+    return (most_sources(width) + kHalfVector - 1) / kHalfVector;
   }
   int64_t results() const { return whole_vectors(width_.out_size); }
 

@@ -48,7 +48,8 @@ struct ByteSums {
   }
 };
 
-// kRows result rows from the same pairs of rows, which are padded; weight[r][q]. kPairs: as above.
+// kRows result rows from the same pairs of rows, which are padded; weight[r][q]. kPairs: 0 where
+// there may be any number.
 template <int kPairs, int kRows>
 inline void sum_byte_rows(uint8_t* const* out, int64_t count, const uint8_t* const* rows,
                           int64_t pairs_of_rows, const vec_i16* const* weight, const IntegerWeights& weights,

@@ -52,6 +52,16 @@ inline int64_t padded_bytes(const AxisTaps<float>& width) {
   return 2 * whole_vectors(width.in_size) + kVectorBytes;
 }
 
+// How many sources lie between the first and the last that an output reads, those included; at most.
+inline int64_t most_sources(const AxisTaps<float>& axis) {
+  int64_t most = 1;
+  for (int64_t o = 0; o < axis.out_size; ++o) {
+    const int64_t begin = axis.offset[o], end = axis.offset[o + 1];
+    if (begin < end) most = larger(most, axis.index[end - 1] - axis.index[begin] + 1);
+  }
+  return most;
+}
+
 // The last few groups that were unlike those before them.
 class RecentGroups {
  public:

@@ -58,7 +58,7 @@ class FilteredRows {
  public:
   FilteredRows(const ResampleParams<float>& p, void* scratch)
       : p_(p), plan_(*static_cast<const BytePlan*>(p.plan)), weights_(p.height) {
-    const int64_t rows = rows_of_result(p.height);
+    const int64_t rows = most_sources(p.height);
     while (slots_ < rows + rows_at_once() - 1) slots_ *= 2;
     PlanMemory all(scratch);
     slot_ = all.take<uint8_t>(slots_ * slot_bytes());
@@ -109,15 +109,6 @@ class FilteredRows {
   }
 
  private:
-  // How many source rows a result row reads at most, from its first to its last.
-  static int64_t rows_of_result(const AxisTaps<float>& height) {
-    int64_t most = 1;
-    for (int64_t o = 0; o < height.out_size; ++o) {
-      const int64_t begin = height.offset[o], end = height.offset[o + 1];
-      if (begin < end) most = larger(most, height.index[end - 1] - height.index[begin] + 1);
-    }
-    return most;
-  }
   // Slots are apart in the cache, too.
   int64_t slot_bytes() const { return whole_vectors(p_.width.out_size) + kVectorBytes; }
   int64_t rows_at_once() const { return plan_.pass == BytePass::kPixels ? kPixelRows : 1; }
@@ -137,8 +128,8 @@ class FilteredRows {
   // All source rows of result row oy, and of those after it as many as pass together.
   void pass_rows(int64_t oy, int64_t end) {
     const int64_t* next = p_.height.index + p_.height.offset[oy];
-    const int64_t *const own = p_.height.index + p_.height.offset[oy + 1], *const all = p_.height.index +
-                                                                                        p_.height.offset[end];
+    const int64_t* const own = p_.height.index + p_.height.offset[oy + 1];
+    const int64_t* const all = p_.height.index + p_.height.offset[end];
     const int64_t beyond = *next + slots_;  // would take the place of a row that is read
     while (true) {
       int64_t row[kPixelRows], count = 0;

@@ -116,7 +116,7 @@ inline void interpolate_blocks(const RowGroup<T, E, acc>& group, int first, cons
     const int64_t base = blocks[b].base;
     if (!kShares) taps = all_taps + blocks[b].tap;
     if constexpr (kRows == 1) {  // of shrinking: rows are read once
-      constexpr int64_t kAhead = 4096 / static_cast<int64_t>(sizeof(T)),
+      constexpr int64_t kAhead = kReadAhead / static_cast<int64_t>(sizeof(T)),
                         kLine = 64 / static_cast<int64_t>(sizeof(T));
       for (int64_t x = 0; x < windows_of(kReach) * lanes<acc>; x += kLine) {
         __builtin_prefetch(source0 + base + kAhead + x);
