@@ -59,31 +59,53 @@ struct TileVectors {
   vec<acc> down0[kRows], down1[kRows], across0[kColumns], across1[kColumns];
 };
 
-template <Put kPut, int kRows, int kColumns, class T, class E, class acc>
+// kVectors vectors of channels from c on; of the last one `count` channels. They are written side by side in each
+// pixel, so that what goes past the cache goes by whole lines: the buffers that gather a line are few.
+template <Put kPut, int kVectors = 1, int kRows, int kColumns, class T, class E, class acc>
 [[gnu::always_inline]] inline void interpolate_channels(const TileVectors<kRows, kColumns, T, E, acc>& tile,
                                                         int64_t c, int64_t count) {
   constexpr bool kPart = kPut == Put::kPart;
-  const vec<acc> corner00 = load_some<kPart>(tile.corner00 + c, count);
-  const vec<acc> corner01 = load_some<kPart>(tile.corner01 + c, count);
-  const vec<acc> corner10 = load_some<kPart>(tile.corner10 + c, count);
-  const vec<acc> corner11 = load_some<kPart>(tile.corner11 + c, count);
+  vec<acc> corner00[kVectors], corner01[kVectors], corner10[kVectors], corner11[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    const int64_t at = c + v * lanes<acc>;
+    corner00[v] = load_some<kPart>(tile.corner00 + at, count);
+    corner01[v] = load_some<kPart>(tile.corner01 + at, count);
+    corner10[v] = load_some<kPart>(tile.corner10 + at, count);
+    corner11[v] = load_some<kPart>(tile.corner11 + at, count);
+  }
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
-    const vec<acc> left = multiply_add_vector(tile.down1[r], corner10, tile.down0[r] * corner00);
-    const vec<acc> right = multiply_add_vector(tile.down1[r], corner11, tile.down0[r] * corner01);
+    vec<acc> left[kVectors], right[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      left[v] = multiply_add_vector(tile.down1[r], corner10[v], tile.down0[r] * corner00[v]);
+      right[v] = multiply_add_vector(tile.down1[r], corner11[v], tile.down0[r] * corner01[v]);
+    }
 #pragma GCC unroll 4
     for (int s = 0; s < kColumns; ++s) {
-      const vec<acc> sum = multiply_add_vector(tile.across1[s], right, tile.across0[s] * left);
-      tile.finish.template put<kPut>(tile.out[r] + s * tile.column_stride + c, sum, count);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const vec<acc> sum = multiply_add_vector(tile.across1[s], right[v], tile.across0[s] * left[v]);
+        tile.finish.template put<kPut>(tile.out[r] + s * tile.column_stride + c + v * lanes<acc>, sum, count);
+      }
     }
   }
 }
+
+// Vectors of results that fill a cache line; at most as many as registers allow.
+template <class R, class acc>
+constexpr int kLineVectors = smaller(4, larger(1, 64 / (lanes<acc> * int64_t{sizeof(R)})));
 
 template <int kRows, int kColumns, class T, class E, class acc>
 inline void interpolate_pixels(const PixelTile<T, E, acc>& of, int64_t channels, bool streams) {
   const TileVectors<kRows, kColumns, T, E, acc> tile(of);
   int64_t c = 0;
   if (streams) {
+    constexpr int kVectors = kLineVectors<typename E::result, acc>;
+    for (; c + kVectors * lanes<acc> <= channels; c += kVectors * lanes<acc>) {
+      interpolate_channels<Put::kStream, kVectors>(tile, c, lanes<acc>);
+    }
     for (; c < channels; c += lanes<acc>) interpolate_channels<Put::kStream>(tile, c, lanes<acc>);
     return;
   }
