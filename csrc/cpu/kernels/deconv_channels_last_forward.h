@@ -75,12 +75,11 @@ inline void forward_row(const DeconvParams& p, const DeconvPlan<acc>& plan,
   }
 }
 
-// Whether all vectors of channels are whole, and start where a streaming store may.
-template <class T, class acc>
+// Whether pixels are whole cache lines.
+template <class T>
 inline bool streams_pixels(const DeconvParams& p) {
-  constexpr int64_t kVector = lanes<acc>, kBytes = kVector * static_cast<int64_t>(sizeof(T));
-  return p.stream && p.channels % kVector == 0 && p.out.width % kVector == 0 && p.out.height % kVector == 0 &&
-         p.out.batch % kVector == 0 && reinterpret_cast<uintptr_t>(p.output) % kBytes == 0;
+  return p.stream && is_whole_lines<T>(p.channels | p.out.width | p.out.height | p.out.batch) &&
+         starts_line(p.output);
 }
 
 template <class T, class acc>
@@ -88,7 +87,7 @@ inline void forward_channels_last(const DeconvParams& p, int64_t begin, int64_t 
   const DeconvPlan<acc>& plan = *static_cast<const DeconvPlan<acc>*>(p.plan);
   Arrays arrays(memory);
   const ChannelsLastScratch<T, acc> scratch = channels_last_scratch<T, acc>(p, arrays);
-  const bool streams = streams_pixels<T, acc>(p);
+  const bool streams = streams_pixels<T>(p);
   for (int64_t work = begin; work < end; ++work) {
     const int64_t n = work / plan.out_height, oy = work % plan.out_height;
     const int64_t fy = oy % p.height.stride, qy = oy / p.height.stride;

@@ -60,12 +60,13 @@ inline void sum_pixels(const PixelTap<T, acc>* taps, int64_t count, int64_t step
   }
 }
 
-// All channels of kPixels pixels from `first` on. Streaming takes whole vectors, which are aligned.
+// All channels of kPixels pixels from `first` on. Streaming takes whole lines.
 template <int kPixels, bool kStreams = false, class T, class U, class acc>
 inline void sum_channels(const PixelTap<T, acc>* taps, int64_t count, int64_t step, int64_t first,
                          int64_t channels, const acc* start, U* out, int64_t out_step) {
   constexpr int64_t kVector = lanes<acc>;
-  constexpr int kMany = 2;  // kPixels * kMany sums stay in registers
+  constexpr int kFew = 2;  // kPixels * kFew sums stay in registers
+  constexpr int kMany = kStreams && kLineVectors<U, acc> > kFew ? kLineVectors<U, acc> : kFew;
   constexpr Write kWrite = kStreams ? Write::kStream : Write::kWhole;
   int64_t c = 0;
   for (; c + kMany * kVector <= channels; c += kMany * kVector) {
@@ -101,43 +102,47 @@ struct PhasePair {
   int64_t apart;
 };
 
-// Channels c .. c + lanes of pixels first .. end of both phases, whose weights and pointers stay in
-// registers, which inlined they do not.
-template <Write kWrite, int kFirst, int kSecond, class T, class U, class acc>
+// kVectors vectors of channels from c on of pixels first .. end of both phases, whose weights and pointers
+// stay in registers, which inlined they do not.
+template <Write kWrite, int kVectors, int kFirst, int kSecond, class T, class U, class acc>
 [[gnu::noinline]] void sum_run_of_channels(PhasePair<kFirst, kSecond> pair, const PixelTap<T, acc>* taps,
                                            int64_t step, int64_t first, int64_t end, const acc* start, U* out,
                                            int64_t out_step, int64_t c) {
   constexpr int kTaps = kFirst + kSecond;
-  vec<acc> weight[kTaps];
+  vec<acc> weight[kTaps][kVectors], start_sum[kVectors];
   const T* source[kTaps];
   for (int t = 0; t < kTaps; ++t) {
-    weight[t] = load(taps[t].weight + c);
+    for (int v = 0; v < kVectors; ++v) weight[t][v] = load(taps[t].weight + c + v * lanes<acc>);
     source[t] = taps[t].source + first * step + c;
   }
-  const vec<acc> start_sum = load(start + c);
+  for (int v = 0; v < kVectors; ++v) start_sum[v] = load(start + c + v * lanes<acc>);
   U* at = out + first * out_step + c;
   for (int64_t pixel = first, q = 0; pixel < end; ++pixel, q += step, at += out_step) {
-    const auto sum_of = [&](int begin, int count) {
-      vec<acc> sum = start_sum;
-      for (int t = begin; t < begin + count; ++t) {
-        sum = multiply_add_vector(weight[t], load(source[t] + q), sum);
+    const auto write_sums = [&](U* to, int begin, int count) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        vec<acc> sum = start_sum[v];
+        for (int t = begin; t < begin + count; ++t) {
+          sum = multiply_add_vector(weight[t][v], load(source[t] + q + v * lanes<acc>), sum);
+        }
+        write_channels<kWrite>(to + v * lanes<acc>, sum, 0);
       }
-      return sum;
     };
-    write_channels<kWrite>(at, sum_of(0, kFirst), 0);
-    if constexpr (kSecond > 0) write_channels<kWrite>(at + pair.apart, sum_of(kFirst, kSecond), 0);
+    write_sums(at, 0, kFirst);
+    if constexpr (kSecond > 0) write_sums(at + pair.apart, kFirst, kSecond);
   }
 }
 
 // All channels, at least a vector of them, of pixels first .. end of both phases. The last vector may overlap
-// the one before it: a masked store is slow.
+// the one before it: a masked store is slow. Streaming writes whole lines.
 template <bool kStreams, class Pair, class T, class U, class acc>
 inline void sum_run(Pair pair, const PixelTap<T, acc>* taps, int64_t step, int64_t first, int64_t end,
                     int64_t channels, const acc* start, U* out, int64_t out_step) {
   constexpr Write kWrite = kStreams ? Write::kStream : Write::kWhole;
-  for (int64_t c = 0; c < channels; c += lanes<acc>) {
-    sum_run_of_channels<kWrite>(pair, taps, step, first, end, start, out, out_step,
-                                smaller(c, channels - lanes<acc>));
+  constexpr int kVectors = kStreams ? kLineVectors<U, acc> : 1;
+  for (int64_t c = 0; c < channels; c += kVectors * lanes<acc>) {
+    sum_run_of_channels<kWrite, kVectors>(pair, taps, step, first, end, start, out, out_step,
+                                          smaller(c, channels - kVectors * lanes<acc>));
   }
 }
 

@@ -162,6 +162,8 @@ inline void forward_planar(const DeconvParams& p, int64_t begin, int64_t end, vo
   const ForwardScratch<acc> scratch = forward_scratch(p, plan, arrays);
   constexpr int64_t kVector = lanes<acc> * static_cast<int64_t>(sizeof(T));
   const bool may_pair = p.out.width == 1 && plan.blocks.slots == 2 && plan.blocks.narrow;
+  const bool writes_lines =
+      kVector == kLineBytes || plan.blocks.patterns == 1;  // one pattern after the other
   for (int64_t work = begin; work < end;) {
     const int64_t plane = work / plan.out_height, n = plane / p.channels, c = plane % p.channels;
     const T* in = static_cast<const T*>(p.input) + n * p.in.batch + c * p.in.channel;
@@ -183,7 +185,7 @@ inline void forward_planar(const DeconvParams& p, int64_t begin, int64_t end, vo
     };
     for (int64_t oy = first; oy < last;) {
       T* row = out + oy * p.out.height;
-      const bool streams = p.stream && reinterpret_cast<uintptr_t>(row) % kVector == 0 &&
+      const bool streams = p.stream && writes_lines && reinterpret_cast<uintptr_t>(row) % kVector == 0 &&
                            p.out.height * static_cast<int64_t>(sizeof(T)) % kVector == 0;
       const int64_t next = f + 1 == p.height.stride ? 0 : f + 1;
       int64_t rows = 1;

@@ -59,8 +59,7 @@ struct TileVectors {
   vec<acc> down0[kRows], down1[kRows], across0[kColumns], across1[kColumns];
 };
 
-// kVectors vectors of channels from c on; of the last one `count` channels. They are written side by side in each
-// pixel, so that what goes past the cache goes by whole lines: the buffers that gather a line are few.
+// kVectors vectors of channels from c on, or `count` channels of one.
 template <Put kPut, int kVectors = 1, int kRows, int kColumns, class T, class E, class acc>
 [[gnu::always_inline]] inline void interpolate_channels(const TileVectors<kRows, kColumns, T, E, acc>& tile,
                                                         int64_t c, int64_t count) {
@@ -93,20 +92,15 @@ template <Put kPut, int kVectors = 1, int kRows, int kColumns, class T, class E,
   }
 }
 
-// Vectors of results that fill a cache line; at most as many as registers allow.
-template <class R, class acc>
-constexpr int kLineVectors = smaller(4, larger(1, 64 / (lanes<acc> * int64_t{sizeof(R)})));
-
 template <int kRows, int kColumns, class T, class E, class acc>
 inline void interpolate_pixels(const PixelTile<T, E, acc>& of, int64_t channels, bool streams) {
   const TileVectors<kRows, kColumns, T, E, acc> tile(of);
   int64_t c = 0;
   if (streams) {
     constexpr int kVectors = kLineVectors<typename E::result, acc>;
-    for (; c + kVectors * lanes<acc> <= channels; c += kVectors * lanes<acc>) {
+    for (; c < channels; c += kVectors * lanes<acc>) {
       interpolate_channels<Put::kStream, kVectors>(tile, c, lanes<acc>);
     }
-    for (; c < channels; c += lanes<acc>) interpolate_channels<Put::kStream>(tile, c, lanes<acc>);
     return;
   }
   for (; c + lanes<acc> <= channels; c += lanes<acc>) {
@@ -150,11 +144,11 @@ inline void interpolate_pixel_rows(const ResampleParams<acc>& p, E finish, const
   const int64_t ty = p.height.offset[oy];
   PixelTile<T, E, acc> tile(finish);
   tile.column_stride = p.y_strides.width;
-  bool streams = p.stream && p.channels % lanes<acc> == 0 && p.y_strides.width % lanes<acc> == 0;
+  bool streams = p.stream && is_whole_lines<typename E::result>(p.channels | p.y_strides.width);
   for (int r = 0; r < rows; ++r) {
     tile.down0[r] = p.height.weight[ty + 2 * r];
     tile.down1[r] = p.height.weight[ty + 2 * r + 1];
-    streams = streams && streamable<acc>(out + (oy + r) * p.y_strides.height);
+    streams = streams && starts_line(out + (oy + r) * p.y_strides.height);
   }
   const T *row0 = in + p.height.index[ty] * p.x_strides.height,
           *row1 = in + p.height.index[ty + 1] * p.x_strides.height;

@@ -458,6 +458,22 @@ inline void stream_bits(P* p, V v) {
   store_bits(p, v);
 }
 #endif
+
+// What goes past the cache is gathered to lines in a few buffers, of which older processors have as many as a
+// kernel writes rows or pixels: a line that is not written as a whole, at once, may leave in parts, each of
+// which costs what the line does.
+constexpr int64_t kLineBytes = 64;
+
+// Vectors of results that fill a line; at most as many as registers allow.
+template <class R, class acc>
+constexpr int kLineVectors = smaller(4, larger(1, kLineBytes / (lanes<acc> * int64_t{sizeof(R)})));
+
+template <class R>
+inline bool is_whole_lines(int64_t elements) {
+  return elements % (kLineBytes / int64_t{sizeof(R)}) == 0;
+}
+inline bool starts_line(const void* p) { return reinterpret_cast<uintptr_t>(p) % kLineBytes == 0; }
+
 // Makes streamed stores visible to other threads.
 inline void end_stream() {
 #if defined(__x86_64__)
