@@ -63,12 +63,6 @@ static Tensor readable(const Tensor& grad_output, const Tensor& other) {
   return image;
 }
 
-// Pixels of a few channels, which fill no vector: they are turned into planes, and the result back.
-static bool has_small_pixels(const DeconvParams& p) {
-  const int64_t most = p.pass == DeconvPass::kForward ? 8 : 6;
-  return p.channels_last && p.channels <= most;
-}
-
 static Tensor planes_like(const Tensor& image) { return at::empty(image.sizes(), image.options()); }
 
 static Tensor in_planes(const Tensor& image) {
@@ -88,42 +82,136 @@ static int64_t plane_work(const DeconvParams& p) {
   return std::max({input, p.height.out_size() * p.width.out_size(), multiply_adds / kMultiplyAddsPerElement});
 }
 
-template <class Kernel>
-static void run(const Kernel& kernel, DeconvParams& params) {
+// Plans, and calls each(begin, end, scratch) for parts of what `units` counts, on all threads.
+template <class Kernel, class F>
+static void run_units(const Kernel& kernel, DeconvParams& params, int64_t units, F&& each) {
   ScratchBuffer<4096> plan(kernel.plan_bytes(params));
   kernel.build_plan(params, plan.data());
   params.plan = plan.data();
   const int64_t scratch_bytes = kernel.scratch_bytes(params);
-  const int64_t rows = kernel.rows(params);
   const int64_t work = params.batch * params.channels * plane_work(params);
-  parallel_for(0, rows, grain_of(rows, std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
+  parallel_for(0, units, grain_of(units, std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
     ScratchBuffer<16384> scratch(scratch_bytes);
-    kernel.run(params, begin, end, scratch.data());
+    each(begin, end, scratch.data());
+  });
+}
+
+template <class Kernel>
+static void run(const Kernel& kernel, DeconvParams& params) {
+  run_units(kernel, params, kernel.rows(params),
+            [&](int64_t begin, int64_t end, void* scratch) { kernel.run(params, begin, end, scratch); });
+}
+
+// ---- pixels of a few channels ---------------------------------------------------------------------------
+//
+// They fill no vector, and are turned into planes: of the larger image, which is read or written in the order
+// of pixels, a band of rows at a time, which stays in cache.
+
+static bool has_small_pixels(const DeconvParams& p) {
+  const int64_t most = p.pass == DeconvPass::kForward ? 8 : 6;
+  return p.channels_last && p.channels <= most;
+}
+
+struct RowRange {
+  int64_t begin, end;
+  int64_t count() const { return end - begin; }
+};
+
+// The rows of the larger image that are written, or read, for rows `of` of the one that a pass writes.
+static RowRange rows_of_larger(const DeconvParams& p, RowRange of) {
+  if (p.pass == DeconvPass::kForward) return of;
+  const ConvTransposeAxis& height = p.height;
+  const int64_t out_size = height.out_size();
+  const int64_t first = of.begin == 0 ? 0 : height.target(of.begin, 0);
+  const int64_t last =
+      of.end == height.in_size ? out_size - 1 : height.target(of.end - 1, height.kernel_size - 1);
+  const int64_t begin = std::clamp<int64_t>(first, 0, out_size - 1);
+  return {begin, std::clamp<int64_t>(last, begin, out_size - 1) + 1};
+}
+
+static DeconvParams of_planes(DeconvParams params) {
+  params.channels_last = false;
+  params.stream = false;
+  return params;
+}
+
+// A window slides over an image in any order.
+template <class Kernel>
+static bool goes_in_bands(const Kernel& kernel, const DeconvParams& params) {
+  return kernel.choose(of_planes(params)) != DeconvLoops::kSliding;
+}
+
+// The forward pass or the input's gradient, of which the smaller image is in planes and `larger` is not.
+template <class Kernel>
+static void run_in_bands(const Kernel& kernel, DeconvParams params, const Tensor& larger) {
+  constexpr int64_t kBandBytes = 128 << 10;
+  const bool forward = params.pass == DeconvPass::kForward;
+  const int64_t height = forward ? params.height.out_size() : params.height.in_size;
+  const int64_t width = larger.size(3), size = larger.element_size(),
+                row_bytes = params.channels * width * size;
+  // Whole strides of the larger image's rows: those of a stride may be computed together.
+  const int64_t strides = std::max<int64_t>(1, kBandBytes / (row_bytes * params.height.stride));
+  const int64_t rows = std::min(height, forward ? strides * params.height.stride : strides);
+  const int64_t bands = (height + rows - 1) / rows;
+  const auto rows_of_band = [&](int64_t b) { return RowRange{b * rows, std::min((b + 1) * rows, height)}; };
+  int64_t most = 0;
+  for (int64_t b = 0; b < bands; ++b) most = std::max(most, rows_of_larger(params, rows_of_band(b)).count());
+
+  const Strides pixel_strides = strides_of(larger), plane_strides{0, most * width, width, 1};
+  params = of_planes(params);
+  params.out = plane_strides;
+  char* pixels = static_cast<char*>(read_only(larger));
+  run_units(kernel, params, params.batch * bands, [&](int64_t begin, int64_t end, void* scratch) {
+    ScratchBuffer<64> planes(most * row_bytes);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t n = i / bands;
+      const RowRange band = rows_of_band(i % bands), copied = rows_of_larger(params, band);
+      char* rows_of_pixels = pixels + (n * pixel_strides.batch + copied.begin * pixel_strides.height) * size;
+      const auto copy = [&](const void* from, const Strides& from_strides, void* to,
+                            const Strides& to_strides) {
+        active_level().copy(
+            {from, to, params.channels, copied.count(), width, from_strides, to_strides, nullptr}, size);
+      };
+      DeconvParams of_band = params;
+      of_band.output = static_cast<char*>(planes.data()) - copied.begin * width * size;
+      if (!forward) copy(rows_of_pixels, pixel_strides, planes.data(), plane_strides);
+      for (int64_t c = 0; c < params.channels; ++c) {
+        const int64_t plane = (n * params.channels + c) * height;
+        kernel.run(of_band, plane + band.begin, plane + band.end, scratch);
+      }
+      if (forward) copy(planes.data(), plane_strides, rows_of_pixels, pixel_strides);
+    }
   });
 }
 
 void depthwise_into(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
                     SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation, bool replicate,
                     const Tensor& output) {
-  Tensor image = input, result = output;
-  const auto params_of_images = [&] {
-    return params_of(DeconvPass::kForward, image, result, weight, stride, padding, dilation, replicate);
+  const auto params_with = [&](const Tensor& image, const Tensor& result) {
+    DeconvParams params =
+        params_of(DeconvPass::kForward, image, result, weight, stride, padding, dilation, replicate);
+    params.input = read_only(image);
+    params.weight = read_only(weight);
+    params.output = result.mutable_data_ptr();
+    params.stream = exceeds_cache(result);
+    if (bias.has_value() && bias->defined()) {
+      params.bias = bias->const_data_ptr();
+      params.bias_stride = bias->stride(0);
+    }
+    return params;
   };
-  if (has_small_pixels(params_of_images())) {
-    image = in_planes(input);
-    result = planes_like(output);
-  }
-  DeconvParams params = params_of_images();
-  params.input = read_only(image);
-  params.weight = read_only(weight);
-  params.output = result.mutable_data_ptr();
-  params.stream = result.is_same(output) && exceeds_cache(output);
-  if (bias.has_value() && bias->defined()) {
-    params.bias = bias->const_data_ptr();
-    params.bias_stride = bias->stride(0);
-  }
-  with_kernel("conv_transpose2d", input.scalar_type(), [&](const auto& kernel) { run(kernel, params); });
-  if (!result.is_same(output)) copy_pixels(result, output);
+  with_kernel("conv_transpose2d", input.scalar_type(), [&](const auto& kernel) {
+    DeconvParams params = params_with(input, output);
+    if (!has_small_pixels(params)) return run(kernel, params);
+    const Tensor planes = in_planes(input);
+    params = params_with(planes, output);
+    if (goes_in_bands(kernel, params)) return run_in_bands(kernel, params, output);
+    const Tensor result = planes_like(output);
+    params = params_with(planes, result);
+    params.stream = false;
+    run(kernel, params);
+    copy_pixels(result, output);
+  });
 }
 
 static Tensor depthwise_cpu(const Tensor& input, const Tensor& weight, const optional<Tensor>& bias,
@@ -152,13 +240,19 @@ static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight
                                                input_size, stride, padding, dilation, replicate,
                                                channels_last));
   }
-  if (has_small_pixels(geometry)) {
+  const bool small_pixels = has_small_pixels(geometry);
+  if (small_pixels) {
     result = planes_like(grad_input);
     geometry = params_with(grad_output);
   }
   with_kernel("conv_transpose2d_backward", grad_output.scalar_type(), [&](const auto& kernel) {
     DeconvParams params = geometry;
     Tensor output = grad_output;
+    if (small_pixels && goes_in_bands(kernel, params)) {
+      params.weight = read_only(weight);
+      params.input = result.mutable_data_ptr();
+      return run_in_bands(kernel, params, grad_output);
+    }
     if (kernel.choose(params) != DeconvLoops::kSliding) {
       output = readable(grad_output, result);
       params = params_with(output);
