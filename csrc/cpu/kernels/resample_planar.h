@@ -47,7 +47,8 @@ inline bool is_zero(const ResampleParams<acc>& p, int64_t oy) {
   return p.height.offset[oy] == p.height.offset[oy + 1];
 }
 
-// Copies of two source rows that are shorter than a vector.
+// Copies of two source rows that are shorter than a vector, at the end of a plane: behind all others there
+// are the next rows, which may be read.
 template <class T, class acc>
 struct PaddedRows {
   T row[2][lanes<acc>] = {};
@@ -62,7 +63,9 @@ inline RowGroup<T, E, acc> group_rows(const ResampleParams<acc>& p, E finish, co
   RowGroup<T, E, acc> group(finish);
   group.source0 = in + index[0] * p.x_strides.height;
   group.source1 = in + index[1] * p.x_strides.height;
-  if (kPermutes && p.width.in_size < lanes<acc>) {
+  const T* end_of_plane = in + (p.height.in_size - 1) * p.x_strides.height + p.width.in_size;
+  const T* lower = group.source0 > group.source1 ? group.source0 : group.source1;
+  if (kPermutes && p.width.in_size < lanes<acc> && end_of_plane - lower < lanes<acc>) {
     const size_t bytes = static_cast<size_t>(p.width.in_size) * sizeof(T);
     __builtin_memcpy(padded.row[0], group.source0, bytes);
     __builtin_memcpy(padded.row[1], group.source1, bytes);

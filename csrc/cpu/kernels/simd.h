@@ -555,6 +555,28 @@ using acc_of = typename AccOf<T>::type;
 
 // ---- parts of a vector, and lanes of two ------------------------------------------------------------------
 
+#if defined(__x86_64__)
+// The first `count` <= 16 bytes and zeros above them, in pieces that overlap: a vector loaded from memory
+// that was just written in parts would wait for them.
+inline __m128i load_bytes(const void* from, int64_t count) {
+  const char* p = static_cast<const char*>(from);
+  if (count >= 8) {
+    const __m128i high = _mm_loadl_epi64((const __m128i*)(p + count - 8));
+    return _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i*)p),
+                              _mm_srl_epi64(high, _mm_cvtsi64_si128(8 * (16 - count))));
+  }
+  uint64_t bits = 0;
+  if (count >= 4) {
+    bits = load_bits<uint32_t>(p) | uint64_t{load_bits<uint32_t>(p + count - 4)} << 8 * (count - 4);
+  } else if (count >= 2) {
+    bits = load_bits<uint16_t>(p) | uint64_t{load_bits<uint16_t>(p + count - 2)} << 8 * (count - 2);
+  } else if (count == 1) {
+    bits = load_bits<uint8_t>(p);
+  }
+  return _mm_cvtsi64_si128(static_cast<int64_t>(bits));
+}
+#endif
+
 // Elements p[0] .. p[count - 1] and zeros above them, 0 <= count <= lanes; touches no memory beyond.
 template <class T>
 inline vec<acc_of<T>> load_part(const T* p, int64_t count) {
@@ -583,11 +605,13 @@ inline vec<acc_of<T>> load_part(const T* p, int64_t count) {
 #if UPSAMPLE_NEON
   vec<acc_of<T>> v{};
 #pragma GCC unroll 4
-  for (int i = 0; i < lanes<acc_of<T>>;
-       ++i) {  // lane by lane: a vector read from memory would wait for parts
+  for (int i = 0; i < lanes<acc_of<T>>; ++i) {  // lane by lane, as load_bytes in pieces
     if (i < count) v[i] = to_acc(p[i]);
   }
   return v;
+#elif defined(__x86_64__)
+  const __m128i bits = load_bytes(p, count * static_cast<int64_t>(sizeof(T)));
+  return load((const T*)&bits);
 #else
   T whole[lanes<acc_of<T>>] = {};
   for (int64_t i = 0; i < count; ++i) whole[i] = p[i];
