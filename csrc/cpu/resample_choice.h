@@ -44,8 +44,7 @@ template <class acc>
 bool has_words(const ResampleParams<acc>& p, int64_t lanes) {
   const auto two_taps = [](const AxisTaps<acc>& axis) { return axis.interpolates && axis.taps_per_row == 2; };
   return p.channels == 4 && p.x_strides.channel == 1 && p.y_strides.channel == 1 && p.x_strides.width == 4 &&
-         p.y_strides.width == 4 && two_taps(p.height) && two_taps(p.width) &&
-         p.height.out_size >= p.height.in_size && p.width.in_size >= 2 * lanes &&
+         p.y_strides.width == 4 && two_taps(p.height) && two_taps(p.width) && p.width.in_size >= 2 * lanes &&
          2 * p.width.out_size > p.width.in_size;
 }
 
