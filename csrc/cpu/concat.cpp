@@ -31,9 +31,13 @@ static Tensor concat_cpu(at::TensorList inputs, SymIntArrayRef output_size, bool
     return input.size(2) == output.size(2) && input.size(3) == output.size(3);
   };
   if (std::all_of(inputs.begin(), inputs.end(), fits)) return at::cpu::cat_out(output, inputs, 1);
-  fill_concat_output(output, inputs, copy_pixels, [&](const Tensor& input, const Tensor& slice) {
+  const auto copy = [&](const Tensor& input, const Tensor& slice) {
+    copy_pixels(input, slice, stream && slice.stride(1) != 1);
+  };
+  const auto resize = [&](const Tensor& input, const Tensor& slice) {
     resize_plane_into(input, slice, settings, stream && fills_lines(slice));
-  });
+  };
+  fill_concat_output(output, inputs, copy, resize);
   return output;
 }
 

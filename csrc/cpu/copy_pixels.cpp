@@ -23,9 +23,10 @@ constexpr int64_t kCopyGrain = 1 << 16;
 constexpr int64_t kBlockElements = 1 << 14;
 
 // memcpy for rows of a few vectors, such as the channels of a pixel: a call for each would take longer.
-void copy_bytes(const char* from, char* to, int64_t bytes) {
+void copy_bytes(const char* from, char* to, int64_t bytes, bool stream) {
   constexpr int64_t kVector = 16, kFew = 128;
-  if (bytes < kVector || bytes > kFew) {
+  if (bytes > kFew) return active_level().same_size.u8.row(from, to, bytes, stream);
+  if (bytes < kVector) {
     std::memcpy(to, from, static_cast<size_t>(bytes));
     return;
   }
@@ -55,7 +56,7 @@ void copy_rows(const CopyDimensions& loops, const char* from, char* to, int64_t 
       if (copy) {
         copy(source, target, count, stream);
       } else {
-        copy_bytes(source, target, count * size);
+        copy_bytes(source, target, count * size, stream);
       }
     }
   });
@@ -147,10 +148,10 @@ void copy(const Tensor& from, const Tensor& to, CopyRow row, bool stream) {
 
 }  // namespace
 
-void copy_pixels(const Tensor& from, const Tensor& to) { copy(from, to, nullptr, false); }
+void copy_pixels(const Tensor& from, const Tensor& to, bool stream) { copy(from, to, nullptr, stream); }
 
 void resize_to_same_size(const Tensor& from, const Tensor& to, bool stream) {
-  if (from.scalar_type() == at::kByte) return copy(from, to, nullptr, false);
+  if (from.scalar_type() == at::kByte) return copy_pixels(from, to, stream);
   dispatch_floating("upsample_bilinear2d", from.scalar_type(), [&](auto scalar, auto) {
     copy(from, to, active_level().same_size.of(storage_of<decltype(scalar)>{}).row, stream);
   });

@@ -222,7 +222,9 @@ static bool copied(const ResampleSettings& settings, const Tensor& from, const T
   if (settings.antialias || mode == Mode::kArea || mode == Mode::kNearest ||
       (by_size && bytes && mode != Mode::kNearestExact) ||
       (by_size && exact && mode == Mode::kNearestExact) || (is_gradient && mode == Mode::kCubic)) {
-    copy_slices(from, to, copy_pixels);
+    copy_slices(from, to, [&](const Tensor& slice, const Tensor& result) {
+      copy_pixels(slice, result, exceeds_cache(to));
+    });
   } else if (mode == Mode::kLinear && !bytes) {
     copy_slices(from, to, [&](const Tensor& slice, const Tensor& result) {
       resize_to_same_size(slice, result, exceeds_cache(to));

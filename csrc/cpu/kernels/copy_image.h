@@ -238,5 +238,37 @@ void same_size_row(const void* from, void* to, int64_t count, bool streams) {
   if (i < count) store_part(y + i, same_size_values(load_part(x + i, count - i)), count - i);
 }
 
+// Of bytes it is a copy, past the cache by whole lines.
+template <>
+inline void same_size_row<uint8_t>(const void* from, void* to, int64_t count, bool streams) {
+  typedef uint8_t Vector __attribute__((vector_size(kVectorBytes)));
+  constexpr int64_t kVectors = kLineBytes / kVectorBytes;
+  const char* x = static_cast<const char*>(from);
+  char* y = static_cast<char*>(to);
+  const auto copy_some = [&](int64_t begin, int64_t end) {
+    __builtin_memcpy(y + begin, x + begin, static_cast<size_t>(end - begin));
+  };
+  if (count < 4 * kLineBytes) return copy_some(0, count);
+  const int64_t first =
+      (kLineBytes - static_cast<int64_t>(reinterpret_cast<uintptr_t>(y) % kLineBytes)) % kLineBytes;
+  copy_some(0, first);
+  int64_t i = first;
+  const auto copy_lines = [&](auto&& write) {
+    for (; i + kLineBytes <= count; i += kLineBytes) {
+      __builtin_prefetch(x + i + kReadAhead);
+      Vector v[kVectors];
+      for (int64_t k = 0; k < kVectors; ++k) v[k] = load_bits<Vector>(x + i + k * kVectorBytes);
+      for (int64_t k = 0; k < kVectors; ++k) write(y + i + k * kVectorBytes, v[k]);
+    }
+  };
+  if (streams) {
+    copy_lines([](char* p, Vector v) { stream_bits(p, v); });
+    end_stream();
+  } else {
+    copy_lines([](char* p, Vector v) { store_bits(p, v); });
+  }
+  copy_some(i, count);
+}
+
 }  // namespace UPSAMPLE_LEVEL
 }  // namespace upsample_ext

@@ -107,6 +107,7 @@ constexpr LevelKernels level_kernels(const char* name) {
   level.same_size.f32.row = same_size_row<float>;
   level.same_size.f16.row = same_size_row<half_t>;
   level.same_size.bf16.row = same_size_row<bfloat16_t>;
+  level.same_size.u8.row = same_size_row<uint8_t>;
 
   level.add.f64 = fused_kernel<double, Add<double>>();
   level.add.f32 = fused_kernel<float, Add<float>>();
