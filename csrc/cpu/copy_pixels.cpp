@@ -81,7 +81,7 @@ void finish_block(const CopyParams& block, int64_t size, CopyRow finish) {
 }
 
 // Of different orders, a block at a time; `finish` then treats the rows of `to` in place.
-void copy_blocks(const Tensor& from, const Tensor& to, CopyRow finish) {
+void copy_blocks(const Tensor& from, const Tensor& to, CopyRow finish, bool stream) {
   const int64_t size = from.element_size();
   const int64_t channels = to.size(1), height = to.size(2), width = to.size(3);
   const bool pixels = channels > 1 && (from.stride(1) == 1 || to.stride(1) == 1);
@@ -110,7 +110,8 @@ void copy_blocks(const Tensor& from, const Tensor& to, CopyRow finish) {
                                           width,
                                           from_strides,
                                           to_strides,
-                                          nullptr};
+                                          nullptr,
+                                          stream};
                    active_level().copy(block, size);
                    if (finish) finish_block(block, size, finish);
                  }
@@ -142,7 +143,7 @@ void copy(const Tensor& from, const Tensor& to, CopyRow row, bool stream) {
     copy_rows(loops, static_cast<const char*>(from.const_data_ptr()),
               static_cast<char*>(to.mutable_data_ptr()), from.element_size(), row, stream);
   } else {
-    copy_blocks(from, to, row);
+    copy_blocks(from, to, row, stream && !row);
   }
 }
 

@@ -158,6 +158,7 @@ static void run_in_bands(const Kernel& kernel, DeconvParams params, const Tensor
   for (int64_t b = 0; b < bands; ++b) most = std::max(most, rows_of_larger(params, rows_of_band(b)).count());
 
   const Strides pixel_strides = strides_of(larger), plane_strides{0, most * width, width, 1};
+  const bool streams = forward && params.stream;
   params = of_planes(params);
   params.out = plane_strides;
   char* pixels = static_cast<char*>(read_only(larger));
@@ -170,7 +171,8 @@ static void run_in_bands(const Kernel& kernel, DeconvParams params, const Tensor
       const auto copy = [&](const void* from, const Strides& from_strides, void* to,
                             const Strides& to_strides) {
         active_level().copy(
-            {from, to, params.channels, copied.count(), width, from_strides, to_strides, nullptr}, size);
+            {from, to, params.channels, copied.count(), width, from_strides, to_strides, nullptr, streams},
+            size);
       };
       DeconvParams of_band = params;
       of_band.output = static_cast<char*>(planes.data()) - copied.begin * width * size;

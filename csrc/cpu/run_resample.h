@@ -200,6 +200,7 @@ class ConvertedResample {
     params.channels = block_channels_;
     params.height_forward = {};
     if (conversion.packs_x) params.x_strides = dense_strides(in_width_);
+    streams_ = params.stream;
     if (conversion.unpacks_y) params.y_strides = dense_strides(out_width_), params.stream = false;
     // The block at the end may have fewer channels: planar rows do not depend on them, but vectors over the
     // channels of a pixel and interleaved rows do.
@@ -311,7 +312,8 @@ class ConvertedResample {
                               in_width_,
                               x_.strides,
                               dense_strides(in_width_),
-                              column_list_};
+                              column_list_,
+                              false};
         active_level().copy(copy, x_.element_size);
       }
       params.x = before(packed, low, x_row_bytes());
@@ -334,7 +336,8 @@ class ConvertedResample {
       const CopyParams copy{result,     const_cast<char*>(y_.at(n, c, first)),
                             channels,   last - first,
                             out_width_, dense_strides(out_width_),
-                            y_.strides, nullptr};
+                            y_.strides, nullptr,
+                            streams_};
       active_level().copy(copy, y_.element_size);
     }
   }
@@ -349,6 +352,7 @@ class ConvertedResample {
   std::optional<AxisOfCall<acc>> few_;         // the width's table for these alone, unless they are all
   const int64_t* column_list_;
   int64_t in_width_, out_width_, block_channels_, block_rows_, most_source_rows_;
+  bool streams_;
   std::optional<PlannedResample<acc>> planned_, planned_rest_;
 };
 

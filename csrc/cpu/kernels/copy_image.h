@@ -7,6 +7,35 @@
 namespace upsample_ext {
 namespace UPSAMPLE_LEVEL {
 
+// Past the cache by whole lines.
+inline void copy_bytes(const void* from, void* to, int64_t count, bool streams) {
+  typedef uint8_t Vector __attribute__((vector_size(kVectorBytes)));
+  constexpr int64_t kVectors = kLineBytes / kVectorBytes;
+  const char* x = static_cast<const char*>(from);
+  char* y = static_cast<char*>(to);
+  const auto copy_some = [&](int64_t begin, int64_t end) {
+    __builtin_memcpy(y + begin, x + begin, static_cast<size_t>(end - begin));
+  };
+  if (count < 4 * kLineBytes) return copy_some(0, count);
+  const auto into_line = static_cast<int64_t>(reinterpret_cast<uintptr_t>(y) % kLineBytes);
+  int64_t i = (kLineBytes - into_line) % kLineBytes;
+  copy_some(0, i);
+  const auto copy_lines = [&](auto&& write) {
+    for (; i + kLineBytes <= count; i += kLineBytes) {
+      __builtin_prefetch(x + i + kReadAhead);
+      Vector v[kVectors];
+      for (int64_t k = 0; k < kVectors; ++k) v[k] = load_bits<Vector>(x + i + k * kVectorBytes);
+      for (int64_t k = 0; k < kVectors; ++k) write(y + i + k * kVectorBytes, v[k]);
+    }
+  };
+  if (streams) {
+    copy_lines([](char* p, Vector v) { stream_bits(p, v); });
+  } else {
+    copy_lines([](char* p, Vector v) { store_bits(p, v); });
+  }
+  copy_some(i, count);
+}
+
 // ---- a few channels ---------------------------------------------------------------------------------------
 //
 // The compiler turns these loops into loads, permutations and stores of whole vectors.
@@ -22,6 +51,20 @@ template <int kChannels, class Word>
 inline void join_planes(const Word* __restrict from, Word* __restrict to, int64_t plane, int64_t pixels) {
   for (int64_t x = 0; x < pixels; ++x) {
     for (int c = 0; c < kChannels; ++c) to[kChannels * x + c] = from[c * plane + x];
+  }
+}
+
+// A row that goes past the cache is joined in parts that stay in it.
+template <int kChannels, class Word>
+inline void join_row(const CopyParams& p, const Word* from, Word* to) {
+  constexpr int64_t kPart = 256;
+  const int64_t plane = p.from_strides.channel;
+  if (!p.stream) return join_planes<kChannels>(from, to, plane, p.width);
+  alignas(kLineBytes) Word part[kChannels * kPart];
+  for (int64_t x = 0; x < p.width; x += kPart) {
+    const int64_t pixels = smaller(kPart, p.width - x);
+    join_planes<kChannels>(from + x, part, plane, pixels);
+    copy_bytes(part, to + kChannels * x, kChannels * pixels * static_cast<int64_t>(sizeof(Word)), true);
   }
 }
 
@@ -133,9 +176,9 @@ inline void copy_row_of_pixels(const CopyParams& p, const Word* from, Word* to) 
 template <class Word>
 inline void copy_row_of_planes(const CopyParams& p, const Word* from, Word* to) {
   if (p.to_strides.width == p.channels) {
-    if (p.channels == 2) return join_planes<2>(from, to, p.from_strides.channel, p.width);
-    if (p.channels == 3) return join_planes<3>(from, to, p.from_strides.channel, p.width);
-    if (p.channels == 4) return join_planes<4>(from, to, p.from_strides.channel, p.width);
+    if (p.channels == 2) return join_row<2>(p, from, to);
+    if (p.channels == 3) return join_row<3>(p, from, to);
+    if (p.channels == 4) return join_row<4>(p, from, to);
   }
   const auto plane = [&](int64_t c) { return from + c * p.from_strides.channel; };
   transpose(plane, to, p.to_strides.width, p.channels, p.width);
@@ -182,6 +225,7 @@ void copy_image(const CopyParams& p) {
       loops == CopyLoops::kPixelsToPlanes ? copy_row_of_pixels(p, from_row, to_row)
                                           : copy_row_of_planes(p, from_row, to_row);
     }
+    if (p.stream) end_stream();
     return;
   }
   for (int64_t c = 0; c < p.channels; ++c) {
@@ -238,36 +282,10 @@ void same_size_row(const void* from, void* to, int64_t count, bool streams) {
   if (i < count) store_part(y + i, same_size_values(load_part(x + i, count - i)), count - i);
 }
 
-// Of bytes it is a copy, past the cache by whole lines.
 template <>
 inline void same_size_row<uint8_t>(const void* from, void* to, int64_t count, bool streams) {
-  typedef uint8_t Vector __attribute__((vector_size(kVectorBytes)));
-  constexpr int64_t kVectors = kLineBytes / kVectorBytes;
-  const char* x = static_cast<const char*>(from);
-  char* y = static_cast<char*>(to);
-  const auto copy_some = [&](int64_t begin, int64_t end) {
-    __builtin_memcpy(y + begin, x + begin, static_cast<size_t>(end - begin));
-  };
-  if (count < 4 * kLineBytes) return copy_some(0, count);
-  const int64_t first =
-      (kLineBytes - static_cast<int64_t>(reinterpret_cast<uintptr_t>(y) % kLineBytes)) % kLineBytes;
-  copy_some(0, first);
-  int64_t i = first;
-  const auto copy_lines = [&](auto&& write) {
-    for (; i + kLineBytes <= count; i += kLineBytes) {
-      __builtin_prefetch(x + i + kReadAhead);
-      Vector v[kVectors];
-      for (int64_t k = 0; k < kVectors; ++k) v[k] = load_bits<Vector>(x + i + k * kVectorBytes);
-      for (int64_t k = 0; k < kVectors; ++k) write(y + i + k * kVectorBytes, v[k]);
-    }
-  };
-  if (streams) {
-    copy_lines([](char* p, Vector v) { stream_bits(p, v); });
-    end_stream();
-  } else {
-    copy_lines([](char* p, Vector v) { store_bits(p, v); });
-  }
-  copy_some(i, count);
+  copy_bytes(from, to, count, streams);
+  if (streams) end_stream();
 }
 
 }  // namespace UPSAMPLE_LEVEL
