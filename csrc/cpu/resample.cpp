@@ -167,6 +167,17 @@ static bool filter_bytes(const Tensor& input, const Tensor& output, const AxisSp
   const auto by_pixel = [&](const Tensor& image) { return channels > 1 && image.stride(1) == 1; };
   const bool pixels = by_pixel(input) || by_pixel(output);
   if (!kernel.rounds_between || (pixels && channels > kFewChannels)) return false;
+  // A few long lines of pixels as planes: a table of all their values would cost more than the lines.
+  constexpr int64_t kLong = 1 << 14, kFew = 8;
+  const int64_t length = std::max(output.size(2), output.size(3));
+  if (pixels && length > kLong && output.numel() < kFew * channels * length) {
+    const Tensor from = at::empty(input.sizes(), input.options()),
+                 to = at::empty(output.sizes(), output.options());
+    copy_pixels(input, from);
+    filter_bytes(from, to, height, width);
+    copy_pixels(to, output);
+    return true;
+  }
   // Pixels with gaps between them, such as three of four channels, are none that the kernel takes as they
   // are.
   const int64_t along = input.size(3) == 1 && output.size(3) == 1 ? 2 : 3;
