@@ -431,3 +431,33 @@ def test_pixels_larger_than_the_cache(channels, kernel, dtype, level):
     torch.testing.assert_close(
         whole[:, :, -3:].float(), last, rtol=1e-2, atol=3e-2 if dtype.itemsize == 2 else 1e-4
     )
+
+
+@pytest.mark.parametrize("replicate", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 2, 1), (4, 2, 1), (2, 2, 0), (6, 3, 0), (1, 3, 0)]
+)
+@pytest.mark.parametrize(("channels", "dtype"), [(3, torch.float32), (4, torch.bfloat16), (6, torch.float32)])
+def test_few_channels_by_pixel_are_the_bits_of_planes(
+    channels, dtype, kernel, stride, padding, replicate, level
+):
+    """Rows so long that a band, which is turned into planes at a time, holds one stride of them."""
+    x = torch.randn(2, channels, 7, 1400 if dtype == torch.bfloat16 else 1100).to(dtype)
+    weight = weights(1, (kernel, kernel), dtype)[0, 0]
+    mode = "replicate" if replicate else "zeros"
+    results = []
+    for format in (torch.contiguous_format, torch.channels_last):
+        image = x.clone(memory_format=format).requires_grad_()
+        result = upsample_ext.fixed_conv_transpose2d(
+            image, weight, stride=stride, padding=padding, padding_mode=mode
+        )
+        grad = (
+            torch.sin(torch.arange(result.numel()))
+            .view(result.shape)
+            .to(dtype)
+            .contiguous(memory_format=format)
+        )
+        results.append((result, *torch.autograd.grad(result, image, grad)))
+    for planes, pixels in zip(*results, strict=True):
+        assert pixels.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(pixels, planes, rtol=0, atol=0)

@@ -355,6 +355,23 @@ def test_bytes_are_native_s(channels, mode, antialias, level):
             assert torch.equal(ours, native)
 
 
+@pytest.mark.parametrize(("mode", "antialias"), [("bicubic", False), ("bilinear", True)])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_a_few_long_lines_of_bytes_are_native_s(channels, mode, antialias, level):
+    """By pixel they are filtered as planes."""
+    if EMULATED or level == "baseline":
+        pytest.skip("sums of weights that are not rounded, or of floats")
+    for in_size, size in [((1, 6001), (1, 18003)), ((2, 20011), (3, 17001)), ((6001, 1), (18003, 1))]:
+        x = torch.randint(0, 256, (1, channels, *in_size), dtype=torch.uint8)
+        wide = F.pad(x, (1, 2, 1, 2)).contiguous(memory_format=torch.channels_last)
+        crop = wide[:, :, 1:-2, 1:-2]
+        native = F.interpolate(x, size, mode=mode, antialias=antialias)
+        for image in (x.contiguous(memory_format=torch.channels_last), crop):
+            ours = upsample_ext.interpolate(image, size, mode=mode, antialias=antialias)
+            assert torch.equal(ours, native)
+            assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize(
     ("shape", "size"), [((2, 1, 3, 1), (1, 2)), ((2, 16, 2, 16), (26, 1)), ((1, 3, 40, 1), (7, 1))]
 )

@@ -146,6 +146,23 @@ def test_bytes_of_long_lines_are_exact(channels, layout, level):
         assert largest_error(upsample_ext.interpolate(x, size, mode="bilinear"), exact) <= 0.55
 
 
+@pytest.mark.parametrize("align_corners", CORNERS)
+def test_bytes_of_four_channels_are_shrunk_right(align_corners, level):
+    x = image((2, 4, 50, 75), torch.uint8, "cpu", "channels_last")
+    for size in [(30, 45), (7, 74), (49, 39), (50, 60), (1, 40), (90, 44)]:
+        check_against_native(x, align_corners, size=size)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_planes_narrower_than_a_vector(dtype, level):
+    """Rows at the end of a plane are read as parts of a vector, the others as whole ones."""
+    for width in range(1, 18):
+        memory = image((2, 3, 6, width), torch.float32, "cpu", "contiguous").to(dtype)
+        for x in (memory, memory[:, :, 1:-1, : max(1, width - 2)], memory[:, :, ::2]):
+            for size in [(3, max(1, width - 2)), (13, 2 * width), (6, width + 1)]:
+                check_against_native(x, False, size=size)
+
+
 @pytest.mark.parametrize("dtype", [*FLOATS, *HALVES, torch.uint8])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_same_size_is_a_copy_but_for_infinities(layout, dtype, device, level):
@@ -223,7 +240,9 @@ def test_float64_coordinates_are_floored_as_on_the_device(device):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.uint8])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize(("shape", "scale_factor"), [((1, 3, 360, 640), 4), ((1, 32, 64, 64), 8)])
+@pytest.mark.parametrize(
+    ("shape", "scale_factor"), [((1, 3, 360, 640), 4), ((1, 32, 64, 64), 8), ((1, 24, 68, 68), 8)]
+)
 def test_values_larger_than_the_caches(shape, scale_factor, layout, dtype, device, level):
     """Results written by streaming stores (on most processors), to memory that holds other values."""
     x = image(shape, dtype, device, layout)

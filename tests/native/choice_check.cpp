@@ -237,8 +237,13 @@ int wrong_copies() {
     const std::array<int64_t, 4> size{to.batch, to.channels, to.height, to.width};
     const CopyDimensions dimensions(size.data(), strides(from).data(), strides(to).data(), 4);
     const int64_t columns[] = {0};
-    const CopyParams p{nullptr, nullptr,      of.channels, 5,
-                       7,       from.strides, to.strides,  of.picks_columns ? columns : nullptr};
+    CopyParams p{};
+    p.channels = of.channels;
+    p.height = 5;
+    p.width = 7;
+    p.from_strides = from.strides;
+    p.to_strides = to.strides;
+    p.column = of.picks_columns ? columns : nullptr;
     wrong += differs(of.what, of.in_rows, dimensions.in_rows());
     wrong += differs(of.what, of.loops, choice_check::choose_copy(p));
   }

@@ -3,6 +3,7 @@
 // test_levels.py builds it natively under sanitizers, for each level, and for aarch64.
 //
 // All memory is on the heap in blocks of the exact size, so that a sanitizer sees one element too many.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -67,7 +68,8 @@ struct Size {
 
 // Copies all columns, or some of a wider image, and counts what is wrong in all of the target's memory.
 template <class Word>
-int wrong_words(Order from_order, Order to_order, int64_t channels, Size size, bool some_columns) {
+int wrong_words(Order from_order, Order to_order, int64_t channels, Size size, bool some_columns,
+                bool stream) {
   std::vector<int64_t> columns;
   for (int64_t x = 0; some_columns && x < size.width; ++x) columns.push_back(2 * x + x / 5 % 2);
   const int64_t from_width = some_columns ? columns.back() + 1 : size.width;
@@ -78,6 +80,7 @@ int wrong_words(Order from_order, Order to_order, int64_t channels, Size size, b
   p.from_strides = strides_in(from_order, channels, size.height, from_width);
   p.to_strides = strides_in(to_order, channels, size.height, size.width);
   p.column = some_columns ? columns.data() : nullptr;
+  p.stream = stream;
   const int64_t from_count = extent(p.from_strides, channels, size.height, from_width);
   const int64_t to_count = extent(p.to_strides, channels, size.height, size.width);
   const std::unique_ptr<Word[]> from(new Word[from_count]), to(new Word[to_count]);
@@ -106,7 +109,7 @@ int wrong_words(Order from_order, Order to_order, int64_t channels, Size size, b
 template <class Word>
 int wrong_copies() {
   const int64_t channel_counts[] = {1, 2, 3, 4, 5, 17};
-  const Size sizes[] = {{1, 1}, {1, 40}, {40, 1}, {3, 5}, {16, 16}, {7, 33}, {19, 37}};
+  const Size sizes[] = {{1, 1}, {1, 40}, {40, 1}, {3, 5}, {16, 16}, {7, 33}, {19, 37}, {2, 600}};
   int wrong = 0;
   for (const Order from : kOrders) {
     for (const Order to : kOrders) {
@@ -114,7 +117,8 @@ int wrong_copies() {
         for (const Size& size : sizes) {
           for (const bool some_columns : {false, true}) {
             if (!is_writable(to)) continue;
-            const int words = wrong_words<Word>(from, to, channels, size, some_columns);
+            const int words = wrong_words<Word>(from, to, channels, size, some_columns, false) +
+                              wrong_words<Word>(from, to, channels, size, some_columns, true);
             if (words != 0) {
               std::printf("%d bytes, order %d to %d, %d channels, %dx%d%s: %d elements are wrong\n",
                           static_cast<int>(sizeof(Word)), static_cast<int>(from), static_cast<int>(to),
@@ -245,6 +249,29 @@ int wrong_rows(const char* type, const Bits (&values)[kValues]) {
   return wrong;
 }
 
+// Bytes are copied; those around the row stay what they are.
+int wrong_rows_of_bytes() {
+  constexpr int64_t kMost = 5000, kMargin = 64;
+  std::vector<uint8_t> from(kMost + kMargin), to(kMost + 3 * kMargin);
+  for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<uint8_t>(i * 37 >> 3 | 1);
+  int wrong = 0;
+  for (const int64_t count : {1, 63, 255, 256, 257, 300, 319, 320, 383, 1000, 4999}) {
+    for (const int64_t misaligned : {0, 1, 63}) {
+      for (const bool stream : {false, true}) {
+        std::fill(to.begin(), to.end(), uint8_t{0});
+        const uint8_t* row = from.data() + misaligned % 7;
+        active_level().same_size.u8.row(row, to.data() + kMargin + misaligned, count, stream);
+        for (int64_t i = 0; i < static_cast<int64_t>(to.size()); ++i) {
+          const int64_t at = i - kMargin - misaligned;
+          wrong += to[i] != (at >= 0 && at < count ? row[at] : 0);
+        }
+      }
+    }
+  }
+  if (wrong != 0) std::printf("bytes, the same size: %d are wrong\n", wrong);
+  return wrong;
+}
+
 }  // namespace
 }  // namespace upsample_ext
 
@@ -254,6 +281,6 @@ int main() {
     return wrong_copies<uint8_t>() + wrong_copies<uint16_t>() + wrong_copies<uint32_t>() +
            wrong_copies<uint64_t>() + wrong_picks() + wrong_rows<double>("float64", kDoubles) +
            wrong_rows<float>("float32", kFloats) + wrong_rows<half_t>("float16", kHalves) +
-           wrong_rows<bfloat16_t>("bfloat16", kBfloats);
+           wrong_rows<bfloat16_t>("bfloat16", kBfloats) + wrong_rows_of_bytes();
   });
 }
