@@ -54,6 +54,7 @@ class Target:
     processors: tuple[str, ...]
     vector_bytes: int
     permutes: bool = True  # kPermutes of simd.h: without it, blocks are never kShared, kWide or kWidest
+    shuffles: bool = True  # kShufflesBytes: without it, filters of bytes are those of floats
 
 
 X86 = "x86_64", "g++"
@@ -61,7 +62,7 @@ TARGETS = (
     # LLVM 22 takes znver5 for znver4.
     Target("avx512", *X86, ("znver4", "icelake-server", "sapphirerapids"), 64),
     Target("avx2", *X86, ("znver4", "skylake", "haswell"), 32),
-    Target("baseline", *X86, ("skylake",), 16, permutes=False),
+    Target("baseline", *X86, ("skylake",), 16, permutes=False, shuffles=False),
     Target("baseline", "aarch64", "aarch64-linux-gnu-g++", ("neoverse-v2", "apple-m4"), 16),
 )
 
@@ -78,6 +79,7 @@ class Loop:
     vectors: int
     bytes: float
     without: str = "never"  # an instruction that other loops of the function have
+    shuffles: bool = False  # runs at levels that shuffle bytes
 
 
 def blend(name, types, reach, rows, shares, put, moved):
@@ -89,6 +91,8 @@ def blend(name, types, reach, rows, shares, put, moved):
 FLOAT, HALF = "float, Store<float>, float", "half_t, Store<half_t>, float"
 BFLOAT16, UINT8 = "bfloat16_t, Store<bfloat16_t>, float", "uint8_t, Store<uint8_t>, float"
 TO_FLOAT, TO_BFLOAT16 = "Store<float>, float", "Store<bfloat16_t>, float"  # from a row of float
+STREAMS = r"\tv?movnt"  # by whole lines, in a loop of its own
+FOUR_OF_BYTES = r"\b48\("  # the same of bytes at AVX-512, four vectors of 16
 COMPARES_INDEX = r"pcmp|\tcm(ge|gt|hi|le|lt)\b"  # as the blocks at a row's ends do
 # Enlarged twice, an image has a sample for four results.
 LOOPS = (
@@ -101,9 +105,12 @@ LOOPS = (
     blend("resize x1.37, bfloat16", BFLOAT16, "kNear", 1, "false", "kStore", 3.1),
     blend("resize x0.6, float32", FLOAT, "kWide", 1, "false", "kStore", 15),
     blend("threshold x2, float32", "float, Threshold, float", "kShared", 2, "true", "kStore", 2),
-    Loop("resize x2, NHWC, float32", f"interpolate_pixels<2, 2, {FLOAT}>", 4, 5),
-    Loop("resize x2, NHWC, bfloat16", f"interpolate_pixels<2, 2, {BFLOAT16}>", 4, 2.5),
-    Loop("resize x2, NHWC, uint8", f"interpolate_pixels<2, 2, {UINT8}>", 4, 1.25),
+    Loop("resize x2, NHWC, float32", f"interpolate_pixels<2, 2, {FLOAT}>", 4, 5, STREAMS),
+    Loop("resize x2, NHWC, bfloat16", f"interpolate_pixels<2, 2, {BFLOAT16}>", 4, 2.5, STREAMS),
+    Loop("resize x2, NHWC, uint8", f"interpolate_pixels<2, 2, {UINT8}>", 4, 1.25, FOUR_OF_BYTES),
+    Loop("bicubic x2, uint8, rows", "sum_byte_rows<2, 2>", 8, 1.5, shuffles=True),
+    Loop("bicubic x2, uint8, columns", "pass_windows<2, 2>", 4, 1.5, shuffles=True),
+    Loop("bicubic x2, float32, columns", f"write_run_of_rows<4, 4, Put::kStore, {TO_FLOAT}>", 4, 8),
     Loop("rows of a gradient, float32", "scatter_segment<2, false, float, float>", 2, 4),
     Loop("rows of a gradient, bfloat16", "scatter_segment<2, false, bfloat16_t, float>", 2, 2),
     Loop(
@@ -124,8 +131,11 @@ LOOPS = (
     Loop("argmax x4, a class", "argmax_block<Reach::kShared, 4, Keep::kNumbers>", 4, 0.25),
     Loop("cross-entropy x4, logits", "interpolate_tile<Reach::kShared, 4, float>", 4, 0.25),
     Loop("cross-entropy x4, exponentials", "exponentiate_tile<4, false, float>", 4, 0),
-    Loop("deconv x2, float32", "forward_rows<2, 2, float, float>", 2, 5, COMPARES_INDEX),
-    Loop("deconv x2, bfloat16", "forward_rows<2, 2, bfloat16_t, float>", 2, 2.5, COMPARES_INDEX),
+    Loop("deconv x2, float32", "forward_rows<2, 2, 2, false, float, float>", 2, 5, COMPARES_INDEX),
+    Loop("deconv x2, bfloat16", "forward_rows<2, 2, 2, false, bfloat16_t, float>", 2, 2.5, COMPARES_INDEX),
+    Loop(
+        "deconv x2, NHWC, float32", "sum_run_of_channels<Write::kWhole, 1, 4, 4, float, float, float>", 2, 5
+    ),
 )
 
 # Instructions that a processor takes from microcode, or that hold up more than their number tells.
@@ -155,6 +165,7 @@ def find_mca():
 
 def loops_of(target, loops):
     """Those that the level runs, with the functions that it runs them in."""
+    loops = [loop for loop in loops if target.shuffles or not loop.shuffles]
     if target.permutes:
         return loops
     own = [loop for loop in loops if "kWide" not in loop.function]

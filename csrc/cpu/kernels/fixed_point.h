@@ -17,6 +17,8 @@ inline void store_integers(int16_t* p, vec<float> v) {
 #elif defined(__x86_64__)
   const __m128i integers = _mm_cvttps_epi32((__m128)v);
   _mm_storel_epi64((__m128i*)p, _mm_packs_epi32(integers, integers));
+#elif UPSAMPLE_NEON
+  store_bits(p, vmovn_s32(vcvtq_s32_f32((float32x4_t)v)));
 #else
   store_bits(p,
              __builtin_convertvector(__builtin_convertvector(v, vec_index<float>), vec_of<float, int16_t>));
@@ -32,6 +34,8 @@ inline vec_i16 multiply_fixed(vec_i16 a, vec_i16 b) {
 #elif defined(__x86_64__)
   const auto twice = (vec_u16)a + (vec_u16)a;  // beyond a row's end there are any values
   return (vec_i16)_mm_mulhi_epi16((__m128i)twice, (__m128i)b);
+#elif UPSAMPLE_NEON
+  return (vec_i16)vqrdmulhq_s16((int16x8_t)a, (int16x8_t)b);
 #else
   vec_i16 r;
   for (unsigned i = 0; i < sizeof r / sizeof r[0]; ++i)
@@ -49,6 +53,8 @@ inline vec_u8 join_bytes(vec_i16 a, vec_i16 b) {
   return (vec_u8)_mm256_permute4x64_epi64(_mm256_packus_epi16((__m256i)a, (__m256i)b), 0xd8);
 #elif defined(__x86_64__)
   return (vec_u8)_mm_packus_epi16((__m128i)a, (__m128i)b);
+#elif UPSAMPLE_NEON
+  return (vec_u8)vmovn_high_u16(vmovn_u16((uint16x8_t)a), (uint16x8_t)b);
 #else
   vec_u8 r;
   constexpr int kHalf = sizeof r / 2;
@@ -70,6 +76,11 @@ inline SplitBytes split_bytes(vec_u8 v) {
 #elif UPSAMPLE_VECTOR_BYTES == 32
   const __m256i bytes = (__m256i)v, zero = _mm256_setzero_si256();
   return {(vec_i16)_mm256_unpacklo_epi8(bytes, zero), (vec_i16)_mm256_unpackhi_epi8(bytes, zero)};
+#elif defined(__x86_64__)
+  const __m128i bytes = (__m128i)v, zero = _mm_setzero_si128();
+  return {(vec_i16)_mm_unpacklo_epi8(bytes, zero), (vec_i16)_mm_unpackhi_epi8(bytes, zero)};
+#elif UPSAMPLE_NEON
+  return {(vec_i16)vmovl_u8(vget_low_u8((uint8x16_t)v)), (vec_i16)vmovl_high_u8((uint8x16_t)v)};
 #else
   typedef uint8_t half __attribute__((vector_size(sizeof v / 2)));
   half parts[2];
@@ -85,6 +96,9 @@ inline SplitBytes repeat_words(vec_u32 v) {
 #elif UPSAMPLE_VECTOR_BYTES == 32
   const __m256i words = (__m256i)v;
   return {(vec_i16)_mm256_unpacklo_epi32(words, words), (vec_i16)_mm256_unpackhi_epi32(words, words)};
+#elif UPSAMPLE_NEON
+  return {(vec_i16)vzip1q_u32((uint32x4_t)v, (uint32x4_t)v),
+          (vec_i16)vzip2q_u32((uint32x4_t)v, (uint32x4_t)v)};
 #else
   return {(vec_i16)vec_u32{v[0], v[0], v[1], v[1]}, (vec_i16)vec_u32{v[2], v[2], v[3], v[3]}};
 #endif
@@ -197,6 +211,10 @@ inline vec_i16 load_words(const uint8_t* p) {
   return (vec_i16)_mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)p));
 #elif UPSAMPLE_VECTOR_BYTES == 32
   return (vec_i16)_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i*)p));
+#elif defined(__x86_64__)
+  return (vec_i16)_mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i*)p), _mm_setzero_si128());
+#elif UPSAMPLE_NEON
+  return (vec_i16)vmovl_u8(vld1_u8(p));
 #else
   typedef uint8_t half __attribute__((vector_size(UPSAMPLE_VECTOR_BYTES / 2)));
   return __builtin_convertvector(load_bits<half>(p), vec_i16);

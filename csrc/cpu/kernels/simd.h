@@ -428,6 +428,7 @@ inline void stream(T* p, V v) {
   store(p, v);
 }
 #if defined(__x86_64__)
+constexpr bool kHasStreams = true;
 template <class P, class V>
 inline void stream_bits(P* p, V v) {
 #if UPSAMPLE_VECTOR_BYTES == 64
@@ -453,6 +454,7 @@ inline void stream(bfloat16_t* p, vec<float> v) {
 }
 #endif
 #else
+constexpr bool kHasStreams = false;
 template <class P, class V>
 inline void stream_bits(P* p, V v) {
   store_bits(p, v);
@@ -464,9 +466,14 @@ inline void stream_bits(P* p, V v) {
 // which costs what the line does.
 constexpr int64_t kLineBytes = 64;
 
-// Vectors of results that fill a line; at most as many as registers allow.
+// Whether the level has such a store for vectors of results.
+template <class R>
+constexpr bool kMayStream = kHasStreams && sizeof(R) * kVectorBytes >= 64;
+
+// Vectors of results that fill a line, at most as many as registers allow.
 template <class R, class acc>
-constexpr int kLineVectors = smaller(4, larger(1, kLineBytes / (lanes<acc> * int64_t{sizeof(R)})));
+constexpr int kLineVectors =
+    kMayStream<R> ? smaller(4, larger(1, kLineBytes / (lanes<acc> * int64_t{sizeof(R)}))) : 1;
 
 template <class R>
 inline bool is_whole_lines(int64_t elements) {
