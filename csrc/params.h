@@ -28,7 +28,6 @@ struct CopyParams {
   int64_t channels, height, width;
   Strides from_strides, to_strides;  // of one image: the batch's is not used
   const int64_t* column;
-  bool stream;  // `to` is part of a result too large to stay in cache
 };
 
 // Planes whose pixels are picked from other planes: to[y, x] = from[row[y], column[x]], pixel_bytes each. The

@@ -110,9 +110,8 @@ void copy_blocks(const Tensor& from, const Tensor& to, CopyRow finish, bool stre
                                           width,
                                           from_strides,
                                           to_strides,
-                                          nullptr,
-                                          stream};
-                   active_level().copy(block, size);
+                                          nullptr};
+                   active_level().copy(block, size, stream);
                    if (finish) finish_block(block, size, finish);
                  }
                });

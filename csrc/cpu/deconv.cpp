@@ -171,8 +171,8 @@ static void run_in_bands(const Kernel& kernel, DeconvParams params, const Tensor
       const auto copy = [&](const void* from, const Strides& from_strides, void* to,
                             const Strides& to_strides) {
         active_level().copy(
-            {from, to, params.channels, copied.count(), width, from_strides, to_strides, nullptr, streams},
-            size);
+            {from, to, params.channels, copied.count(), width, from_strides, to_strides, nullptr}, size,
+            streams);
       };
       DeconvParams of_band = params;
       of_band.output = static_cast<char*>(planes.data()) - copied.begin * width * size;

@@ -110,15 +110,19 @@ struct PerDtype {
   constexpr const Kernel<float>& of(uint8_t) const { return u8; }
 };
 
-// The same for all types of a size.
+// The same for all types of a size. `stream`: the copy is part of a result too large to stay in cache.
 struct CopyKernels {
-  void (*bytes1)(const CopyParams&);
-  void (*bytes2)(const CopyParams&);
-  void (*bytes4)(const CopyParams&);
-  void (*bytes8)(const CopyParams&);
+  void (*bytes1)(const CopyParams&, bool stream);
+  void (*bytes2)(const CopyParams&, bool stream);
+  void (*bytes4)(const CopyParams&, bool stream);
+  void (*bytes8)(const CopyParams&, bool stream);
 
-  void operator()(const CopyParams& p, int64_t element_size) const {
-    (element_size == 1 ? bytes1 : element_size == 2 ? bytes2 : element_size == 4 ? bytes4 : bytes8)(p);
+  void operator()(const CopyParams& p, int64_t element_size, bool stream = false) const {
+    const auto copy = element_size == 1   ? bytes1
+                      : element_size == 2 ? bytes2
+                      : element_size == 4 ? bytes4
+                                          : bytes8;
+    copy(p, stream);
   }
 };
 

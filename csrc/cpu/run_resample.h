@@ -312,8 +312,7 @@ class ConvertedResample {
                               in_width_,
                               x_.strides,
                               dense_strides(in_width_),
-                              column_list_,
-                              false};
+                              column_list_};
         active_level().copy(copy, x_.element_size);
       }
       params.x = before(packed, low, x_row_bytes());
@@ -336,9 +335,8 @@ class ConvertedResample {
       const CopyParams copy{result,     const_cast<char*>(y_.at(n, c, first)),
                             channels,   last - first,
                             out_width_, dense_strides(out_width_),
-                            y_.strides, nullptr,
-                            streams_};
-      active_level().copy(copy, y_.element_size);
+                            y_.strides, nullptr};
+      active_level().copy(copy, y_.element_size, streams_);
     }
   }
 

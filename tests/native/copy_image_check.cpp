@@ -80,7 +80,6 @@ int wrong_words(Order from_order, Order to_order, int64_t channels, Size size, b
   p.from_strides = strides_in(from_order, channels, size.height, from_width);
   p.to_strides = strides_in(to_order, channels, size.height, size.width);
   p.column = some_columns ? columns.data() : nullptr;
-  p.stream = stream;
   const int64_t from_count = extent(p.from_strides, channels, size.height, from_width);
   const int64_t to_count = extent(p.to_strides, channels, size.height, size.width);
   const std::unique_ptr<Word[]> from(new Word[from_count]), to(new Word[to_count]);
@@ -100,7 +99,7 @@ int wrong_words(Order from_order, Order to_order, int64_t channels, Size size, b
   }
   p.from = from.get();
   p.to = to.get();
-  active_level().copy(p, sizeof(Word));
+  active_level().copy(p, sizeof(Word), stream);
   int wrong = 0;
   for (int64_t i = 0; i < to_count; ++i) wrong += to[i] != expected[i];
   return wrong;

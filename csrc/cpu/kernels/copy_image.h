@@ -56,10 +56,10 @@ inline void join_planes(const Word* __restrict from, Word* __restrict to, int64_
 
 // A row that goes past the cache is joined in parts that stay in it.
 template <int kChannels, class Word>
-inline void join_row(const CopyParams& p, const Word* from, Word* to) {
+inline void join_row(const CopyParams& p, const Word* from, Word* to, bool stream) {
   constexpr int64_t kPart = 256;
   const int64_t plane = p.from_strides.channel;
-  if (!p.stream) return join_planes<kChannels>(from, to, plane, p.width);
+  if (!stream) return join_planes<kChannels>(from, to, plane, p.width);
   alignas(kLineBytes) Word part[kChannels * kPart];
   for (int64_t x = 0; x < p.width; x += kPart) {
     const int64_t pixels = smaller(kPart, p.width - x);
@@ -174,11 +174,11 @@ inline void copy_row_of_pixels(const CopyParams& p, const Word* from, Word* to) 
 }
 
 template <class Word>
-inline void copy_row_of_planes(const CopyParams& p, const Word* from, Word* to) {
+inline void copy_row_of_planes(const CopyParams& p, const Word* from, Word* to, bool stream) {
   if (p.to_strides.width == p.channels) {
-    if (p.channels == 2) return join_row<2>(p, from, to);
-    if (p.channels == 3) return join_row<3>(p, from, to);
-    if (p.channels == 4) return join_row<4>(p, from, to);
+    if (p.channels == 2) return join_row<2>(p, from, to, stream);
+    if (p.channels == 3) return join_row<3>(p, from, to, stream);
+    if (p.channels == 4) return join_row<4>(p, from, to, stream);
   }
   const auto plane = [&](int64_t c) { return from + c * p.from_strides.channel; };
   transpose(plane, to, p.to_strides.width, p.channels, p.width);
@@ -214,7 +214,7 @@ inline CopyLoops choose_copy(const CopyParams& p) {
 }
 
 template <class Word>
-void copy_image(const CopyParams& p) {
+void copy_image(const CopyParams& p, bool stream) {
   const Word* from = static_cast<const Word*>(p.from);
   Word* to = static_cast<Word*>(p.to);
   const CopyLoops loops = choose_copy(p);
@@ -223,9 +223,9 @@ void copy_image(const CopyParams& p) {
       const Word* from_row = from + y * p.from_strides.height;
       Word* to_row = to + y * p.to_strides.height;
       loops == CopyLoops::kPixelsToPlanes ? copy_row_of_pixels(p, from_row, to_row)
-                                          : copy_row_of_planes(p, from_row, to_row);
+                                          : copy_row_of_planes(p, from_row, to_row, stream);
     }
-    if (p.stream) end_stream();
+    if (stream) end_stream();
     return;
   }
   for (int64_t c = 0; c < p.channels; ++c) {
