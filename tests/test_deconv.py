@@ -461,3 +461,14 @@ def test_few_channels_by_pixel_are_the_bits_of_planes(
     for planes, pixels in zip(*results, strict=True):
         assert pixels.is_contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(pixels, planes, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("stride", [7, 2**40, 2**60])
+def test_the_stride_of_a_single_row_has_no_effect(stride):
+    x = torch.randn(1, 3, 1, 9).contiguous(memory_format=torch.channels_last)
+    image, weight = x.clone().requires_grad_(), torch.randn(3, 3)
+    result = upsample_ext.fixed_conv_transpose2d(image, weight, stride=(stride, 2), padding=(0, 1))
+    expected = upsample_ext.fixed_conv_transpose2d(x, weight, stride=(3, 2), padding=(0, 1))
+    assert torch.equal(result, expected)
+    result.sum().backward()
+    assert torch.isfinite(image.grad).all() and image.grad.abs().sum() > 0

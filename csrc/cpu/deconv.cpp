@@ -150,8 +150,10 @@ static void run_in_bands(const Kernel& kernel, DeconvParams params, const Tensor
   const int64_t width = larger.size(3), size = larger.element_size(),
                 row_bytes = params.channels * width * size;
   // Whole strides of the larger image's rows: those of a stride may be computed together.
-  const int64_t strides = std::max<int64_t>(1, kBandBytes / (row_bytes * params.height.stride));
-  const int64_t rows = std::min(height, forward ? strides * params.height.stride : strides);
+  const int64_t stride =
+      std::min(params.height.stride, params.height.out_size());  // of one sample it is any number
+  const int64_t strides = std::max<int64_t>(1, kBandBytes / (row_bytes * stride));
+  const int64_t rows = std::min(height, forward ? strides * stride : strides);
   const int64_t bands = (height + rows - 1) / rows;
   const auto rows_of_band = [&](int64_t b) { return RowRange{b * rows, std::min((b + 1) * rows, height)}; };
   int64_t most = 0;
@@ -161,7 +163,7 @@ static void run_in_bands(const Kernel& kernel, DeconvParams params, const Tensor
   const bool streams = forward && params.stream;
   params = of_planes(params);
   params.out = plane_strides;
-  char* pixels = static_cast<char*>(read_only(larger));
+  char* const pixels = static_cast<char*>(params.output);
   run_units(kernel, params, params.batch * bands, [&](int64_t begin, int64_t end, void* scratch) {
     ScratchBuffer<64> planes(most * row_bytes);
     for (int64_t i = begin; i < end; ++i) {
@@ -175,7 +177,7 @@ static void run_in_bands(const Kernel& kernel, DeconvParams params, const Tensor
             streams);
       };
       DeconvParams of_band = params;
-      of_band.output = static_cast<char*>(planes.data()) - copied.begin * width * size;
+      of_band.output = before_first_row(planes.data(), copied.begin, width * size);
       if (!forward) copy(rows_of_pixels, pixel_strides, planes.data(), plane_strides);
       for (int64_t c = 0; c < params.channels; ++c) {
         const int64_t plane = (n * params.channels + c) * height;
@@ -251,6 +253,7 @@ static Tensor backward_input_cpu(const Tensor& grad_output, const Tensor& weight
     DeconvParams params = geometry;
     Tensor output = grad_output;
     if (small_pixels && goes_in_bands(kernel, params)) {
+      params.output = read_only(grad_output);
       params.weight = read_only(weight);
       params.input = result.mutable_data_ptr();
       return run_in_bands(kernel, params, grad_output);

@@ -38,8 +38,8 @@ Split choose_split(const ResampleParams<acc>& p) {
   return is_far_apart(p) ? Split::kNone : Split::kRows;
 }
 
-// Whether both images have pixels of four values, side by side, and rows are made of two source rows at most
-// once each: worth it for bytes, which a lane can hold. The columns that are read are not far apart.
+// Whether both images have pixels of four values, side by side, and a result has two taps along both axes:
+// worth it for bytes, of which a lane can hold a pixel. The columns that are read are not far apart.
 template <class acc>
 bool has_words(const ResampleParams<acc>& p, int64_t lanes) {
   const auto two_taps = [](const AxisTaps<acc>& axis) { return axis.interpolates && axis.taps_per_row == 2; };

@@ -219,7 +219,8 @@ class ConvertedResample {
       const int64_t kernel_bytes =
           std::max(planned_->scratch_bytes(), planned_rest_ ? planned_rest_->scratch_bytes() : 0);
       ScratchBuffer<16384> scratch(kernel_bytes);
-      ScratchBuffer<16384> packed(conversion_.packs_x ? x_row_bytes() * most_source_rows_ : 0);
+      // A short row is read as a whole vector where the plane has rows after it, which a block may lack.
+      ScratchBuffer<16384> packed(conversion_.packs_x ? x_row_bytes() * most_source_rows_ + kCacheLine : 0);
       ScratchBuffer<16384> result(conversion_.unpacks_y ? y_row_bytes() * block_rows_ : 0);
       for (int64_t unit = begin; unit < end; ++unit) {
         run_block(unit, scratch.data(), static_cast<char*>(packed.data()), static_cast<char*>(result.data()));
@@ -285,12 +286,6 @@ class ConvertedResample {
     return {*low, *high + 1};
   }
 
-  // The pointer from which a kernel that counts rows from 0 reaches the copy, whose first row is `first`.
-  static char* before(char* copy, int64_t first, int64_t row_bytes) {
-    return reinterpret_cast<char*>(reinterpret_cast<uintptr_t>(copy) -
-                                   static_cast<uintptr_t>(first * row_bytes));
-  }
-
   void run_block(int64_t unit, void* scratch, char* packed, char* result) const {
     const int64_t first = unit % row_blocks() * block_rows_, last = rows_end(first);
     const int64_t plane = unit / row_blocks(), n = plane / channel_blocks();
@@ -315,10 +310,10 @@ class ConvertedResample {
                               column_list_};
         active_level().copy(copy, x_.element_size);
       }
-      params.x = before(packed, low, x_row_bytes());
+      params.x = before_first_row(packed, low, x_row_bytes());
     }
     if (conversion_.unpacks_y) {
-      params.y = before(result, first, y_row_bytes());
+      params.y = before_first_row(result, first, y_row_bytes());
     } else {
       params.y = const_cast<char*>(y_.at(n, c, 0));
     }

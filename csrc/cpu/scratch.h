@@ -27,4 +27,10 @@ class ScratchBuffer {
   alignas(64) unsigned char stack_[kStackBytes];
 };
 
+// The pointer from which a kernel that counts rows from 0 reaches a copy whose first row is `first`.
+inline char* before_first_row(void* copy, int64_t first, int64_t row_bytes) {
+  return reinterpret_cast<char*>(reinterpret_cast<uintptr_t>(copy) -
+                                 static_cast<uintptr_t>(first * row_bytes));
+}
+
 }  // namespace upsample_ext

@@ -1,5 +1,5 @@
-// Pixels of four bytes that are enlarged along the height, as resample_bytes.h does it for rows of planes: a
-// pixel is a lane of 32 bits, and taps are taken by the plan of a row of such lanes.
+// Pixels of four bytes, of whose rows each passes the horizontal pass first, as resample_bytes.h does it for
+// rows of planes: a pixel is a lane of 32 bits, and taps are taken by the plan of a row of such lanes.
 #pragma once
 
 #include "resample_bytes.h"
